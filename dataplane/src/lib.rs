@@ -1,1 +1,21 @@
-//! Placeholder while the workspace is laid out.
+//! The data plane of Sluice: ports and packets, frames and the graph engine, the FIB, the snapshot
+//! that control publishes, and the worker loop. Protocol logic lives in `graph-nodes`, balancing
+//! decisions in `balancer`.
+
+pub mod adjacency;
+pub mod clock;
+pub mod event;
+pub mod fib;
+pub mod frame;
+pub mod graph;
+pub mod interface;
+pub mod io;
+pub mod node;
+pub mod packet;
+pub mod rate_limit;
+pub mod shared;
+pub mod snapshot;
+pub mod sync;
+pub mod trace;
+pub mod transmit;
+pub mod worker;

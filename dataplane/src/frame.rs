@@ -1,0 +1,188 @@
+//! [`Frame`]: up to 256 packets and, beside them, what nodes have found out about each.
+
+use crate::interface::InterfaceId;
+use crate::packet::Packet;
+
+/// Most packets in one frame.
+pub const FRAME_MAX: usize = 256;
+
+/// Flag bits of [`Lanes::flags`].
+pub mod flag {
+    /// The packet is addressed to one of our own addresses through a VIP's FIB entry.
+    pub const LOCAL_FALLBACK: u8 = 1 << 0;
+    /// The packet was made by this box; an error about it is never sent.
+    pub const ORIGINATED: u8 = 1 << 1;
+}
+
+/// Per-packet values that one node computes and a later one needs, as a structure of arrays.
+///
+/// Offsets count bytes from the start of the packet data, which is always the Ethernet header.
+#[derive(Debug)]
+pub struct Lanes {
+    /// Interface it arrived on.
+    pub rx_interface: [InterfaceId; FRAME_MAX],
+    /// Interface it leaves by, once decided.
+    pub tx_interface: [InterfaceId; FRAME_MAX],
+    /// Start of the IP header.
+    pub l3_offset: [u16; FRAME_MAX],
+    /// Start of the TCP, UDP or ICMP header.
+    pub l4_offset: [u16; FRAME_MAX],
+    /// Adjacency chosen by the FIB or the balancer ([`AdjacencyId`](crate::adjacency::AdjacencyId)).
+    pub adjacency: [u32; FRAME_MAX],
+    /// VIP index, once matched.
+    pub vip: [u32; FRAME_MAX],
+    /// AS index, once chosen.
+    pub server: [u32; FRAME_MAX],
+    /// Keyed flow hash, once computed.
+    pub hash: [u64; FRAME_MAX],
+    /// Why a packet is on its way to `error-drop`, as an index into the graph's counters.
+    pub error: [u16; FRAME_MAX],
+    /// Trace handle; 0 for a packet that is not traced.
+    pub trace: [u32; FRAME_MAX],
+    /// Bits of [`flag`].
+    pub flags: [u8; FRAME_MAX],
+}
+
+impl Lanes {
+    const EMPTY: Self = Self {
+        rx_interface: [InterfaceId(0); FRAME_MAX],
+        tx_interface: [InterfaceId(0); FRAME_MAX],
+        l3_offset: [0; FRAME_MAX],
+        l4_offset: [0; FRAME_MAX],
+        adjacency: [0; FRAME_MAX],
+        vip: [0; FRAME_MAX],
+        server: [0; FRAME_MAX],
+        hash: [0; FRAME_MAX],
+        error: [0; FRAME_MAX],
+        trace: [0; FRAME_MAX],
+        flags: [0; FRAME_MAX],
+    };
+
+    #[inline]
+    fn copy(&mut self, to: usize, from: &Self, at: usize) {
+        self.rx_interface[to] = from.rx_interface[at];
+        self.tx_interface[to] = from.tx_interface[at];
+        self.l3_offset[to] = from.l3_offset[at];
+        self.l4_offset[to] = from.l4_offset[at];
+        self.adjacency[to] = from.adjacency[at];
+        self.vip[to] = from.vip[at];
+        self.server[to] = from.server[at];
+        self.hash[to] = from.hash[at];
+        self.error[to] = from.error[at];
+        self.trace[to] = from.trace[at];
+        self.flags[to] = from.flags[at];
+    }
+
+    #[inline]
+    fn reset(&mut self, at: usize, rx_interface: InterfaceId) {
+        self.rx_interface[at] = rx_interface;
+        self.tx_interface[at] = InterfaceId(0);
+        self.l3_offset[at] = 0;
+        self.l4_offset[at] = 0;
+        self.adjacency[at] = 0;
+        self.vip[at] = 0;
+        self.server[at] = 0;
+        self.hash[at] = 0;
+        self.error[at] = 0;
+        self.trace[at] = 0;
+        self.flags[at] = 0;
+    }
+}
+
+/// A vector of packets on its way from one node to the next.
+#[derive(Debug)]
+pub struct Frame {
+    len: usize,
+    packets: [Option<Packet>; FRAME_MAX],
+    /// What is known about each packet.
+    pub lanes: Lanes,
+}
+
+impl Frame {
+    /// An empty frame. About 12 KiB, so it is boxed and made before workers start.
+    pub fn boxed() -> Box<Self> {
+        Box::new(Self { len: 0, packets: [const { None }; FRAME_MAX], lanes: Lanes::EMPTY })
+    }
+
+    /// Number of slots in use. A slot whose packet was taken stays until the frame is cleared.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when no slot is in use.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Slots left.
+    #[inline]
+    pub fn room(&self) -> usize {
+        FRAME_MAX - self.len
+    }
+
+    /// Adds a packet that has just arrived (or was made) with fresh lanes; gives it back when full.
+    #[inline]
+    pub fn push(&mut self, packet: Packet, rx_interface: InterfaceId) -> Result<usize, Packet> {
+        if self.len == FRAME_MAX {
+            return Err(packet);
+        }
+        let at = self.len;
+        self.packets[at] = Some(packet);
+        self.lanes.reset(at, rx_interface);
+        self.len += 1;
+        Ok(at)
+    }
+
+    /// Moves packet `at` of `other` with its lanes to the end of this frame; false when this frame
+    /// is full or the slot is empty.
+    #[inline]
+    pub fn move_from(&mut self, other: &mut Self, at: usize) -> bool {
+        if self.len == FRAME_MAX {
+            return false;
+        }
+        let Some(packet) = other.packets[at].take() else { return false };
+        self.packets[self.len] = Some(packet);
+        self.lanes.copy(self.len, &other.lanes, at);
+        self.len += 1;
+        true
+    }
+
+    /// The packet in slot `at`, unless it was taken.
+    #[inline]
+    pub fn packet(&self, at: usize) -> Option<&Packet> {
+        self.packets[at].as_ref()
+    }
+
+    /// The packet in slot `at`, writable, unless it was taken.
+    #[inline]
+    pub fn packet_mut(&mut self, at: usize) -> Option<&mut Packet> {
+        self.packets[at].as_mut()
+    }
+
+    /// Bytes of packet `at` from its Ethernet header on; empty when it was taken.
+    #[inline]
+    pub fn data(&self, at: usize) -> &[u8] {
+        self.packets[at].as_ref().map_or(&[], Packet::data)
+    }
+
+    /// Writable bytes of packet `at`; empty when it was taken.
+    #[inline]
+    pub fn data_mut(&mut self, at: usize) -> &mut [u8] {
+        self.packets[at].as_mut().map_or(&mut [], Packet::data_mut)
+    }
+
+    /// Takes ownership of packet `at` out of the frame; the slot stays behind empty.
+    #[inline]
+    pub fn take(&mut self, at: usize) -> Option<Packet> {
+        self.packets[at].take()
+    }
+
+    /// Forgets all slots. Every packet must have been taken or moved; one left behind would leak.
+    #[inline]
+    pub fn clear(&mut self) {
+        debug_assert!(self.packets[..self.len].iter().all(Option::is_none), "a packet was left behind");
+        self.len = 0;
+    }
+}

@@ -1,0 +1,358 @@
+//! The graph of one worker: nodes, the frames waiting for them, and the dispatcher that runs them,
+//! splits frames by next node, keeps the cycle account and makes traces.
+
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::frame::{FRAME_MAX, Frame};
+use crate::io::PacketIo;
+use crate::packet::Packet;
+use crate::node::{CounterSet, NextNode, Node, NodeCx, Severity};
+use crate::snapshot::Snapshot;
+use crate::sync::counter::Counter;
+use crate::trace::{TRACE_BYTES, TraceDetail, TraceRecord};
+use crate::worker::{WorkerShared, WorkerState};
+
+/// Most nodes in a graph.
+pub const MAX_NODES: usize = 64;
+
+/// What every node works with, assembled once per turn.
+pub struct Environment<'a> {
+    /// The box's state.
+    pub snapshot: &'a Snapshot,
+    /// The worker's own state.
+    pub worker: &'a mut WorkerState,
+    /// Packet source, sink and pool.
+    pub io: &'a mut dyn PacketIo,
+    /// The time of this turn.
+    pub now: Now,
+}
+
+/// One counter of one node, as `show errors` lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CounterInfo {
+    /// Index of the node in the graph.
+    pub node: u16,
+    /// What is counted.
+    pub text: &'static str,
+    /// How grave it is.
+    pub severity: Severity,
+}
+
+/// Names, edges and counters of a graph; the same for every worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GraphInfo {
+    /// Node names by index.
+    pub nodes: Vec<&'static str>,
+    /// True for nodes that bring packets in.
+    pub inputs: Vec<bool>,
+    /// By node, by next: index of the next node.
+    pub edges: Vec<Vec<u16>>,
+    /// All counters; a packet's `error` lane is an index into it.
+    pub counters: Vec<CounterInfo>,
+    /// By node: index of its first counter.
+    first_counter: Vec<u16>,
+}
+
+impl GraphInfo {
+    /// Index of the node called `name`.
+    pub fn node(&self, name: &str) -> Option<u16> {
+        self.nodes.iter().position(|n| *n == name).map(|at| at as u16)
+    }
+}
+
+trait AnyNode: Send {
+    fn name(&self) -> &'static str;
+    fn is_input(&self) -> bool;
+    fn next_names(&self) -> &'static [&'static str];
+    fn counter_texts(&self) -> &'static [(&'static str, Severity)];
+    fn process(&mut self, call: Call<'_, '_>, frame: &mut Frame);
+    fn poll(&mut self, call: Call<'_, '_>, frame: &mut Frame);
+    fn trace(&self, snapshot: &Snapshot, frame: &Frame, at: usize) -> TraceDetail;
+    fn release(&mut self, garbage: &mut Vec<Packet>);
+}
+
+struct Call<'a, 'e> {
+    env: &'a mut Environment<'e>,
+    nexts: &'a mut [u8; FRAME_MAX],
+    counters: &'a [Counter],
+    first_counter: u16,
+}
+
+impl<N: Node> AnyNode for N {
+    fn name(&self) -> &'static str {
+        N::NAME
+    }
+    fn is_input(&self) -> bool {
+        N::INPUT
+    }
+    fn next_names(&self) -> &'static [&'static str] {
+        N::Next::NAMES
+    }
+    fn counter_texts(&self) -> &'static [(&'static str, Severity)] {
+        N::Counter::TEXTS
+    }
+    fn process(&mut self, call: Call<'_, '_>, frame: &mut Frame) {
+        let mut cx = NodeCx::new(call.env, call.nexts, call.counters, call.first_counter);
+        Node::process(self, &mut cx, frame);
+    }
+    fn poll(&mut self, call: Call<'_, '_>, frame: &mut Frame) {
+        let mut cx = NodeCx::new(call.env, call.nexts, call.counters, call.first_counter);
+        Node::poll(self, &mut cx, frame);
+    }
+    fn trace(&self, snapshot: &Snapshot, frame: &Frame, at: usize) -> TraceDetail {
+        Node::trace(self, snapshot, frame, at)
+    }
+    fn release(&mut self, garbage: &mut Vec<Packet>) {
+        Node::release(self, garbage);
+    }
+}
+
+/// Why a graph cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GraphError {
+    /// A node names a next node that the graph does not have.
+    #[error("node {node} names the next node {next}, which is not in the graph")]
+    UnknownNext {
+        /// Node that names it.
+        node: &'static str,
+        /// The missing name.
+        next: &'static str,
+    },
+    /// Two nodes have the same name.
+    #[error("two nodes are called {0}")]
+    DuplicateName(&'static str),
+    /// More than [`MAX_NODES`].
+    #[error("a graph has at most {MAX_NODES} nodes")]
+    TooManyNodes,
+}
+
+/// Collects nodes. The order of adding is the order of running within a turn: put a node before
+/// its next nodes, so that one call serves all its predecessors.
+#[derive(Default)]
+pub struct GraphBuilder {
+    nodes: Vec<Box<dyn AnyNode>>,
+}
+
+impl GraphBuilder {
+    /// No nodes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a node.
+    #[must_use]
+    pub fn add<N: Node>(mut self, node: N) -> Self {
+        self.nodes.push(Box::new(node));
+        self
+    }
+
+    /// Names, edges and counters, without building.
+    pub fn info(&self) -> Result<GraphInfo, GraphError> {
+        if self.nodes.len() > MAX_NODES {
+            return Err(GraphError::TooManyNodes);
+        }
+        let mut info = GraphInfo::default();
+        for (index, node) in self.nodes.iter().enumerate() {
+            if info.nodes.contains(&node.name()) {
+                return Err(GraphError::DuplicateName(node.name()));
+            }
+            info.nodes.push(node.name());
+            info.inputs.push(node.is_input());
+            info.first_counter.push(info.counters.len() as u16);
+            info.counters.extend(node.counter_texts().iter().map(|(text, severity)| CounterInfo {
+                node: index as u16,
+                text,
+                severity: *severity,
+            }));
+        }
+        for node in &self.nodes {
+            let edges: Result<Vec<u16>, _> = node
+                .next_names()
+                .iter()
+                .map(|next| {
+                    info.node(next).ok_or(GraphError::UnknownNext { node: node.name(), next })
+                })
+                .collect();
+            info.edges.push(edges?);
+        }
+        Ok(info)
+    }
+
+    /// Builds the graph; `shared` must have been made with this graph's [`GraphInfo`].
+    pub fn build(self, shared: &Arc<WorkerShared>) -> Result<Graph, GraphError> {
+        let info = self.info()?;
+        let frames = |n: usize| (0..n).map(|_| Frame::boxed()).collect::<Vec<_>>();
+        Ok(Graph {
+            waiting: frames(self.nodes.len()),
+            current: Frame::boxed(),
+            ready: 0,
+            nexts: [0; FRAME_MAX],
+            trace_handle: 0,
+            shared: Arc::clone(shared),
+            nodes: self.nodes,
+            info,
+        })
+    }
+}
+
+/// One worker's graph.
+pub struct Graph {
+    nodes: Vec<Box<dyn AnyNode>>,
+    info: GraphInfo,
+    /// By node: packets waiting for it.
+    waiting: Vec<Box<Frame>>,
+    /// The frame being processed.
+    current: Box<Frame>,
+    /// Bit per node: packets wait for it.
+    ready: u64,
+    nexts: [u8; FRAME_MAX],
+    trace_handle: u32,
+    shared: Arc<WorkerShared>,
+}
+
+impl Graph {
+    /// Names, edges and counters.
+    pub fn info(&self) -> &GraphInfo {
+        &self.info
+    }
+
+    /// Polls every input node once and runs the graph until no packet waits. Returns how many
+    /// packets the inputs brought.
+    pub fn turn(&mut self, env: &mut Environment<'_>, tsc: &dyn Fn() -> u64) -> usize {
+        let mut brought = 0;
+        for node in 0..self.nodes.len() {
+            if self.info.inputs[node] {
+                brought += self.run(node, env, tsc, true);
+                self.drain(env, tsc);
+            }
+        }
+        brought
+    }
+
+    /// Puts a packet in front of a node, as if a predecessor had sent it there; false when full.
+    /// For tests and tools: workers get their packets from input nodes.
+    pub fn inject(&mut self, node: u16, frame: &mut Frame, at: usize) -> bool {
+        let ok = self.waiting[usize::from(node)].move_from(frame, at);
+        self.ready |= u64::from(ok) << node;
+        ok
+    }
+
+    /// Collects every packet that nodes still hold, for a worker that ends.
+    pub fn release(&mut self, garbage: &mut Vec<Packet>) {
+        for node in &mut self.nodes {
+            node.release(garbage);
+        }
+    }
+
+    /// Runs nodes until no packet waits.
+    pub fn drain(&mut self, env: &mut Environment<'_>, tsc: &dyn Fn() -> u64) {
+        while self.ready != 0 {
+            let node = self.ready.trailing_zeros() as usize;
+            self.ready &= !(1 << node);
+            std::mem::swap(&mut self.current, &mut self.waiting[node]);
+            self.run(node, env, tsc, false);
+        }
+    }
+
+    /// Runs one node on `current` (or polls it), then moves each packet to its next node.
+    fn run(
+        &mut self,
+        node: usize,
+        env: &mut Environment<'_>,
+        tsc: &dyn Fn() -> u64,
+        poll: bool,
+    ) -> usize {
+        let start = tsc();
+        self.nexts.fill(0);
+        let first_counter = self.info.first_counter[node];
+        // A node without next nodes ends its packets, so they are recorded while they exist.
+        let ends = self.info.edges[node].is_empty();
+        if ends {
+            self.trace(node, env);
+        }
+        let counters = self.shared.counters_of(first_counter, self.nodes[node].counter_texts().len());
+        let call = Call { env, nexts: &mut self.nexts, counters, first_counter };
+        if poll {
+            self.nodes[node].poll(call, &mut self.current);
+        } else {
+            self.nodes[node].process(call, &mut self.current);
+        }
+        let len = self.current.len();
+        if !ends {
+            self.trace(node, env);
+        }
+        self.split(node);
+        let stats = &self.shared.nodes[node];
+        stats.calls.add(1);
+        if len > 0 {
+            stats.vectors.add(len as u64);
+            stats.clocks.add(tsc().wrapping_sub(start));
+        }
+        len
+    }
+
+    /// Moves the packets of `current` to their next nodes and empties it.
+    fn split(&mut self, node: usize) {
+        let len = self.current.len();
+        let edges = &self.info.edges[node];
+        if len == 0 {
+            return;
+        }
+        let first = self.nexts[0];
+        let uniform = self.nexts[..len].iter().all(|next| *next == first);
+        if uniform && let Some(&target) = edges.get(usize::from(first)) {
+            let waiting = &mut self.waiting[usize::from(target)];
+            let whole = (0..len).all(|at| self.current.packet(at).is_some());
+            if waiting.is_empty() && whole {
+                // Home run: the whole frame moves by swapping two pointers.
+                std::mem::swap(&mut self.current, waiting);
+                self.ready |= 1 << target;
+                return;
+            }
+        }
+        for at in 0..len {
+            let Some(&target) = edges.get(usize::from(self.nexts[at])) else { continue };
+            // Packets never multiply in the graph, so 256 slots always suffice.
+            if self.waiting[usize::from(target)].move_from(&mut self.current, at) {
+                self.ready |= 1 << target;
+            }
+        }
+        self.current.clear();
+    }
+
+    /// Marks packets for tracing when this node is armed, and records what it did to marked ones.
+    fn trace(&mut self, node: usize, env: &Environment<'_>) {
+        let arm = &self.shared.trace_arm[node];
+        let mut left = arm.load(std::sync::atomic::Ordering::Relaxed);
+        if left == 0 && !self.shared.tracing() {
+            return;
+        }
+        for at in 0..self.current.len() {
+            let Some(packet) = self.current.packet(at) else { continue };
+            let (data, packet_len) = (packet.data(), packet.len());
+            let mut bytes = [0; TRACE_BYTES];
+            let bytes_len = data.len().min(TRACE_BYTES);
+            bytes[..bytes_len].copy_from_slice(&data[..bytes_len]);
+            if self.current.lanes.trace[at] == 0 {
+                if left == 0 {
+                    continue;
+                }
+                left -= 1;
+                self.trace_handle += 1;
+                self.current.lanes.trace[at] = self.trace_handle;
+            }
+            self.shared.record(TraceRecord {
+                handle: self.current.lanes.trace[at],
+                node: node as u16,
+                tsc: env.now.tsc,
+                detail: self.nodes[node].trace(env.snapshot, &self.current, at),
+                l3_offset: self.current.lanes.l3_offset[at],
+                packet_len: packet_len.min(usize::from(u16::MAX)) as u16,
+                bytes_len: bytes_len as u8,
+                bytes,
+            });
+        }
+        arm.store(left, std::sync::atomic::Ordering::Relaxed);
+    }
+}

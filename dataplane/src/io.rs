@@ -1,0 +1,29 @@
+//! [`PacketIo`]: where a worker's packets come from and go to, injected so that tests and replays
+//! can stand in for DPDK.
+
+use crate::frame::Frame;
+use crate::interface::{InterfaceId, PortId, QueueId};
+use crate::packet::Packet;
+
+/// A worker's packet source, sink and pool.
+pub trait PacketIo: Send {
+    /// Receives up to `frame.room()` packets from a queue, pushing them with `interface` as their
+    /// `rx_interface`. Returns how many came.
+    fn rx_burst(
+        &mut self,
+        port: PortId,
+        queue: QueueId,
+        interface: InterfaceId,
+        frame: &mut Frame,
+    ) -> usize;
+
+    /// Sends packets; those taken by the port leave `packets` (from the front), the rest stay.
+    /// Returns how many were taken.
+    fn tx_burst(&mut self, port: PortId, queue: QueueId, packets: &mut Vec<Packet>) -> usize;
+
+    /// A new empty packet with headroom in front, or `None` when the pool is exhausted.
+    fn alloc(&mut self) -> Option<Packet>;
+
+    /// Returns packets to their pool; `packets` is left empty.
+    fn free(&mut self, packets: &mut Vec<Packet>);
+}

@@ -1,0 +1,176 @@
+//! [`Packet`]: the owning handle of one mbuf. The only place that touches mbuf fields.
+
+use std::ptr::NonNull;
+
+use dpdk_sys::rte_mbuf;
+
+/// An mbuf that this handle owns alone.
+///
+/// It is not `Clone` and has no `Drop`: a packet ends by being transmitted or freed through
+/// [`PacketIo`](crate::io::PacketIo), which knows the pool it came from. A handle that is
+/// forgotten leaks its mbuf, which `show buffers` makes visible; nothing worse can happen.
+#[repr(transparent)]
+pub struct Packet(NonNull<rte_mbuf>);
+
+// SAFETY: the handle is the mbuf's only owner, and an mbuf is plain memory that any thread may use.
+unsafe impl Send for Packet {}
+
+impl std::fmt::Debug for Packet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Packet({} bytes)", self.len())
+    }
+}
+
+impl Packet {
+    /// Takes ownership of an mbuf.
+    ///
+    /// # Safety
+    /// `mbuf` points to an initialised mbuf with reference count 1 whose buffer is valid for
+    /// `buf_len` bytes, `data_off + data_len <= buf_len`, and nobody else uses it from now on.
+    #[inline]
+    pub unsafe fn from_raw(mbuf: NonNull<rte_mbuf>) -> Self {
+        Self(mbuf)
+    }
+
+    /// Gives the mbuf away; the receiver must free or transmit it.
+    #[inline]
+    pub fn into_raw(self) -> NonNull<rte_mbuf> {
+        self.0
+    }
+
+    #[inline]
+    fn mbuf(&self) -> &rte_mbuf {
+        // SAFETY: `from_raw` demands a valid mbuf, and `&self` keeps writers away.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn mbuf_mut(&mut self) -> &mut rte_mbuf {
+        // SAFETY: `from_raw` demands a valid mbuf of which this handle is the only owner.
+        unsafe { self.0.as_mut() }
+    }
+
+    #[inline]
+    fn data_off(&self) -> u16 {
+        // SAFETY: every variant of this union is plain integers; this one is the documented view.
+        unsafe { self.mbuf().__bindgen_anon_1.__bindgen_anon_1.data_off }
+    }
+
+    #[inline]
+    fn set_data_off(&mut self, offset: u16) {
+        self.mbuf_mut().__bindgen_anon_1.__bindgen_anon_1.data_off = offset;
+    }
+
+    #[inline]
+    fn data_len(&self) -> u16 {
+        // SAFETY: every variant of this union is plain integers; this one is the documented view.
+        unsafe { self.mbuf().__bindgen_anon_2.__bindgen_anon_1.data_len }
+    }
+
+    #[inline]
+    fn set_lengths(&mut self, data_len: u16, total: u32) {
+        let fields = &mut self.mbuf_mut().__bindgen_anon_2.__bindgen_anon_1;
+        fields.data_len = data_len;
+        fields.pkt_len = total;
+    }
+
+    /// Length of the whole packet in bytes, all segments.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        // SAFETY: every variant of this union is plain integers; this one is the documented view.
+        unsafe { self.mbuf().__bindgen_anon_2.__bindgen_anon_1.pkt_len as usize }
+    }
+
+    /// Number of segments; headers are always read from the first.
+    #[inline]
+    pub fn segments(&self) -> usize {
+        // SAFETY: every variant of this union is plain integers; this one is the documented view.
+        usize::from(unsafe { self.mbuf().__bindgen_anon_1.__bindgen_anon_1.nb_segs })
+    }
+
+    /// The VLAN tag (TCI, host order) that the port took out of the frame, if it did.
+    #[inline]
+    pub fn stripped_vlan(&self) -> Option<u16> {
+        let mbuf = self.mbuf();
+        if mbuf.ol_flags & dpdk_sys::RTE_MBUF_F_RX_VLAN_STRIPPED == 0 {
+            return None;
+        }
+        // SAFETY: every variant of this union is plain integers; this one is the documented view.
+        Some(unsafe { mbuf.__bindgen_anon_2.__bindgen_anon_1.vlan_tci })
+    }
+
+    /// The bytes of the first segment, from the Ethernet header on.
+    #[inline]
+    pub fn data(&self) -> &[u8] {
+        let (offset, len) = (self.data_off(), self.data_len());
+        debug_assert!(u32::from(offset) + u32::from(len) <= u32::from(self.mbuf().buf_len));
+        // SAFETY: `from_raw` demands `data_off + data_len <= buf_len` of a valid buffer, which
+        // every method here keeps; `&self` keeps writers away.
+        unsafe {
+            let start = self.mbuf().buf_addr.cast::<u8>().add(usize::from(offset));
+            std::slice::from_raw_parts(start, usize::from(len))
+        }
+    }
+
+    /// The bytes of the first segment, writable.
+    #[inline]
+    pub fn data_mut(&mut self) -> &mut [u8] {
+        let (offset, len) = (self.data_off(), self.data_len());
+        debug_assert!(u32::from(offset) + u32::from(len) <= u32::from(self.mbuf().buf_len));
+        // SAFETY: as in `data`; `&mut self` makes the access exclusive.
+        unsafe {
+            let start = self.mbuf_mut().buf_addr.cast::<u8>().add(usize::from(offset));
+            std::slice::from_raw_parts_mut(start, usize::from(len))
+        }
+    }
+
+    /// Makes room for `bytes` more bytes in front; false (and no change) without headroom.
+    #[inline]
+    #[must_use]
+    pub fn prepend(&mut self, bytes: u16) -> bool {
+        let offset = self.data_off();
+        let Some(len) = self.data_len().checked_add(bytes) else { return false };
+        if offset < bytes {
+            return false;
+        }
+        let total = self.len() as u32 + u32::from(bytes);
+        self.set_data_off(offset - bytes);
+        self.set_lengths(len, total);
+        true
+    }
+
+    /// Replaces the packet's content; false (and no change) when the buffer is too small.
+    /// Only for single-segment packets, such as freshly allocated ones.
+    #[must_use]
+    pub fn assign(&mut self, bytes: &[u8]) -> bool {
+        let room = usize::from(self.mbuf().buf_len).saturating_sub(usize::from(self.data_off()));
+        if bytes.len() > room || self.segments() != 1 {
+            return false;
+        }
+        self.set_lengths(bytes.len() as u16, bytes.len() as u32);
+        self.data_mut().copy_from_slice(bytes);
+        true
+    }
+
+    /// Shortens a single-segment packet to `len` bytes; longer or multi-segment ones stay as they are.
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        if len <= usize::from(self.data_len()) && self.segments() == 1 {
+            self.set_lengths(len as u16, len as u32);
+        }
+    }
+
+    /// Lengthens a single-segment packet to `len` bytes; the new bytes have any content.
+    /// False (and no change) when the buffer is too small.
+    #[inline]
+    #[must_use]
+    pub fn extend(&mut self, len: usize) -> bool {
+        let room = usize::from(self.mbuf().buf_len).saturating_sub(usize::from(self.data_off()));
+        if len > room || self.segments() != 1 || len < usize::from(self.data_len()) {
+            return false;
+        }
+        self.set_lengths(len as u16, len as u32);
+        true
+    }
+}

@@ -1,0 +1,208 @@
+//! [`WorkerShared`]: the part of a worker that control may look at and write to while it runs —
+//! counters, queues, switches. Everything else of a worker is its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use balancer::MAX_VIPS;
+use crossbeam::queue::ArrayQueue;
+use crossbeam::utils::CachePadded;
+
+use crate::event::{Event, Request};
+use crate::graph::{GraphInfo, MAX_NODES};
+use crate::interface::MAX_INTERFACES;
+use crate::sync::counter::{Counter, counters};
+use crate::trace::{TRACE_RECORDS, TraceRecord};
+
+/// Events that can wait for control.
+pub const EVENT_QUEUE_LEN: usize = 4096;
+/// Requests that can wait for a worker.
+pub const REQUEST_QUEUE_LEN: usize = 1024;
+
+/// Work done by one node.
+#[derive(Debug, Default)]
+pub struct NodeStats {
+    /// Times it ran.
+    pub calls: Counter,
+    /// Packets it saw.
+    pub vectors: Counter,
+    /// TSC clocks it took, counting only calls that had packets.
+    pub clocks: Counter,
+}
+
+/// Traffic of one interface through one worker.
+#[derive(Debug, Default)]
+pub struct InterfaceStats {
+    /// Packets received.
+    pub rx_packets: Counter,
+    /// Bytes received.
+    pub rx_bytes: Counter,
+    /// Packets handed to the port.
+    pub tx_packets: Counter,
+    /// Bytes handed to the port.
+    pub tx_bytes: Counter,
+    /// Packets received here and dropped, whatever the reason.
+    pub drops: Counter,
+    /// Packets received here and given to control.
+    pub punts: Counter,
+    /// IPv4 packets received.
+    pub ip4: Counter,
+    /// Packets the port did not take (ring full, link gone).
+    pub tx_errors: Counter,
+}
+
+/// A VIP's counters, named as VPP names them.
+#[derive(Debug, Default)]
+pub struct VipStats {
+    /// `packet from existing sessions`
+    pub existing: Counter,
+    /// `first session packet`
+    pub first: Counter,
+    /// `untracked packet`
+    pub untracked: Counter,
+    /// `no server configured`
+    pub no_server: Counter,
+}
+
+/// What control and one worker share.
+pub struct WorkerShared {
+    /// Worker number, from 0 (VPP calls it thread `index + 1`).
+    pub index: usize,
+    /// Turns taken.
+    pub turns: CachePadded<Counter>,
+    /// Turns that brought packets.
+    pub busy_turns: CachePadded<Counter>,
+    /// By node.
+    pub nodes: Box<[NodeStats]>,
+    /// By index into [`GraphInfo::counters`].
+    pub counters: Box<[Counter]>,
+    /// By interface index.
+    pub interfaces: Box<[InterfaceStats]>,
+    /// By VIP index.
+    pub vips: Box<[VipStats]>,
+    /// By node: how many more packets to mark for tracing there.
+    pub trace_arm: Box<[AtomicU32]>,
+    trace_on: AtomicBool,
+    trace: ArrayQueue<TraceRecord>,
+    events: ArrayQueue<Event>,
+    /// Events lost because control did not keep up.
+    pub events_lost: Counter,
+    requests: ArrayQueue<Request>,
+    stop: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl std::fmt::Debug for WorkerShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WorkerShared({})", self.index)
+    }
+}
+
+impl WorkerShared {
+    /// For worker `index` running a graph of this shape.
+    pub fn new(index: usize, graph: &GraphInfo) -> Arc<Self> {
+        Arc::new(Self {
+            index,
+            turns: CachePadded::new(Counter::new()),
+            busy_turns: CachePadded::new(Counter::new()),
+            nodes: graph.nodes.iter().map(|_| NodeStats::default()).collect(),
+            counters: counters(graph.counters.len()),
+            interfaces: (0..MAX_INTERFACES).map(|_| InterfaceStats::default()).collect(),
+            vips: (0..MAX_VIPS).map(|_| VipStats::default()).collect(),
+            trace_arm: (0..MAX_NODES).map(|_| AtomicU32::new(0)).collect(),
+            trace_on: AtomicBool::new(false),
+            trace: ArrayQueue::new(TRACE_RECORDS),
+            events: ArrayQueue::new(EVENT_QUEUE_LEN),
+            events_lost: Counter::new(),
+            requests: ArrayQueue::new(REQUEST_QUEUE_LEN),
+            stop: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// A node's counters.
+    #[inline]
+    pub(crate) fn counters_of(&self, first: u16, len: usize) -> &[Counter] {
+        let first = usize::from(first);
+        &self.counters[first..first + len]
+    }
+
+    // Worker's side.
+
+    /// Tells control something. A full queue refuses and counts; the event comes back.
+    #[inline]
+    pub fn post(&self, event: Event) -> Result<(), Event> {
+        self.events.push(event).inspect_err(|_| self.events_lost.add(1))
+    }
+
+    /// The next request of control.
+    #[inline]
+    pub fn next_request(&self) -> Option<Request> {
+        self.requests.pop()
+    }
+
+    /// True while any packet may carry a trace mark.
+    #[inline]
+    pub fn tracing(&self) -> bool {
+        self.trace_on.load(Ordering::Relaxed)
+    }
+
+    /// Keeps a trace record; when the buffer is full the record is lost.
+    pub fn record(&self, record: TraceRecord) {
+        let _ = self.trace.push(record);
+    }
+
+    /// True when control wants the worker to end.
+    #[inline]
+    pub fn stop_requested(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Says that the worker has ended and given everything back.
+    pub fn report_stopped(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    // Control's side.
+
+    /// The worker's next event.
+    pub fn next_event(&self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Asks the worker something. A full mailbox refuses; the request comes back.
+    // A refused request must come back whole: it may own a packet.
+    #[allow(clippy::result_large_err)]
+    pub fn request(&self, request: Request) -> Result<(), Request> {
+        self.requests.push(request)
+    }
+
+    /// Marks the next `packets` packets that reach `node` for tracing.
+    pub fn arm_trace(&self, node: u16, packets: u32) {
+        self.trace_on.store(true, Ordering::Relaxed);
+        self.trace_arm[usize::from(node)].store(packets, Ordering::Relaxed);
+    }
+
+    /// Stops tracing.
+    pub fn disarm_trace(&self) {
+        for arm in &self.trace_arm {
+            arm.store(0, Ordering::Relaxed);
+        }
+        self.trace_on.store(false, Ordering::Relaxed);
+    }
+
+    /// The next record of the trace buffer.
+    pub fn next_trace(&self) -> Option<TraceRecord> {
+        self.trace.pop()
+    }
+
+    /// Asks the worker to end after its turn.
+    pub fn request_stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// True once the worker has ended.
+    pub fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,39 @@
+//! Counters with one writer: a relaxed load and store instead of a locked add (0.8 against
+//! 14–23 cycles), summed by control when read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A 64-bit counter that one thread writes and any thread may read.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Zero.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Adds `n`. Only the owning thread may call it: two writers would lose counts.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Replaces the value (gauges). Only the owning thread may call it.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The present value.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// `len` counters at zero.
+pub fn counters(len: usize) -> Box<[Counter]> {
+    (0..len).map(|_| Counter::new()).collect()
+}

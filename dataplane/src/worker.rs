@@ -1,0 +1,215 @@
+//! The worker: polls its queues, runs the graph, sends, and lets go of old snapshots, for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use balancer::StickyOwner;
+
+use crate::clock::{Clock, Now};
+use crate::event::{Event, Request};
+use crate::graph::{Environment, Graph};
+use crate::interface::{InterfaceId, PortId, QueueId};
+use crate::io::PacketIo;
+use crate::packet::Packet;
+use crate::rate_limit::RateLimit;
+use crate::snapshot::Snapshot;
+use crate::sync::qsbr::Reader;
+use crate::transmit::Transmit;
+
+pub use crate::shared::{InterfaceStats, NodeStats, VipStats, WorkerShared};
+
+/// ICMP errors a worker may send per second.
+pub const ICMP_ERRORS_PER_SECOND: u32 = 1000;
+/// ICMP echo replies a worker may send per second.
+pub const ICMP_ECHOS_PER_SECOND: u32 = 10_000;
+/// Events about neighbours a worker may post per second.
+pub const NEIGHBOR_EVENTS_PER_SECOND: u32 = 1000;
+/// Sticky buckets swept per turn, so that expired flows leave the count of live ones.
+const SWEEP_BUCKETS: usize = 16;
+/// Packets with which control fills a turn at most.
+const REQUESTS_PER_TURN: usize = 32;
+
+/// A receive queue a worker polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RxAssignment {
+    /// Port.
+    pub port: PortId,
+    /// Queue of the port.
+    pub queue: QueueId,
+    /// The interface that the port is.
+    pub interface: InterfaceId,
+}
+
+/// How a worker waits for packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollMode {
+    /// Never sleeps.
+    Busy,
+    /// After this many turns without a packet, sleeps between turns.
+    Adaptive {
+        /// Empty turns before the first sleep.
+        spins: u32,
+        /// Length of a sleep.
+        sleep: Duration,
+    },
+}
+
+impl PollMode {
+    /// Spin for about as long as a sleep costs, then 50 µs sleeps.
+    pub const ADAPTIVE: Self = Self::Adaptive { spins: 256, sleep: Duration::from_micros(50) };
+}
+
+/// What belongs to one worker alone.
+#[derive(Debug)]
+pub struct WorkerState {
+    /// What control sees of it.
+    pub shared: Arc<WorkerShared>,
+    /// Its sticky table.
+    pub sticky: StickyOwner,
+    /// Packets on their way out.
+    pub transmit: Transmit,
+    /// Queues it polls.
+    pub queues: Vec<RxAssignment>,
+    /// Limits ICMP errors.
+    pub icmp_errors: RateLimit,
+    /// Limits ICMP echo replies.
+    pub icmp_echos: RateLimit,
+    /// Limits events about neighbours.
+    pub neighbor_events: RateLimit,
+    /// Identification of the next IPv4 packet made here.
+    pub ip_id: u16,
+    /// Packets that control asked to send or route, until the graph takes them.
+    pub injected: Vec<Request>,
+    /// Packets to be freed in bulk.
+    pub garbage: Vec<Packet>,
+}
+
+impl WorkerState {
+    /// A worker's state, with everything it will need allocated.
+    pub fn new(
+        shared: Arc<WorkerShared>,
+        sticky: StickyOwner,
+        tx_queue: QueueId,
+        queues: Vec<RxAssignment>,
+    ) -> Self {
+        Self {
+            shared,
+            sticky,
+            transmit: Transmit::new(tx_queue),
+            queues,
+            icmp_errors: RateLimit::new(ICMP_ERRORS_PER_SECOND),
+            icmp_echos: RateLimit::new(ICMP_ECHOS_PER_SECOND),
+            neighbor_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
+            ip_id: 0,
+            injected: Vec::with_capacity(REQUESTS_PER_TURN),
+            garbage: Vec::with_capacity(crate::frame::FRAME_MAX),
+        }
+    }
+
+    /// Tells control something about a neighbour, within the limit.
+    pub fn post_neighbor(&mut self, event: Event, now: Now) {
+        if self.neighbor_events.allow(now.tick_s) {
+            let _ = self.shared.post(event);
+        }
+    }
+
+    /// The identification of one more IPv4 packet made here.
+    #[inline]
+    pub fn next_ip_id(&mut self) -> u16 {
+        self.ip_id = self.ip_id.wrapping_add(1);
+        self.ip_id
+    }
+}
+
+/// A worker, ready to run on its lcore.
+pub struct Worker<I: PacketIo, C: Clock> {
+    /// Its own state.
+    pub state: WorkerState,
+    /// Its graph.
+    pub graph: Graph,
+    /// Its packets.
+    pub io: I,
+    /// Its time.
+    pub clock: C,
+    reader: Reader<Snapshot>,
+    poll_mode: PollMode,
+}
+
+impl<I: PacketIo, C: Clock> Worker<I, C> {
+    /// Puts a worker together.
+    pub fn new(
+        state: WorkerState,
+        graph: Graph,
+        io: I,
+        clock: C,
+        reader: Reader<Snapshot>,
+        poll_mode: PollMode,
+    ) -> Self {
+        Self { state, graph, io, clock, reader, poll_mode }
+    }
+
+    /// One turn: requests, one burst per queue through the graph, transmission, a slice of the
+    /// sweep. Returns the number of packets that came in.
+    pub fn turn(&mut self) -> usize {
+        let now = self.clock.now();
+        let Self { state, graph, io, clock, reader, .. } = self;
+        let snapshot = reader.current();
+        while state.injected.len() < REQUESTS_PER_TURN
+            && let Some(request) = state.shared.next_request()
+        {
+            match request {
+                Request::ReplaceStickyTable(mut empty) => {
+                    empty.migrate_from(&mut state.sticky, now.tick_s);
+                    state.sticky = *empty;
+                }
+                packet => state.injected.push(packet),
+            }
+        }
+        let mut env = Environment { snapshot, worker: state, io, now };
+        let brought = graph.turn(&mut env, &|| clock.tsc());
+        state.transmit.flush(io, &state.shared);
+        if !state.garbage.is_empty() {
+            io.free(&mut state.garbage);
+        }
+        state.sticky.sweep(SWEEP_BUCKETS, now.tick_s, &snapshot.lb);
+        state.shared.turns.add(1);
+        state.shared.busy_turns.add(u64::from(brought > 0));
+        self.reader.quiesce();
+        brought
+    }
+
+    /// Runs until control asks to stop, then drains and gives every packet back.
+    pub fn run(&mut self) {
+        let mut empty_turns = 0_u32;
+        while !self.state.shared.stop_requested() {
+            if self.turn() > 0 {
+                empty_turns = 0;
+                continue;
+            }
+            empty_turns = empty_turns.saturating_add(1);
+            if let PollMode::Adaptive { spins, sleep } = self.poll_mode
+                && empty_turns > spins
+            {
+                std::thread::sleep(sleep);
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+        self.finish();
+    }
+
+    /// Returns what the worker still holds to its pool, requests with packets included.
+    pub fn finish(&mut self) {
+        while let Some(request) = self.state.shared.next_request() {
+            match request {
+                Request::Transmit { packet, .. } | Request::Route { packet } => {
+                    self.state.garbage.push(packet);
+                }
+                Request::ReplaceStickyTable(_) => {}
+            }
+        }
+        self.graph.release(&mut self.state.garbage);
+        self.io.free(&mut self.state.garbage);
+        self.state.shared.report_stopped();
+    }
+}
