@@ -1,0 +1,165 @@
+//! The one type that every way of configuring Sluice ends in.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::{Family, LbAs, LbConf, LbVipAdd, MacAddress, Prefix, Show, Spanned, VipKey};
+
+/// One command: a CLI line, a line of an `exec` file, or a statement of the TOML file.
+///
+/// Values that can be wrong for the running model (an interface that does not exist, an AS that
+/// is already there) carry their [`crate::Span`], so that an executor can point at the word. What
+/// can be judged from the words alone has been judged when a `Command` exists; what Sluice does not
+/// do yet is found by [`crate::unsupported`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// An empty line or a comment.
+    Blank,
+    /// `lb conf …`
+    LbConf(LbConf),
+    /// `lb vip <prefix> …`
+    LbVipAdd(LbVipAdd),
+    /// `lb vip <prefix> … del`
+    LbVipDel(VipKey),
+    /// `lb as <prefix> … <address> …`
+    LbAs(LbAs),
+    /// `lb flush vip <prefix> …`
+    LbFlushVip(VipKey),
+    /// `lb set interface nat4|nat6 in <interface> … [del]`
+    LbSetInterfaceNat {
+        /// nat4 or nat6.
+        family: Family,
+        /// The interfaces that face the ASs, at least one.
+        interfaces: Vec<Spanned<String>>,
+        /// Turn it off.
+        del: bool,
+    },
+    /// `set interface state <interface> up|down`
+    SetInterfaceState {
+        /// The interface.
+        interface: Spanned<String>,
+        /// Up or down.
+        up: bool,
+    },
+    /// `set interface mtu [packet] <bytes> <interface>`
+    SetInterfaceMtu {
+        /// The interface.
+        interface: Spanned<String>,
+        /// Largest IP packet, bytes.
+        mtu: Spanned<u16>,
+    },
+    /// `set interface ip address [del] <interface> <address>/<length>`
+    SetInterfaceIpAddress {
+        /// The interface.
+        interface: Spanned<String>,
+        /// Its own address with the length of the connected subnet.
+        address: Spanned<Prefix>,
+        /// Remove instead of add.
+        del: bool,
+    },
+    /// `ip route add|del <prefix> via <next hop> [<interface>]`
+    IpRoute {
+        /// Destination, host bits cleared.
+        prefix: Spanned<Prefix>,
+        /// Next hop; absent only with `del`, where it then stands for whatever is there.
+        via: Option<Spanned<IpAddr>>,
+        /// Outgoing interface; `None` is found from the connected subnets.
+        interface: Option<Spanned<String>>,
+        /// Remove instead of add.
+        del: bool,
+    },
+    /// `set ip neighbor [del] <interface> <address> <mac> [static]`
+    SetIpNeighbor {
+        /// The interface.
+        interface: Spanned<String>,
+        /// The neighbour's IP address.
+        address: Spanned<IpAddr>,
+        /// Its Ethernet address; absent only with `del`.
+        mac: Option<Spanned<MacAddress>>,
+        /// Never ages.
+        is_static: bool,
+        /// Remove instead of add.
+        del: bool,
+    },
+    /// `ping <address> [source <interface>] [size <bytes>] [interval <s>] [repeat <n>]`
+    Ping(Ping),
+    /// `exec <file>`: run the commands of a file on the daemon's machine.
+    Exec {
+        /// The file.
+        file: Spanned<PathBuf>,
+    },
+    /// `trace add <node> <n>`
+    TraceAdd {
+        /// An input node.
+        node: Spanned<String>,
+        /// How many more packets to trace.
+        count: Spanned<u32>,
+    },
+    /// `clear trace`
+    ClearTrace,
+    /// `clear runtime`
+    ClearRuntime,
+    /// `clear errors`
+    ClearErrors,
+    /// `clear interfaces`
+    ClearInterfaces,
+    /// `show … [json]`
+    Show {
+        /// What to show.
+        show: Show,
+        /// Print the body of the matching `GET /v1/…` instead of text.
+        json: bool,
+    },
+    /// `help [<word> …]`, or any line that ends in `?`.
+    Help {
+        /// The words before the question mark.
+        topic: Vec<String>,
+    },
+    /// `quit`: ends an interactive session or a script.
+    Quit,
+}
+
+/// The operands of `ping`. `None` stands for the default in [`crate::defaults`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// Whom to ask.
+    pub address: Spanned<IpAddr>,
+    /// Use this interface's address as the source.
+    pub source: Option<Spanned<String>>,
+    /// ICMP payload, bytes.
+    pub size: Option<u16>,
+    /// Time between requests, milliseconds. The CLI takes seconds with up to three decimals.
+    pub interval_ms: Option<u32>,
+    /// How many requests.
+    pub repeat: Option<u32>,
+}
+
+impl Command {
+    /// Does this command change the model, as opposed to reading it or clearing counters?
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Command::LbConf(_)
+            | Command::LbVipAdd(_)
+            | Command::LbVipDel(_)
+            | Command::LbAs(_)
+            | Command::LbFlushVip(_)
+            | Command::LbSetInterfaceNat { .. }
+            | Command::SetInterfaceState { .. }
+            | Command::SetInterfaceMtu { .. }
+            | Command::SetInterfaceIpAddress { .. }
+            | Command::IpRoute { .. }
+            | Command::SetIpNeighbor { .. } => true,
+            Command::Blank
+            | Command::Ping(_)
+            | Command::Exec { .. }
+            | Command::TraceAdd { .. }
+            | Command::ClearTrace
+            | Command::ClearRuntime
+            | Command::ClearErrors
+            | Command::ClearInterfaces
+            | Command::Show { .. }
+            | Command::Help { .. }
+            | Command::Quit => false,
+        }
+    }
+}
