@@ -182,7 +182,10 @@ impl Frame {
     /// Forgets all slots. Every packet must have been taken or moved; one left behind would leak.
     #[inline]
     pub fn clear(&mut self) {
-        debug_assert!(self.packets[..self.len].iter().all(Option::is_none), "a packet was left behind");
+        debug_assert!(
+            self.packets[..self.len].iter().all(Option::is_none),
+            "a packet was left behind"
+        );
         self.len = 0;
     }
 }

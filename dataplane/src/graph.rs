@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::frame::{FRAME_MAX, Frame};
 use crate::io::PacketIo;
-use crate::packet::Packet;
 use crate::node::{CounterSet, NextNode, Node, NodeCx, Severity};
+use crate::packet::Packet;
 use crate::snapshot::Snapshot;
 use crate::sync::counter::Counter;
 use crate::trace::{TRACE_BYTES, TraceDetail, TraceRecord};
@@ -142,7 +142,7 @@ impl GraphBuilder {
 
     /// Adds a node.
     #[must_use]
-    pub fn add<N: Node>(mut self, node: N) -> Self {
+    pub fn node<N: Node>(mut self, node: N) -> Self {
         self.nodes.push(Box::new(node));
         self
     }
@@ -271,7 +271,8 @@ impl Graph {
         if ends {
             self.trace(node, env);
         }
-        let counters = self.shared.counters_of(first_counter, self.nodes[node].counter_texts().len());
+        let counters =
+            self.shared.counters_of(first_counter, self.nodes[node].counter_texts().len());
         let call = Call { env, nexts: &mut self.nexts, counters, first_counter };
         if poll {
             self.nodes[node].poll(call, &mut self.current);

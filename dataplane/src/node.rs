@@ -127,13 +127,7 @@ impl<'a, N: Node> NodeCx<'a, N> {
 
     /// Counts `reason` and sends packet `at` to `drop` (the node's "error-drop" next) with it.
     #[inline]
-    pub fn drop_packet(
-        &mut self,
-        frame: &mut Frame,
-        at: usize,
-        drop: N::Next,
-        reason: N::Counter,
-    ) {
+    pub fn drop_packet(&mut self, frame: &mut Frame, at: usize, drop: N::Next, reason: N::Counter) {
         self.count(reason, 1);
         frame.lanes.error[at] = self.first_counter + reason.index();
         self.set_next(at, drop);

@@ -51,59 +51,37 @@ impl Packet {
     }
 
     #[inline]
-    fn data_off(&self) -> u16 {
-        // SAFETY: every variant of this union is plain integers; this one is the documented view.
-        unsafe { self.mbuf().__bindgen_anon_1.__bindgen_anon_1.data_off }
-    }
-
-    #[inline]
-    fn set_data_off(&mut self, offset: u16) {
-        self.mbuf_mut().__bindgen_anon_1.__bindgen_anon_1.data_off = offset;
-    }
-
-    #[inline]
-    fn data_len(&self) -> u16 {
-        // SAFETY: every variant of this union is plain integers; this one is the documented view.
-        unsafe { self.mbuf().__bindgen_anon_2.__bindgen_anon_1.data_len }
-    }
-
-    #[inline]
     fn set_lengths(&mut self, data_len: u16, total: u32) {
-        let fields = &mut self.mbuf_mut().__bindgen_anon_2.__bindgen_anon_1;
-        fields.data_len = data_len;
-        fields.pkt_len = total;
+        let mbuf = self.mbuf_mut();
+        mbuf.data_len = data_len;
+        mbuf.pkt_len = total;
     }
 
     /// Length of the whole packet in bytes, all segments.
     #[inline]
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        // SAFETY: every variant of this union is plain integers; this one is the documented view.
-        unsafe { self.mbuf().__bindgen_anon_2.__bindgen_anon_1.pkt_len as usize }
+        self.mbuf().pkt_len as usize
     }
 
     /// Number of segments; headers are always read from the first.
     #[inline]
     pub fn segments(&self) -> usize {
-        // SAFETY: every variant of this union is plain integers; this one is the documented view.
-        usize::from(unsafe { self.mbuf().__bindgen_anon_1.__bindgen_anon_1.nb_segs })
+        usize::from(self.mbuf().nb_segs)
     }
 
     /// The VLAN tag (TCI, host order) that the port took out of the frame, if it did.
     #[inline]
     pub fn stripped_vlan(&self) -> Option<u16> {
         let mbuf = self.mbuf();
-        if mbuf.ol_flags & dpdk_sys::RTE_MBUF_F_RX_VLAN_STRIPPED == 0 {
-            return None;
-        }
-        // SAFETY: every variant of this union is plain integers; this one is the documented view.
-        Some(unsafe { mbuf.__bindgen_anon_2.__bindgen_anon_1.vlan_tci })
+        let stripped = mbuf.ol_flags & dpdk_sys::RTE_MBUF_F_RX_VLAN_STRIPPED != 0;
+        stripped.then_some(mbuf.vlan_tci)
     }
 
     /// The bytes of the first segment, from the Ethernet header on.
     #[inline]
     pub fn data(&self) -> &[u8] {
-        let (offset, len) = (self.data_off(), self.data_len());
+        let (offset, len) = (self.mbuf().data_off, self.mbuf().data_len);
         debug_assert!(u32::from(offset) + u32::from(len) <= u32::from(self.mbuf().buf_len));
         // SAFETY: `from_raw` demands `data_off + data_len <= buf_len` of a valid buffer, which
         // every method here keeps; `&self` keeps writers away.
@@ -116,7 +94,7 @@ impl Packet {
     /// The bytes of the first segment, writable.
     #[inline]
     pub fn data_mut(&mut self) -> &mut [u8] {
-        let (offset, len) = (self.data_off(), self.data_len());
+        let (offset, len) = (self.mbuf().data_off, self.mbuf().data_len);
         debug_assert!(u32::from(offset) + u32::from(len) <= u32::from(self.mbuf().buf_len));
         // SAFETY: as in `data`; `&mut self` makes the access exclusive.
         unsafe {
@@ -129,13 +107,24 @@ impl Packet {
     #[inline]
     #[must_use]
     pub fn prepend(&mut self, bytes: u16) -> bool {
-        let offset = self.data_off();
-        let Some(len) = self.data_len().checked_add(bytes) else { return false };
+        let offset = self.mbuf().data_off;
+        let Some(len) = self.mbuf().data_len.checked_add(bytes) else { return false };
         if offset < bytes {
             return false;
         }
         let total = self.len() as u32 + u32::from(bytes);
-        self.set_data_off(offset - bytes);
+        self.mbuf_mut().data_off = offset - bytes;
+        self.set_lengths(len, total);
+        true
+    }
+
+    /// Drops the first `bytes` bytes of the first segment; false (and no change) when it is shorter.
+    #[inline]
+    #[must_use]
+    pub fn trim_front(&mut self, bytes: u16) -> bool {
+        let Some(len) = self.mbuf().data_len.checked_sub(bytes) else { return false };
+        let total = self.len() as u32 - u32::from(bytes);
+        self.mbuf_mut().data_off += bytes;
         self.set_lengths(len, total);
         true
     }
@@ -144,7 +133,8 @@ impl Packet {
     /// Only for single-segment packets, such as freshly allocated ones.
     #[must_use]
     pub fn assign(&mut self, bytes: &[u8]) -> bool {
-        let room = usize::from(self.mbuf().buf_len).saturating_sub(usize::from(self.data_off()));
+        let room =
+            usize::from(self.mbuf().buf_len).saturating_sub(usize::from(self.mbuf().data_off));
         if bytes.len() > room || self.segments() != 1 {
             return false;
         }
@@ -156,7 +146,7 @@ impl Packet {
     /// Shortens a single-segment packet to `len` bytes; longer or multi-segment ones stay as they are.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        if len <= usize::from(self.data_len()) && self.segments() == 1 {
+        if len <= usize::from(self.mbuf().data_len) && self.segments() == 1 {
             self.set_lengths(len as u16, len as u32);
         }
     }
@@ -166,8 +156,9 @@ impl Packet {
     #[inline]
     #[must_use]
     pub fn extend(&mut self, len: usize) -> bool {
-        let room = usize::from(self.mbuf().buf_len).saturating_sub(usize::from(self.data_off()));
-        if len > room || self.segments() != 1 || len < usize::from(self.data_len()) {
+        let room =
+            usize::from(self.mbuf().buf_len).saturating_sub(usize::from(self.mbuf().data_off));
+        if len > room || self.segments() != 1 || len < usize::from(self.mbuf().data_len) {
             return false;
         }
         self.set_lengths(len as u16, len as u32);

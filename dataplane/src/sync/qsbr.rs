@@ -36,7 +36,8 @@ unsafe impl<T: Send + Sync> Send for Publisher<T> {}
 impl<T: Send + Sync> Publisher<T> {
     /// Publishes `value` as version 1 to `readers` readers.
     pub fn new(value: Box<T>, readers: usize) -> Self {
-        let seen = (0..readers).map(|_| crossbeam::utils::CachePadded::new(AtomicU64::new(OFFLINE)));
+        let seen =
+            (0..readers).map(|_| crossbeam::utils::CachePadded::new(AtomicU64::new(OFFLINE)));
         let shared = Shared {
             current: AtomicPtr::new(Box::into_raw(value)),
             version: AtomicU64::new(1),
