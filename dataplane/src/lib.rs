@@ -18,4 +18,5 @@ pub mod snapshot;
 pub mod sync;
 pub mod trace;
 pub mod transmit;
+pub mod wire;
 pub mod worker;
