@@ -4,6 +4,7 @@
 
 pub mod adjacency;
 pub mod clock;
+pub mod dpdk;
 pub mod event;
 pub mod fib;
 pub mod frame;

@@ -1,0 +1,15 @@
+//! Safe owners of DPDK's objects: the EAL, memory pools, ports, lcores. Nothing outside this folder
+//! and [`packet`](crate::packet) calls DPDK.
+
+pub mod cpu;
+pub mod eal;
+pub mod eal_args;
+pub mod error;
+pub mod hugepages;
+pub mod io;
+pub mod lcore;
+pub mod mempool;
+pub mod port;
+pub mod port_stats;
+pub mod runtime_files;
+pub mod vdev;

@@ -1,0 +1,84 @@
+//! EAL's files of one file-prefix: cleaned before a start when a killed process left them, and
+//! after a clean stop. Files of other prefixes are never touched.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+/// EAL's runtime folder for root.
+pub const DPDK_RUNTIME_DIR: &str = "/var/run/dpdk";
+
+/// Where EAL keeps the runtime files of `prefix`.
+pub fn runtime_dir(prefix: &str) -> PathBuf {
+    Path::new(DPDK_RUNTIME_DIR).join(prefix)
+}
+
+/// True when a living process holds the lock on the prefix's `config` file.
+pub fn in_use(dir: &Path) -> bool {
+    let Ok(config) = fs::OpenOptions::new().write(true).open(dir.join("config")) else {
+        return false;
+    };
+    // EAL's primary process holds a POSIX write lock on its config file for as long as it lives.
+    let mut lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // SAFETY: the descriptor is open and `lock` is a valid, initialised structure.
+    let status = unsafe { libc::fcntl(config.as_raw_fd(), libc::F_GETLK, &raw mut lock) };
+    status == 0 && lock.l_type != libc::F_UNLCK as libc::c_short
+}
+
+/// Removes the prefix's runtime folder and its `<prefix>map_*` files in the hugetlbfs mounts,
+/// unless a living process uses them. Returns how many files went.
+pub fn clean(dir: &Path, prefix: &str, hugetlbfs: &[String]) -> std::io::Result<usize> {
+    if in_use(dir) {
+        return Err(std::io::Error::other(format!(
+            "another running process uses the EAL file prefix {prefix}"
+        )));
+    }
+    let mut removed = 0;
+    for mount in hugetlbfs {
+        let Ok(files) = fs::read_dir(mount) else { continue };
+        for file in files.flatten() {
+            let name = file.file_name();
+            let ours = name
+                .to_string_lossy()
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest.starts_with("map_"));
+            if ours {
+                fs::remove_file(file.path())?;
+                removed += 1;
+            }
+        }
+    }
+    if let Ok(files) = fs::read_dir(dir) {
+        removed += files.count();
+        fs::remove_dir_all(dir)?;
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removes_only_its_own_prefix() {
+        let base = std::env::temp_dir().join(format!("sluice-{}-runtime", std::process::id()));
+        let (dir, huge) = (base.join("run/a"), base.join("huge"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::create_dir_all(&huge).unwrap();
+        for file in [dir.join("config"), huge.join("amap_0"), huge.join("abmap_0"), huge.join("a")]
+        {
+            fs::write(file, "x").unwrap();
+        }
+        let mounts = [huge.to_string_lossy().into_owned()];
+        assert_eq!(clean(&dir, "a", &mounts).unwrap(), 2);
+        assert!(!dir.exists() && !huge.join("amap_0").exists());
+        assert!(huge.join("abmap_0").exists() && huge.join("a").exists());
+        fs::remove_dir_all(&base).unwrap();
+    }
+}
