@@ -192,22 +192,42 @@ mod tests {
 
 #[cfg(all(test, loom))]
 mod model {
+    use loom::cell::UnsafeCell;
+
     use super::*;
+
+    /// Readers read the cell and its drop writes it, so that loom reports a drop under a reader.
+    struct Watched(UnsafeCell<u32>);
+
+    // SAFETY: that no write races with a read is what the model checks.
+    unsafe impl Sync for Watched {}
+
+    impl Watched {
+        fn boxed(value: u32) -> Box<Self> {
+            Box::new(Self(UnsafeCell::new(value)))
+        }
+    }
+
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            self.0.with_mut(|_| ());
+        }
+    }
 
     #[test]
     fn no_reader_ever_holds_a_reclaimed_value() {
         loom::model(|| {
-            let mut publisher = Publisher::new(Box::new(loom::cell::UnsafeCell::new(1)), 1);
+            let mut publisher = Publisher::new(Watched::boxed(1), 1);
             let mut reader = publisher.reader().unwrap();
             let worker = loom::thread::spawn(move || {
                 for _ in 0..2 {
-                    // SAFETY: nobody writes the cell; loom checks that its drop does not race.
-                    let value = reader.current().with(|v| unsafe { *v });
+                    // SAFETY: nobody writes a value that a reader can reach; loom checks it.
+                    let value = reader.current().0.with(|value| unsafe { *value });
                     assert!(value == 1 || value == 2);
                     reader.quiesce();
                 }
             });
-            publisher.publish(Box::new(loom::cell::UnsafeCell::new(2)));
+            publisher.publish(Watched::boxed(2));
             publisher.reclaim();
             worker.join().unwrap();
             assert_eq!(publisher.reclaim(), 0);
