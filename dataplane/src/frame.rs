@@ -12,6 +12,8 @@ pub mod flag {
     pub const LOCAL_FALLBACK: u8 = 1 << 0;
     /// The packet was made by this box; an error about it is never sent.
     pub const ORIGINATED: u8 = 1 << 1;
+    /// The frame was sent to a group of stations, not to us alone.
+    pub const LINK_GROUP: u8 = 1 << 2;
 }
 
 /// Per-packet values that one node computes and a later one needs, as a structure of arrays.
@@ -37,6 +39,8 @@ pub struct Lanes {
     pub hash: [u64; FRAME_MAX],
     /// Why a packet is on its way to `error-drop`, as an index into the graph's counters.
     pub error: [u16; FRAME_MAX],
+    /// Which ICMP error `ip4-icmp-error` is to send about the packet, by that node's numbering.
+    pub icmp: [u8; FRAME_MAX],
     /// Trace handle; 0 for a packet that is not traced.
     pub trace: [u32; FRAME_MAX],
     /// Bits of [`flag`].
@@ -54,6 +58,7 @@ impl Lanes {
         server: [0; FRAME_MAX],
         hash: [0; FRAME_MAX],
         error: [0; FRAME_MAX],
+        icmp: [0; FRAME_MAX],
         trace: [0; FRAME_MAX],
         flags: [0; FRAME_MAX],
     };
@@ -69,6 +74,7 @@ impl Lanes {
         self.server[to] = from.server[at];
         self.hash[to] = from.hash[at];
         self.error[to] = from.error[at];
+        self.icmp[to] = from.icmp[at];
         self.trace[to] = from.trace[at];
         self.flags[to] = from.flags[at];
     }
@@ -84,6 +90,7 @@ impl Lanes {
         self.server[at] = 0;
         self.hash[at] = 0;
         self.error[at] = 0;
+        self.icmp[at] = 0;
         self.trace[at] = 0;
         self.flags[at] = 0;
     }

@@ -102,7 +102,7 @@ impl WorkerState {
             neighbor_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
             ip_id: 0,
             injected: Vec::with_capacity(REQUESTS_PER_TURN),
-            garbage: Vec::with_capacity(crate::frame::FRAME_MAX),
+            garbage: Vec::with_capacity(4 * crate::frame::FRAME_MAX),
         }
     }
 

@@ -4,6 +4,7 @@ use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Header;
+use super::checksum::{Checksum, Delta};
 
 /// The 8 bytes every ICMP message starts with.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -54,6 +55,12 @@ pub mod unreachable_code {
 }
 
 impl Icmpv4Header {
+    /// Applies a change of what the checksum covers.
+    #[inline]
+    pub fn update_checksum(&mut self, delta: Delta) {
+        self.checksum.set(Checksum(self.checksum.get()).updated(delta).0);
+    }
+
     /// True for error messages, about which no error may be sent (RFC 1812 §4.3.2.7). Types that
     /// are not known count as errors, to be safe from loops.
     #[inline]
@@ -71,13 +78,27 @@ mod tests {
     fn reads_every_field() {
         let bytes = [8, 0, 0x4d, 0x5a, 0x00, 0x01, 0x00, 0x02];
         let icmp = Icmpv4Header::at(&bytes, 0).unwrap();
-        assert_eq!((icmp.kind, icmp.code, icmp.checksum.get()), (icmp_type::ECHO_REQUEST, 0, 0x4d5a));
+        assert_eq!(
+            (icmp.kind, icmp.code, icmp.checksum.get()),
+            (icmp_type::ECHO_REQUEST, 0, 0x4d5a)
+        );
         assert_eq!((icmp.id.get(), icmp.sequence.get()), (1, 2));
     }
 
     #[test]
+    fn checksum_follows_a_change_of_type() {
+        let mut bytes = [8, 0, 0xf7, 0xfc, 0x00, 0x01, 0x00, 0x02];
+        let icmp = Icmpv4Header::at_mut(&mut bytes, 0).unwrap();
+        icmp.kind = icmp_type::ECHO_REPLY;
+        icmp.update_checksum(Delta::NONE.word(0x0800, 0x0000));
+        assert_eq!(icmp.checksum.get(), 0xfffc);
+    }
+
+    #[test]
     fn errors_and_queries_are_told_apart() {
-        let error = |kind: u8| Icmpv4Header::read_from_bytes(&[kind, 0, 0, 0, 0, 0, 0, 0]).unwrap().is_error();
+        let error = |kind: u8| {
+            Icmpv4Header::read_from_bytes(&[kind, 0, 0, 0, 0, 0, 0, 0]).unwrap().is_error()
+        };
         for kind in [icmp_type::UNREACHABLE, 4, 5, icmp_type::TIME_EXCEEDED, 12, 99] {
             assert!(error(kind), "{kind}");
         }

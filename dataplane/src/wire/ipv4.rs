@@ -100,10 +100,16 @@ impl Ipv4Header {
     /// above 0.
     #[inline]
     pub fn decrement_ttl(&mut self) {
-        let word = |ttl: u8, protocol: u8| u16::from_be_bytes([ttl, protocol]);
-        let old = word(self.ttl, self.protocol);
-        self.ttl = self.ttl.wrapping_sub(1);
-        self.update_checksum(Delta::NONE.word(old, word(self.ttl, self.protocol)));
+        self.set_ttl(self.ttl.wrapping_sub(1));
+    }
+
+    /// Replaces the TTL, keeping the header checksum right.
+    #[inline]
+    pub fn set_ttl(&mut self, ttl: u8) {
+        let word = |ttl: u8| u16::from_be_bytes([ttl, self.protocol]);
+        let delta = Delta::NONE.word(word(self.ttl), word(ttl));
+        self.ttl = ttl;
+        self.update_checksum(delta);
     }
 
     /// Replaces the sender, keeping the header checksum right. Returns the change, which the
