@@ -18,18 +18,27 @@ pub struct Problem {
     pub reason: String,
     /// What would be right.
     pub hint: Option<String>,
+    /// Other places that have to do with it, each with a label; shown in file reports only.
+    pub related: Vec<(Span, String)>,
 }
 
 impl Problem {
     /// A problem without a hint.
     pub fn new(span: Span, reason: impl Into<String>) -> Problem {
-        Problem { span, reason: reason.into(), hint: None }
+        Problem { span, reason: reason.into(), hint: None, related: Vec::new() }
     }
 
     /// The same with a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Problem {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, pointing at another place too.
+    #[must_use]
+    pub fn with_related(mut self, span: Span, label: impl Into<String>) -> Problem {
+        self.related.push((span, label.into()));
         self
     }
 

@@ -1,0 +1,69 @@
+//! The grammar of the CLI: which words make which [`Command`].
+//!
+//! As in VPP, a command is a path of words, each of which may be cut to any prefix that no other
+//! word in its place has (a whole word beats a longer one it begins), followed by values and
+//! keywords. Keywords are written out and may come in any order. Help and completion read the same
+//! tables as the parser.
+
+mod completion;
+mod form;
+mod help;
+mod host_commands;
+mod lb_commands;
+mod show_commands;
+mod trie;
+mod words;
+
+pub use completion::{Candidate, Completion, complete};
+pub use form::{Kind, Slot};
+pub use help::help;
+
+use form::{Form, Opt};
+use words::{Words, tokens};
+
+use crate::{Command, CommandError, Problem, Span};
+
+/// Every command, in the order help lists them.
+fn forms() -> impl Iterator<Item = &'static Form> {
+    lb_commands::FORMS.iter().chain(show_commands::FORMS).chain(host_commands::FORMS)
+}
+
+/// Parses one CLI line. A blank line or a comment is [`Command::Blank`].
+///
+/// # Errors
+///
+/// The first word that is wrong, why, and what would be right.
+pub fn parse_line(line: &str) -> Result<Command, CommandError> {
+    parse(line).map_err(|problem| problem.in_line(line))
+}
+
+/// The same, as a [`Problem`] whose span is into `line`.
+///
+/// # Errors
+///
+/// As [`parse_line`].
+pub fn parse(line: &str) -> Result<Command, Problem> {
+    let mut tokens = tokens(line);
+    let Some(last) = tokens.last_mut() else {
+        return Ok(Command::Blank);
+    };
+    let end = Span::new(last.span.end, last.span.end);
+    if let Some(before) = last.text.strip_suffix('?') {
+        last.text = before;
+        let words = tokens.iter().map(|t| t.text.to_owned());
+        return Ok(Command::Help { topic: words.filter(|w| !w.is_empty()).collect() });
+    }
+    let (form, used) = trie::resolve(&tokens)?;
+    (form.build)(&Words::sort(form, &tokens[used..], end)?)
+}
+
+/// Would this word be taken for something else where an interface's name can stand?
+pub(crate) fn is_keyword(word: &str) -> bool {
+    let names_interface = |form: &&Form| {
+        let slots = form.leading.iter().chain(&form.rest);
+        slots.chain(form.options.iter().filter_map(Opt::slot)).any(|s| s.kind == Kind::Interface)
+    };
+    let is_option = |form: &Form| form.options.iter().any(|o| o.word() == word);
+    // `show interface a…` is `show interface address`.
+    forms().filter(names_interface).any(is_option) || "address".starts_with(word)
+}

@@ -1,0 +1,209 @@
+//! Commands written back as the CLI lines that mean them.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+use crate::{
+    Command, Family, FibQuery, HardwareDetail, LbAs, LbConf, LbVipAdd, Ping, Show, Spanned, VipKey,
+    value,
+};
+
+/// The canonical line: parsing it gives the command back.
+impl Display for Command {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Command::Blank => Ok(()),
+            Command::LbConf(conf) => conf.fmt(f),
+            Command::LbVipAdd(vip) => vip.fmt(f),
+            Command::LbVipDel(key) => write!(f, "lb vip {key} del"),
+            Command::LbAs(servers) => servers.fmt(f),
+            Command::LbFlushVip(key) => write!(f, "lb flush vip {key}"),
+            Command::LbSetInterfaceNat { family, interfaces, del } => {
+                let nat = match family {
+                    Family::Ip4 => "nat4",
+                    Family::Ip6 => "nat6",
+                };
+                write!(f, "lb set interface {nat}")?;
+                for interface in interfaces {
+                    write!(f, " in {interface}")?;
+                }
+                flag(f, "del", *del)
+            }
+            Command::SetInterfaceState { interface, up } => {
+                write!(f, "set interface state {interface} {}", if *up { "up" } else { "down" })
+            }
+            Command::SetInterfaceMtu { interface, mtu } => {
+                write!(f, "set interface mtu packet {mtu} {interface}")
+            }
+            Command::SetInterfaceIpAddress { interface, address, del } => {
+                f.write_str("set interface ip address")?;
+                flag(f, "del", *del)?;
+                write!(f, " {interface} {address}")
+            }
+            Command::IpRoute { prefix, via, interface, del } => {
+                write!(f, "ip route {} {prefix}", if *del { "del" } else { "add" })?;
+                option(f, "via", via)?;
+                word(f, interface)
+            }
+            Command::SetIpNeighbor { interface, address, mac, is_static, del } => {
+                f.write_str("set ip neighbor")?;
+                flag(f, "del", *del)?;
+                write!(f, " {interface} {address}")?;
+                word(f, mac)?;
+                flag(f, "static", *is_static)
+            }
+            Command::Ping(ping) => ping.fmt(f),
+            Command::Exec { file } => write!(f, "exec {}", file.display()),
+            Command::TraceAdd { node, count } => write!(f, "trace add {node} {count}"),
+            Command::ClearTrace => f.write_str("clear trace"),
+            Command::ClearRuntime => f.write_str("clear runtime"),
+            Command::ClearErrors => f.write_str("clear errors"),
+            Command::ClearInterfaces => f.write_str("clear interfaces"),
+            Command::Show { show, json } => {
+                write!(f, "show {show}")?;
+                flag(f, "json", *json)
+            }
+            Command::Help { topic } => {
+                f.write_str("help")?;
+                topic.iter().try_for_each(|word| write!(f, " {word}"))
+            }
+            Command::Quit => f.write_str("quit"),
+        }
+    }
+}
+
+fn flag(f: &mut Formatter<'_>, name: &str, given: bool) -> fmt::Result {
+    if given { write!(f, " {name}") } else { Ok(()) }
+}
+
+fn option<T: Display>(f: &mut Formatter<'_>, name: &str, value: &Option<T>) -> fmt::Result {
+    match value {
+        Some(value) => write!(f, " {name} {value}"),
+        None => Ok(()),
+    }
+}
+
+fn word<T: Display>(f: &mut Formatter<'_>, value: &Option<T>) -> fmt::Result {
+    match value {
+        Some(value) => write!(f, " {value}"),
+        None => Ok(()),
+    }
+}
+
+/// As in a command: `10.10.2.2/32 protocol tcp port 8080`.
+impl Display for VipKey {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.prefix.fmt(f)?;
+        match &self.port {
+            Some(port) => write!(f, " protocol {} port {}", port.protocol, port.port),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The canonical CLI line.
+impl Display for LbConf {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("lb conf")?;
+        option(f, "ip4-src-address", &self.ip4_src_address)?;
+        option(f, "ip6-src-address", &self.ip6_src_address)?;
+        option(f, "buckets", &self.buckets)?;
+        option(f, "timeout", &self.timeout_s)?;
+        option(f, "tcp-established-timeout", &self.tcp_established_timeout_s)?;
+        option(f, "tcp-closing-timeout", &self.tcp_closing_timeout_s)?;
+        option(f, "hash-key-file", &self.hash_key_file.as_ref().map(|file| file.display()))
+    }
+}
+
+/// The canonical CLI line.
+impl Display for LbVipAdd {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "lb vip {}", self.key)?;
+        option(f, "encap", &self.encap)?;
+        option(f, "dscp", &self.dscp)?;
+        option(f, "type", &self.service_type)?;
+        option(f, "target_port", &self.target_port)?;
+        option(f, "new_len", &self.new_len)?;
+        flag(f, "src_ip_sticky", self.src_ip_sticky)?;
+        option(f, "name", &self.name)
+    }
+}
+
+/// The canonical CLI line.
+impl Display for LbAs {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "lb as {}", self.vip)?;
+        for address in &self.addresses {
+            write!(f, " {address}")?;
+        }
+        option(f, "weight", &self.weight)?;
+        flag(f, "del", self.del)?;
+        flag(f, "flush", self.flush)
+    }
+}
+
+/// The canonical CLI line.
+impl Display for Ping {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "ping {}", self.address)?;
+        option(f, "source", &self.source)?;
+        option(f, "size", &self.size)?;
+        option(f, "interval", &self.interval_ms.map(value::seconds))?;
+        option(f, "repeat", &self.repeat)
+    }
+}
+
+/// The words after `show`.
+impl Display for Show {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Show::Lb => f.write_str("lb"),
+            Show::LbVips { verbose } => verbosely(f, "lb vips", *verbose),
+            Show::LbAs => f.write_str("lb as"),
+            Show::Interface { names } => named(f, "interface", names),
+            Show::InterfaceAddress { names } => named(f, "interface address", names),
+            Show::HardwareInterfaces { detail, names } => {
+                let words = match detail {
+                    HardwareDetail::Brief => "hardware-interfaces brief",
+                    HardwareDetail::Normal => "hardware-interfaces",
+                    HardwareDetail::Verbose => "hardware-interfaces verbose",
+                };
+                named(f, words, names)
+            }
+            Show::IpFib(FibQuery::All) => f.write_str("ip fib"),
+            Show::IpFib(FibQuery::Summary) => f.write_str("ip fib summary"),
+            Show::IpFib(FibQuery::Entry { prefix, longest_match: true }) => {
+                write!(f, "ip fib {}", prefix.address())
+            }
+            Show::IpFib(FibQuery::Entry { prefix, longest_match: false }) => {
+                write!(f, "ip fib {prefix}")
+            }
+            Show::IpNeighbors { interface } => {
+                f.write_str("ip neighbors")?;
+                word(f, interface)
+            }
+            Show::Version { verbose } => verbosely(f, "version", *verbose),
+            Show::Threads => f.write_str("threads"),
+            Show::Runtime { verbose } => verbosely(f, "runtime", *verbose),
+            Show::Errors => f.write_str("errors"),
+            Show::Buffers => f.write_str("buffers"),
+            Show::Trace { max } => {
+                f.write_str("trace")?;
+                option(f, "max", max)
+            }
+            Show::RunningConfig => f.write_str("running-config"),
+        }
+    }
+}
+
+fn verbosely(f: &mut Formatter<'_>, words: &str, verbose: bool) -> fmt::Result {
+    f.write_str(words)?;
+    flag(f, "verbose", verbose)
+}
+
+fn named(f: &mut Formatter<'_>, words: &str, names: &[Spanned<String>]) -> fmt::Result {
+    f.write_str(words)?;
+    names.iter().try_for_each(|name| {
+        f.write_char(' ')?;
+        name.fmt(f)
+    })
+}
