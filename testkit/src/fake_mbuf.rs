@@ -1,0 +1,174 @@
+//! Mbufs on the heap: the memory layout of DPDK's without EAL, hugepages or root.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dataplane::packet::Packet;
+use dpdk_sys::rte_mbuf;
+
+/// Free bytes in front of the data of a new packet (DPDK's default headroom).
+pub const HEADROOM: u16 = 128;
+/// Bytes of one buffer, headroom included (DPDK's default).
+pub const BUFFER_LEN: u16 = 2048 + HEADROOM;
+
+/// One buffer. The mbuf comes first, so that a pointer to it is a pointer to the whole.
+#[repr(C)]
+struct FakeMbuf {
+    mbuf: rte_mbuf,
+    outstanding: Arc<AtomicUsize>,
+    buffer: [u8; BUFFER_LEN as usize],
+}
+
+/// A source of fake mbufs that knows how many have not come back.
+#[derive(Clone, Debug)]
+pub struct FakePool {
+    outstanding: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+impl FakePool {
+    /// A pool of `limit` buffers.
+    pub fn new(limit: usize) -> Self {
+        Self { outstanding: Arc::default(), limit }
+    }
+
+    /// Buffers handed out and not freed.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::SeqCst)
+    }
+
+    fn raw(&self) -> Option<NonNull<rte_mbuf>> {
+        if self.outstanding() >= self.limit {
+            return None;
+        }
+        self.outstanding.fetch_add(1, Ordering::SeqCst);
+        let fake = Box::into_raw(Box::new(FakeMbuf {
+            mbuf: rte_mbuf::default(),
+            outstanding: Arc::clone(&self.outstanding),
+            // Not zero, so that a read of bytes nobody wrote shows.
+            buffer: [0xa5; BUFFER_LEN as usize],
+        }));
+        // SAFETY: the box was just made and is reachable through `fake` alone.
+        let whole = unsafe { &mut *fake };
+        whole.mbuf.buf_addr = whole.buffer.as_mut_ptr().cast();
+        whole.mbuf.buf_len = BUFFER_LEN;
+        whole.mbuf.data_off = HEADROOM;
+        whole.mbuf.refcnt = 1;
+        whole.mbuf.nb_segs = 1;
+        NonNull::new(fake.cast())
+    }
+
+    /// An empty packet; `None` when the pool is exhausted.
+    pub fn alloc(&self) -> Option<Packet> {
+        let raw = self.raw()?;
+        // SAFETY: `raw` made an initialised mbuf with one reference, an empty data area inside its
+        // buffer, and no other user.
+        Some(unsafe { Packet::from_raw(raw) })
+    }
+
+    /// A packet of these bytes.
+    ///
+    /// # Panics
+    /// When the pool is exhausted or the bytes do not fit into one buffer.
+    pub fn packet(&self, bytes: &[u8]) -> Packet {
+        let mut packet = self.alloc().expect("the fake pool is exhausted");
+        assert!(packet.assign(bytes), "{} bytes do not fit into a fake mbuf", bytes.len());
+        packet
+    }
+
+    /// A packet whose bytes are cut at `cuts` (ascending offsets) into several segments.
+    ///
+    /// # Panics
+    /// As [`Self::packet`], or when a cut lies behind the end.
+    pub fn segmented(&self, bytes: &[u8], cuts: &[usize]) -> Packet {
+        let ends = cuts.iter().copied().chain([bytes.len()]);
+        let mut start = 0;
+        let mut segments: Vec<NonNull<rte_mbuf>> = Vec::new();
+        for end in ends {
+            segments.push(self.packet(&bytes[start..end]).into_raw());
+            start = end;
+        }
+        let count = segments.len() as u16;
+        let mut next = std::ptr::null_mut();
+        for segment in segments.iter_mut().rev() {
+            // SAFETY: `packet` made the mbuf and nobody else has a handle.
+            unsafe { segment.as_mut() }.next = next;
+            next = segment.as_ptr();
+        }
+        let head = &mut segments[0];
+        // SAFETY: as above.
+        let mbuf = unsafe { head.as_mut() };
+        mbuf.nb_segs = count;
+        mbuf.pkt_len = bytes.len() as u32;
+        // SAFETY: the chain is complete and owned by nobody but the new handle.
+        unsafe { Packet::from_raw(*head) }
+    }
+
+    /// A packet of these bytes, out of which the port took a VLAN tag with this TCI (host order).
+    ///
+    /// # Panics
+    /// As [`Self::packet`].
+    pub fn stripped_of_vlan(&self, bytes: &[u8], tci: u16) -> Packet {
+        let mut raw = self.packet(bytes).into_raw();
+        // SAFETY: `packet` made the mbuf and the handle was just given up.
+        let mbuf = unsafe { raw.as_mut() };
+        mbuf.ol_flags |= dpdk_sys::RTE_MBUF_F_RX_VLAN_STRIPPED;
+        mbuf.vlan_tci = tci;
+        // SAFETY: the mbuf is as valid as before and has no other handle.
+        unsafe { Packet::from_raw(raw) }
+    }
+}
+
+/// Ends a packet of a [`FakePool`] and gives its bytes, all segments.
+pub fn free(packet: Packet) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(packet.len());
+    let mut segment = packet.into_raw().as_ptr();
+    while !segment.is_null() {
+        // SAFETY: every packet of these tests comes from `FakePool::raw`, which made the mbuf as the
+        // first field of a boxed `FakeMbuf`; the handle that owned it was given up.
+        let fake = unsafe { Box::from_raw(segment.cast::<FakeMbuf>()) };
+        let start = usize::from(fake.mbuf.data_off);
+        bytes.extend_from_slice(&fake.buffer[start..start + usize::from(fake.mbuf.data_len)]);
+        fake.outstanding.fetch_sub(1, Ordering::SeqCst);
+        segment = fake.mbuf.next;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_is_outstanding() {
+        let pool = FakePool::new(2);
+        let (first, second) = (pool.packet(b"first"), pool.packet(b"second"));
+        assert!(pool.alloc().is_none());
+        assert_eq!(free(first), b"first");
+        assert_eq!(pool.outstanding(), 1);
+        assert_eq!(free(second), b"second");
+        assert_eq!(pool.outstanding(), 0);
+    }
+
+    #[test]
+    fn a_segmented_packet_shows_its_first_segment() {
+        let pool = FakePool::new(9);
+        let packet = pool.segmented(b"abcdefgh", &[3, 5]);
+        assert_eq!((packet.segments(), packet.len(), packet.data()), (3, 8, &b"abc"[..]));
+        assert_eq!(free(packet), b"abcdefgh");
+        assert_eq!(pool.outstanding(), 0);
+    }
+
+    #[test]
+    fn headers_can_be_taken_off_and_put_on() {
+        let pool = FakePool::new(1);
+        let mut packet = pool.packet(b"abcdef");
+        assert!(packet.trim_front(2));
+        assert_eq!(packet.data(), b"cdef");
+        assert!(packet.prepend(HEADROOM + 2));
+        assert!(!packet.prepend(1));
+        assert_eq!(packet.len(), usize::from(HEADROOM) + 6);
+        free(packet);
+    }
+}
