@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::Statement;
 use super::network::{Interface, network};
-use super::table::{Problems, Table, Value};
+use super::table::{Problems, Table, Value, article};
 use crate::value::{self, Token};
 use crate::vip_rules::{check_as, check_vip};
 use crate::{Command, LbAs, LbConf, LbVipAdd, Problem, Span, Spanned, VipKey, VipPort, defaults};
@@ -21,6 +21,8 @@ struct Server {
 struct Vip {
     vip: LbVipAdd,
     servers: Vec<Server>,
+    /// Protocol or port is there but could not be read, so `vip.key` is not what was meant.
+    key_failed: bool,
     span: Span,
 }
 
@@ -135,7 +137,7 @@ fn vip(table: &Table<'_>, problems: &Problems) -> Option<Vip> {
         }
         broken.into_iter().for_each(|problem| problems.note(problem));
     }
-    Some(Vip { vip, servers, span: table.span })
+    Some(Vip { vip, servers, key_failed, span: table.span })
 }
 
 /// An AS is `"address"` or `{ address = "…", weight = … }`.
@@ -152,7 +154,7 @@ fn server(value: Value<'_>, problems: &Problems) -> Option<Server> {
             Some(Server { address: table.required("address", address)?, weight })
         }
         other => {
-            let reason = format!("an AS must be a string or a table, not `{}`", other.type_str());
+            let reason = format!("an AS must be a string or a table, not {}", article(other));
             problems.note(
                 Problem::new(value.span().into(), reason)
                     .with_hint("\"192.168.1.1\" or { address = \"192.168.1.1\", weight = 50 }"),
@@ -164,10 +166,12 @@ fn server(value: Value<'_>, problems: &Problems) -> Option<Server> {
 
 /// Notes VIPs that cannot be there together.
 fn check_pairs(vips: &[Vip], problems: &Problems) {
-    for (i, Vip { vip, .. }) in vips.iter().enumerate() {
+    for (i, Vip { vip, key_failed, .. }) in vips.iter().enumerate() {
         let (key, prefix) = (vip.key, vip.key.prefix);
-        for Vip { vip: first, .. } in &vips[..i] {
-            let reason = if first.key == key {
+        for Vip { vip: first, key_failed: first_failed, .. } in &vips[..i] {
+            let reason = if *key_failed || *first_failed {
+                continue;
+            } else if first.key == key {
                 format!("the VIP {key} is given twice")
             } else if first.key.prefix == prefix && (first.key.port.is_none() || key.port.is_none())
             {

@@ -245,7 +245,7 @@ impl<'a> Table<'a> {
 }
 
 /// `a string`, `an integer`, …
-fn article(value: &DeValue<'_>) -> String {
+pub(super) fn article(value: &DeValue<'_>) -> String {
     let name = value.type_str();
     let article = if name.starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {name}")
