@@ -15,9 +15,8 @@ Usage: ./demo.sh [OPTION...]
 
   --keep          leave everything running at the end and print how to explore it
   --stop          end a demo that was left running, and nothing else
-  --no-build      use the binaries that are there
   --prefix NAME   put NAME in front of every namespace name (default: none)
-  --bin-dir DIR   take sluiced and sluicectl from DIR (implies --no-build)
+  --bin-dir DIR   take sluiced and sluicectl from DIR instead of building them
   -h, --help      print this
 
               client 10.10.10.1
@@ -41,7 +40,6 @@ while (($#)); do
     case $1 in
         --keep) KEEP=1 ;;
         --stop) STOP=1 ;;
-        --no-build) BUILD=0 ;;
         --prefix | --bin-dir)
             (($# > 1)) || {
                 echo "demo.sh: $1 needs a value" >&2
@@ -152,7 +150,7 @@ if ((PREPARED == 0)); then
         install_packages
         if ((BUILD)); then build; fi
         for program in sluiced sluicectl; do
-            [[ -x $BIN_DIR/$program ]] || fail "$BIN_DIR/$program is missing: run without --no-build"
+            [[ -x $BIN_DIR/$program ]] || fail "$BIN_DIR/$program is missing"
         done
     fi
     if [[ $(id -u) -ne 0 ]]; then
@@ -307,33 +305,11 @@ note "web 192.168.1.1 and 192.168.1.3;  in their middle lb, where only Sluice mo
 
 # ---------------------------------------------------------------- the servers
 
-# Answers every request with the server's name and the client address that the server sees.
-cat >"$RUN_DIR/server.py" <<'PYTHON'
-import http.server
-import sys
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = f"{self.server.name} sees {self.client_address[0]}\n".encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
-
-name, address, port = sys.argv[1:]
-server = http.server.ThreadingHTTPServer((address, int(port)), Handler)
-server.name = name
-server.serve_forever()
-PYTHON
-
-start_server() { # NAMESPACE NAME ADDRESS PORT
-    in_ns "$1" /usr/bin/python3 "$RUN_DIR/server.py" "$2" "$3" "$4" </dev/null >/dev/null 2>>"$RUN_DIR/servers.log" 9>&- &
+# Each answers with its name, and the address and port of the client that it sees.
+start_servers() { # NAMESPACE NAME@ADDRESS:PORT...
+    local name=$1
+    shift
+    in_ns "$name" /usr/bin/python3 "$REPO/tests/e2e/server.py" http "$@" </dev/null >/dev/null 2>>"$RUN_DIR/servers.log" 9>&- &
 }
 
 wait_for() { # SECONDS WHAT COMMAND...
@@ -346,15 +322,30 @@ wait_for() { # SECONDS WHAT COMMAND...
     fail "$what did not come up within $seconds seconds"
 }
 
-for i in 1 2 3; do start_server "server$i" "server$i" "3$i.3$i.3$i.1" 8080; done
-start_server web web-1 192.168.1.1 80
-start_server web web-3 192.168.1.3 80
+for i in 1 2 3; do start_servers "server$i" "server$i@3$i.3$i.3$i.1:8080"; done
+start_servers web web-1@192.168.1.1:80 web-3@192.168.1.3:80
 for i in 1 2 3; do
     wait_for 10 "the HTTP server of server$i" in_ns "server$i" curl -sf -m 1 "http://3$i.3$i.3$i.1:8080/"
 done
 for i in 1 3; do wait_for 10 "the HTTP server web-$i" in_ns web curl -sf -m 1 "http://192.168.1.$i/"; done
 
 # ---------------------------------------------------------------- sluice
+
+devices=0
+port() { # NAME VETH ADDRESS/LENGTH: one port as TOML
+    cat <<TOML
+
+[[dpdk.dev]]
+name = "$1"
+vdev = "net_af_packet$devices,iface=$2"
+
+[[interface]]
+name = "$1"
+address = ["$3"]
+state = "up"
+TOML
+    devices=$((devices + 1))
+}
 
 {
     cat <<TOML
@@ -370,38 +361,10 @@ buffers-per-numa = 16384
 
 [unix]
 cli-listen = "$SOCKET"
-
-[[dpdk.dev]]
-name = "GigabitEthernet0/9/0"
-vdev = "net_af_packet0,iface=veth-web"
-
-[[dpdk.dev]]
-name = "client0"
-vdev = "net_af_packet1,iface=veth-client"
-
-[[interface]]
-name = "GigabitEthernet0/9/0"
-address = ["192.168.1.254/24"]
-state = "up"
-
-[[interface]]
-name = "client0"
-address = ["10.10.10.254/24"]
-state = "up"
 TOML
-    for i in 1 2 3; do
-        cat <<TOML
-
-[[dpdk.dev]]
-name = "server$i"
-vdev = "net_af_packet$((i + 1)),iface=veth-server$i"
-
-[[interface]]
-name = "server$i"
-address = ["3$i.3$i.3$i.254/24"]
-state = "up"
-TOML
-    done
+    port GigabitEthernet0/9/0 veth-web 192.168.1.254/24
+    port client0 veth-client 10.10.10.254/24
+    for i in 1 2 3; do port "server$i" "veth-server$i" "3$i.3$i.3$i.254/24"; done
 } >"$RUN_DIR/sluice.toml"
 
 start_daemon() {
@@ -436,13 +399,13 @@ if ! start_daemon; then
 fi
 sluice show version
 
-headline "It is a router already: the client reaches a server directly"
+headline "It is a router already: the client reaches the servers directly (which client do they see?)"
 ROUTING_FAILURES=0
 in_ns client ping -c 3 -i 0.2 -W 2 31.31.31.1 || ROUTING_FAILURES=1
 for i in 1 2 3; do
     answer=$(in_ns client curl -sS -m 5 "http://3$i.3$i.3$i.1:8080/" 2>&1) || ROUTING_FAILURES=1
     note "http://3$i.3$i.3$i.1:8080/  ->  $answer"
-    [[ $answer == "server$i sees 10.10.10.1" ]] || ROUTING_FAILURES=1
+    [[ $answer == "server$i 10.10.10.1 "* ]] || ROUTING_FAILURES=1
 done
 
 headline "Three virtual services, with the commands of the VPP load balancer"
@@ -460,17 +423,18 @@ done
 FAILURES=0
 REQUESTS=12
 send_requests() { # VIP:PORT SERVER... (the servers that may answer)
-    local vip=$1 answer server answers='' in_a_row=0 i
+    local vip=$1 answer server answers='' reason='' in_a_row=0 i
     shift
     for ((i = 1; i <= REQUESTS; i++)); do
         answer=$(in_ns client curl -sS --connect-timeout 3 -m 5 "http://$vip/" 2>&1) || true
         server=${answer%% *}
-        if [[ " $* " == *" $server "* && $answer == "$server sees 10.10.10.1" ]]; then
+        if [[ " $* " == *" $server "* && $answer == "$server 10.10.10.1 "* ]]; then
             answers+=" $server"
             in_a_row=0
             continue
         fi
-        answers+=" FAILED($answer)"
+        answers+=" FAILED"
+        reason=$answer
         FAILURES=$((FAILURES + 1)) in_a_row=$((in_a_row + 1))
         if ((in_a_row == 3)); then
             answers+=" and so on"
@@ -479,6 +443,7 @@ send_requests() { # VIP:PORT SERVER... (the servers that may answer)
         fi
     done
     printf '%-18s ->%s\n' "$vip" "$answers"
+    [[ -z $reason ]] || note "                   $reason"
 }
 
 headline "$REQUESTS HTTP requests to each; who answered (every server must see the client's own address)"

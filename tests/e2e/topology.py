@@ -224,7 +224,7 @@ class Capture:
     def __init__(self, topology, host, interface, expression):
         self.file = topology.directory / f"{host.short}-{next(_serial)}.pcap"
         self.process = host.start(
-            "tcpdump", "-i", interface, "-U", "-n", "-s", "0", "-B", "16384", "-w", self.file,
+            "tcpdump", "-i", interface, "--immediate-mode", "-U", "-n", "-s", "0", "-B", "16384", "-w", self.file,
             *expression, stderr=subprocess.PIPE,
         )
         line = self.process.stderr.readline()
