@@ -1,1 +1,83 @@
-fn main() {}
+//! `sluicectl`: commands for a running `sluiced`.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod names;
+mod script;
+mod session;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use clap::Parser;
+use client::Client;
+use script::{Outcome, ScriptError};
+
+/// A command failed.
+const FAILED: u8 = 1;
+/// The daemon was not reached, or could not be understood.
+const NO_DAEMON: u8 = 2;
+
+/// Commands for a running sluiced.
+///
+/// With words, runs them as one command. Without, reads commands from the terminal, or a script
+/// from standard input: one command a line, `#` begins a comment. Exits with 1 if a command
+/// failed and with 2 if the daemon was not reached.
+#[derive(Parser)]
+#[command(name = "sluicectl", version)]
+struct Arguments {
+    /// The daemon's socket [default: $SLUICE_SOCKET, else /run/sluice/cli.sock]
+    #[arg(short, long)]
+    socket: Option<PathBuf>,
+    /// A command, such as `show lb vips`; `help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let socket = arguments
+        .socket
+        .or_else(|| std::env::var_os("SLUICE_SOCKET").map(PathBuf::from))
+        .unwrap_or_else(|| config::defaults::CLI_LISTEN.into());
+    let client = match Client::new(&socket) {
+        Ok(client) => client,
+        Err(error) => return no_daemon(error),
+    };
+    let ok = if !arguments.words.is_empty() {
+        // One command, whatever the words contain.
+        let line = arguments.words.join(" ").replace(['\n', '\r'], " ");
+        script::run_line(&client, &line, &mut io::stdout(), &mut io::stderr())
+            .map(|outcome| outcome != Outcome::Failed)
+    } else if io::stdin().is_terminal() {
+        return match session::run(&Rc::new(client)) {
+            Ok(ok) => status(ok),
+            Err(error) => no_daemon(error),
+        };
+    } else {
+        let stdin = io::stdin().lock();
+        script::run_script(&client, stdin, &mut io::stdout(), &mut io::stderr())
+            .map(|failed| failed == 0)
+    };
+    match ok {
+        Ok(ok) => status(ok),
+        // `sluicectl show trace | head` is no failure.
+        Err(ScriptError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => no_daemon(error),
+    }
+}
+
+fn status(ok: bool) -> ExitCode {
+    if ok { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+fn no_daemon(error: impl Display) -> ExitCode {
+    eprintln!("sluicectl: {error}");
+    ExitCode::from(NO_DAEMON)
+}

@@ -1,0 +1,172 @@
+//! Runs command lines: one from the arguments, or many from a script.
+
+use std::io::{self, BufRead, Write};
+
+use config::{Command, grammar, parse_line, report_line};
+
+use crate::client::{Client, ClientError};
+
+/// What became of one line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Carried out.
+    Done,
+    /// Refused, and said so.
+    Failed,
+    /// It was `quit`.
+    Quit,
+}
+
+/// Why a script could not go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ScriptError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("reading the script: {0}")]
+    Read(io::Error),
+    #[error("writing the output: {0}")]
+    Write(io::Error),
+}
+
+/// Something that runs a line and gives what to print: for `Ok` the output, for `Err` the report
+/// of each error. The daemon, or a test.
+pub(crate) trait Daemon {
+    /// Runs one line.
+    fn run(&self, line: &str) -> Result<Result<String, String>, ClientError>;
+}
+
+impl Daemon for Client {
+    fn run(&self, line: &str) -> Result<Result<String, String>, ClientError> {
+        let (mut output, mut errors) = (String::new(), String::new());
+        for answer in Client::run(self, line)? {
+            output += &answer.output;
+            match answer.error {
+                Some(error) => errors += &report_line(line, &error),
+                None if !answer.ok => errors += "the command failed\n",
+                None => {}
+            }
+        }
+        // What was printed before the error is worth seeing too.
+        Ok(if errors.is_empty() { Ok(output) } else { Err(output + &errors) })
+    }
+}
+
+/// Runs one line. Help needs no daemon; everything else is judged by the daemon, whose grammar may
+/// be newer than ours.
+pub(crate) fn run_line(
+    daemon: &impl Daemon,
+    line: &str,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Result<Outcome, ScriptError> {
+    match parse_line(line) {
+        Ok(Command::Blank) => return Ok(Outcome::Done),
+        Ok(Command::Quit) => return Ok(Outcome::Quit),
+        Ok(Command::Help { topic }) => {
+            let text = grammar::help(&topic);
+            if text.is_empty() {
+                let words = topic.join(" ");
+                writeln!(err, "no command begins with `{words}`").map_err(ScriptError::Write)?;
+                return Ok(Outcome::Failed);
+            }
+            out.write_all(text.as_bytes()).map_err(ScriptError::Write)?;
+            return Ok(Outcome::Done);
+        }
+        _ => {}
+    }
+    match daemon.run(line)? {
+        Ok(output) => {
+            out.write_all(output.as_bytes()).map_err(ScriptError::Write)?;
+            if !output.is_empty() && !output.ends_with('\n') {
+                writeln!(out).map_err(ScriptError::Write)?;
+            }
+            out.flush().map_err(ScriptError::Write)?;
+            Ok(Outcome::Done)
+        }
+        Err(report) => {
+            err.write_all(report.as_bytes()).map_err(ScriptError::Write)?;
+            Ok(Outcome::Failed)
+        }
+    }
+}
+
+/// Runs every line of a script, going on after a failed one, up to `quit`. Gives the number of
+/// lines that failed; each is announced by its number.
+pub(crate) fn run_script(
+    daemon: &impl Daemon,
+    script: impl BufRead,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Result<usize, ScriptError> {
+    let mut failed = 0;
+    for (index, line) in script.lines().enumerate() {
+        let line = line.map_err(ScriptError::Read)?;
+        let mut report = Vec::new();
+        let outcome = run_line(daemon, line.trim_end(), out, &mut report)?;
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Quit => break,
+            Outcome::Failed => {
+                failed += 1;
+                writeln!(err, "line {}:", index + 1)
+                    .and_then(|()| err.write_all(&report))
+                    .map_err(ScriptError::Write)?;
+            }
+        }
+    }
+    Ok(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Answers `echo …`, refuses everything else, remembers all.
+    #[derive(Default)]
+    struct Fake(RefCell<Vec<String>>);
+
+    impl Daemon for Fake {
+        fn run(&self, line: &str) -> Result<Result<String, String>, ClientError> {
+            self.0.borrow_mut().push(line.to_owned());
+            Ok(match line.strip_prefix("echo ") {
+                Some(text) => Ok(text.to_owned()),
+                None => Err(format!("{line}\n^ no\n")),
+            })
+        }
+    }
+
+    fn run(script: &str) -> (Vec<String>, usize, String, String) {
+        let daemon = Fake::default();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let failed = run_script(&daemon, script.as_bytes(), &mut out, &mut err).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (daemon.0.into_inner(), failed, text(out), text(err))
+    }
+
+    #[test]
+    fn a_script_runs_to_its_end_and_numbers_its_errors() {
+        let (sent, failed, out, err) = run("# setup\n\necho a\n  bad line\necho b # c\nworse\r\n");
+        assert_eq!(sent, ["echo a", "  bad line", "echo b # c", "worse"]);
+        assert_eq!(failed, 2);
+        assert_eq!(out, "a\nb # c\n");
+        assert_eq!(err, "line 4:\n  bad line\n^ no\nline 6:\nworse\n^ no\n");
+    }
+
+    #[test]
+    fn quit_ends_a_script() {
+        let (sent, failed, ..) = run("echo a\nquit\necho b\n");
+        assert_eq!(sent, ["echo a"]);
+        assert_eq!(failed, 0);
+    }
+
+    #[test]
+    fn help_is_answered_here() {
+        let (sent, failed, out, err) = run("lb flush ?\nhelp nonsense\n");
+        assert!(sent.is_empty());
+        assert_eq!(failed, 1);
+        assert!(out.contains("lb flush vip <vip-prefix>"), "{out}");
+        assert_eq!(err, "line 2:\nno command begins with `nonsense`\n");
+    }
+}
