@@ -34,6 +34,13 @@ fn main() {
                  pkg-config said: {error}"
             )
         });
+    // An upgrade of DPDK changes this header: then layouts must be read anew.
+    for path in &library.include_paths {
+        let header = path.join("rte_build_config.h");
+        if header.exists() {
+            println!("cargo:rerun-if-changed={}", header.display());
+        }
+    }
     let includes: Vec<String> =
         library.include_paths.iter().map(|path| format!("-I{}", path.display())).collect();
     // pkg-config lists these two, but its crate drops them; without them struct layouts may differ.
@@ -44,6 +51,7 @@ fn main() {
         .header("wrapper.h")
         .clang_args(&includes)
         .clang_args(config)
+        .clang_arg("-D_GNU_SOURCE")
         .use_core()
         .layout_tests(true)
         .generate_comments(false)
@@ -54,14 +62,17 @@ fn main() {
         .clang_macro_fallback_build_dir(&out)
         .parse_callbacks(Box::new(FlagWidths))
         .allowlist_function("shim_.*")
-        .allowlist_function("rte_eal_(init|cleanup|remote_launch|wait_lcore|mp_wait_lcore)")
-        .allowlist_function("rte_eth_dev_(configure|start|stop|close|info_get|set_mtu|get_mtu|count_avail|get_port_by_name|socket_id|is_valid_port|adjust_nb_rx_tx_desc|set_link_up|set_link_down)")
+        .allowlist_function("rte_eal_(init|cleanup|remote_launch|wait_lcore|has_hugepages|get_runtime_dir)")
+        .allowlist_function("rte_eth_dev_((rx|tx)_offload_name|configure|start|stop|close|info_get|set_mtu|get_mtu|count_avail|get_port_by_name|socket_id|is_valid_port|adjust_nb_rx_tx_desc|set_link_up|set_link_down)")
         .allowlist_function("rte_eth_(rx_queue_setup|tx_queue_setup|promiscuous_enable|macaddr_get|link_get_nowait|stats_get|xstats_get|xstats_get_names)")
-        .allowlist_function("rte_pktmbuf_(pool_create|free_bulk)")
-        .allowlist_function("rte_mempool_(avail_count|in_use_count|free|lookup)")
-        .allowlist_function("rte_(strerror|get_tsc_hz|socket_count|socket_id_by_idx|lcore_to_socket_id|openlog_stream|log_set_global_level)")
-        .allowlist_type("rte_(mbuf|mempool|eth_.*)")
-        .allowlist_var("RTE_(MBUF_F_.*|MBUF_DEFAULT_.*|PKTMBUF_HEADROOM|ETH_(RX|TX)_OFFLOAD_.*|ETH_MQ_.*|ETH_RSS_.*|ETH_LINK_.*|ETH_NAME_MAX_LEN|ETHER_.*|MAX_LCORE|MAX_ETHPORTS|LOG_.*)")
+        .allowlist_function("rte_pktmbuf_(pool_init|init|free_bulk)")
+        .allowlist_function("rte_mempool_(create_empty|set_ops_byname|populate_default|obj_iter|avail_count|in_use_count|free)")
+        .allowlist_function("rte_mbuf_best_mempool_ops")
+        .allowlist_function("rte_(strerror|get_tsc_hz|socket_count|socket_id_by_idx|lcore_to_socket_id|openlog_stream)")
+        // glibc's stream over callbacks: what EAL writes its log to.
+        .allowlist_function("fopencookie")
+        .allowlist_type("rte_(mbuf|mempool|pktmbuf_pool_private|eth_.*)")
+        .allowlist_var("RTE_(MBUF_F_.*|MEMPOOL_F_.*|MBUF_DEFAULT_.*|PKTMBUF_HEADROOM|ETH_(RX|TX)_OFFLOAD_.*|ETH_MQ_.*|ETH_RSS_.*|ETH_LINK_.*|ETH_NAME_MAX_LEN|ETHER_.*|MAX_LCORE|MAX_ETHPORTS|LOG_.*)")
         // Thread-local in DPDK, plain statics to bindgen: they link, and crash when touched.
         .blocklist_item("per_lcore_.*")
         .generate()

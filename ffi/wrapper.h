@@ -8,5 +8,6 @@
 #include <rte_log.h>
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include "shim.h"

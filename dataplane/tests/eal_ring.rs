@@ -1,7 +1,8 @@
-//! Starts a real EAL without hugepages: packets go out of a ring port and come back on a worker
-//! lcore, every mbuf returns, and a stop leaves no file. One test, as EAL starts once per process.
+//! Starts a real EAL without hugepages: packets go between two workers through two ring ports,
+//! every mbuf returns, and a stop leaves no file. One test, as EAL starts once per process.
 
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use dataplane::dpdk::eal::Eal;
 use dataplane::dpdk::eal_args::{EalArgs, Memory};
@@ -10,21 +11,49 @@ use dataplane::dpdk::mempool::Mempool;
 use dataplane::dpdk::port::{Port, PortConfig};
 use dataplane::dpdk::{lcore, port_stats, runtime_files};
 use dataplane::frame::Frame;
-use dataplane::interface::{InterfaceId, QueueId};
+use dataplane::interface::{InterfaceId, PortId, QueueId};
 use dataplane::io::PacketIo;
 use dataplane::packet::Packet;
 
 const PACKETS: usize = 64;
+const QUEUE: QueueId = QueueId(0);
+/// Generous, so that only a hang meets it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn config(device: &str) -> PortConfig {
+    PortConfig {
+        name: format!("port-{device}"),
+        device: device.into(),
+        rx_queues: 1,
+        tx_queues: 1,
+        rx_descriptors: 512,
+        tx_descriptors: 512,
+    }
+}
+
+/// Polls until all packets have come, and returns them.
+fn receive_all(io: &mut DpdkIo, port: PortId) -> Vec<Packet> {
+    let mut frame = Frame::boxed();
+    let started = Instant::now();
+    let mut packets = Vec::new();
+    while packets.len() < PACKETS && started.elapsed() < PATIENCE {
+        io.rx_burst(port, QUEUE, InterfaceId(1), &mut frame);
+        packets.extend((0..frame.len()).filter_map(|at| frame.take(at)));
+        frame.clear();
+        std::thread::yield_now();
+    }
+    packets
+}
 
 #[test]
 fn packets_return_and_nothing_is_left_behind() {
     let prefix = format!("sluice-{}-ring", std::process::id());
     let args = EalArgs {
         main_cpus: vec![0],
-        worker_cpus: vec![0],
+        worker_cpus: vec![0, 0],
         file_prefix: prefix.clone(),
         memory: Memory::NoHuge { mib: 64 },
-        vdevs: vec!["net_ring0".into()],
+        vdevs: vec!["net_ring0".into(), "net_ring1".into()],
         pci: vec![],
         extra: vec!["--no-telemetry".into()],
     };
@@ -32,52 +61,87 @@ fn packets_return_and_nothing_is_left_behind() {
     assert!(Eal::start(&args).is_err(), "EAL must not start twice");
     let dir = runtime_files::runtime_dir(&prefix);
     assert!(dir.exists());
+    assert!(!eal.has_hugepages());
 
     let pool = Mempool::create("test", 1023, 0).unwrap();
-    let config = PortConfig {
-        name: "ring".into(),
-        device: "net_ring0".into(),
-        rx_queues: 1,
-        tx_queues: 1,
-        rx_descriptors: 512,
-        tx_descriptors: 512,
-    };
-    let port = Port::start(&eal, &config, &pool).unwrap();
-    assert_eq!(port.info().driver, "net_ring");
-    let missing = PortConfig { device: "net_ring7".into(), ..config };
-    let error = Port::start(&eal, &missing, &pool).unwrap_err();
-    assert!(error.to_string().contains("no device net_ring7"), "{error}");
+    assert_eq!((pool.available(), pool.in_use(), pool.size()), (1023, 0, 1023));
+    // In bulk: all or none. Later on workers keep some in their caches.
+    let mut packets = Vec::new();
+    assert!(!pool.alloc_bulk(&mut packets, 1024) && packets.is_empty());
+    assert!(pool.alloc_bulk(&mut packets, 1023));
+    assert_eq!((pool.available(), pool.in_use()), (0, 1023));
+    assert!(pool.alloc().is_none());
+    assert!(packets.iter().all(|packet| packet.len() == 0));
+    dataplane::dpdk::mempool::free_bulk(&mut packets);
+    assert_eq!((pool.available(), pool.in_use()), (1023, 0));
 
-    let (sender, receiver) = mpsc::channel();
-    let id = port.id();
-    let worker_pool = pool.clone();
-    lcore::launch(&eal, eal.worker_lcores()[0], move || {
-        let mut io = DpdkIo::new(worker_pool);
-        let mut out: Vec<Packet> = (0..PACKETS)
-            .map(|n| {
-                let mut packet = io.alloc().unwrap();
-                assert!(packet.assign(&[n as u8; 60]) && packet.segments() == 1);
-                packet
-            })
-            .collect();
-        assert_eq!(io.tx_burst(id, QueueId(0), &mut out), PACKETS);
-        assert!(out.is_empty());
-        let mut frame = Frame::boxed();
-        let got = io.rx_burst(id, QueueId(0), InterfaceId(1), &mut frame);
-        let bytes: Vec<Vec<u8>> = (0..frame.len()).map(|at| frame.data(at).to_vec()).collect();
-        let mut garbage: Vec<Packet> = (0..frame.len()).filter_map(|at| frame.take(at)).collect();
-        frame.clear();
-        io.free(&mut garbage);
-        sender.send((got, bytes)).unwrap();
+    let mut there = Port::start(&eal, &config("net_ring0"), &pool).unwrap();
+    let mut back = Port::start(&eal, &config("net_ring1"), &pool).unwrap();
+    assert_eq!(there.info().driver, "net_ring");
+    let error = Port::start(&eal, &config("net_ring7"), &pool).unwrap_err();
+    assert!(error.to_string().contains("no device net_ring7"), "{error}");
+    let error = Port::start(&eal, &config("net_ring0"), &pool).unwrap_err();
+    assert!(error.to_string().contains("already in use"), "{error}");
+
+    // A net_ring port receives what it sends: the first worker sends on one and receives on the
+    // other, the second worker the other way round.
+    let (there_id, back_id) = (there.id(), back.id());
+    let mut near = DpdkIo::new(pool.clone(), back.take_rx_queues(), there.take_tx_queues());
+    let mut far = DpdkIo::new(pool.clone(), there.take_rx_queues(), back.take_tx_queues());
+    assert!(there.take_rx_queues().is_empty(), "a queue has one owner");
+
+    let lcores = eal.worker_lcores().to_vec();
+    assert!(lcore::launch(&eal, 99, || {}).is_err(), "lcore 99 does not exist");
+    lcore::launch(&eal, lcores[1], move || {
+        let mut packets = receive_all(&mut far, there_id);
+        for packet in &mut packets {
+            packet.data_mut()[1] = 0xaa;
+        }
+        assert_eq!(far.tx_burst(back_id, QUEUE, &mut packets), PACKETS);
     })
     .unwrap();
-    lcore::wait(&eal, eal.worker_lcores()[0]);
-    let (got, bytes) = receiver.recv().unwrap();
-    assert_eq!(got, PACKETS);
-    assert!(bytes.iter().enumerate().all(|(n, packet)| *packet == [n as u8; 60]));
-    assert_eq!(port_stats::read(id).tx_packets, PACKETS as u64);
-    assert_eq!(pool.in_use(), 0);
+    let (sender, receiver) = mpsc::channel();
+    lcore::launch(&eal, lcores[0], move || {
+        let mut out = Vec::new();
+        for n in 0..PACKETS {
+            let mut packet = near.alloc().unwrap();
+            assert!(packet.assign(&[n as u8; 60]) && packet.segments() == 1);
+            out.push(packet);
+        }
+        // Queues of the other worker are not ours to use.
+        assert_eq!(near.tx_burst(back_id, QUEUE, &mut out), 0);
+        assert_eq!(near.tx_burst(there_id, QUEUE, &mut out), PACKETS);
+        assert!(out.is_empty());
+        let mut packets = receive_all(&mut near, back_id);
+        let bytes: Vec<Vec<u8>> = packets.iter().map(|packet| packet.data().to_vec()).collect();
+        near.free(&mut packets);
+        sender.send(bytes).unwrap();
+    })
+    .unwrap();
+    for &lcore in &lcores {
+        lcore::wait(&eal, lcore);
+    }
+    let bytes = receiver.recv().unwrap();
+    assert_eq!(bytes.len(), PACKETS);
+    for (n, packet) in bytes.iter().enumerate() {
+        let mut expected = [n as u8; 60];
+        expected[1] = 0xaa;
+        assert_eq!(*packet, expected, "packet {n}");
+    }
+    for port in [there_id, back_id] {
+        let stats = port_stats::read(port);
+        assert_eq!((stats.tx_packets, stats.rx_packets), (PACKETS as u64, PACKETS as u64));
+        let extended = port_stats::read_extended(port);
+        assert!(extended.contains(&("rx_good_packets".to_owned(), PACKETS as u64)));
+    }
 
-    drop((port, pool, eal));
+    // Every mbuf is back; some stay in the workers' caches.
+    assert_eq!((pool.available(), pool.in_use()), (1023, 0));
+    assert!((1..=1023).contains(&pool.cached()), "{} are cached", pool.cached());
+
+    // In the wrong order too: the EAL goes last, by its own count.
+    drop((there, back, pool, eal));
     assert!(!dir.exists(), "{} is left behind", dir.display());
+    let error = Mempool::create("late", 1023, 0).unwrap_err();
+    assert!(error.to_string().contains("not running"), "{error}");
 }

@@ -2,68 +2,44 @@
 
 use std::ffi::{CString, c_char};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::dpdk::eal_args::{EalArgs, Memory};
+use crate::dpdk::eal_args::EalArgs;
 use crate::dpdk::error::DpdkError;
-use crate::dpdk::{hugepages, runtime_files};
+use crate::dpdk::{hugepages, log, runtime_files};
 
 /// EAL initialises once per process, also after a cleanup.
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// Between a successful start and the cleanup.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+/// Living [`EalUse`]s.
+static USES: AtomicUsize = AtomicUsize::new(0);
 
-/// The startup file's `[dpdk] hugepages`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HugepagePolicy {
-    /// Use them when enough are free.
-    Auto,
-    /// Refuse to start without.
-    Required,
-    /// Never.
-    Off,
-}
+/// Held by everything that DPDK's memory or threads stand behind: pools, ports, jobs. The EAL is
+/// not cleaned up while one lives, in whatever order owners are dropped.
+#[derive(Debug)]
+pub(super) struct EalUse(());
 
-/// Picks the memory for a need of `need_mib`, and says why in a line for the log.
-pub fn choose_memory(
-    policy: HugepagePolicy,
-    need_mib: u32,
-    free_mib: u64,
-    mounted: bool,
-) -> Result<(Memory, String), String> {
-    let enough = mounted && free_mib >= u64::from(need_mib);
-    let state = if mounted {
-        format!("{free_mib} MiB of hugepages are free, {need_mib} MiB are needed")
-    } else {
-        "no hugetlbfs is mounted".to_owned()
-    };
-    match policy {
-        HugepagePolicy::Off => {
-            Ok((Memory::NoHuge { mib: need_mib }, "hugepages are off in the configuration".into()))
+impl EalUse {
+    /// Fails unless the EAL runs.
+    pub(super) fn new(action: impl FnOnce() -> String) -> Result<Self, DpdkError> {
+        // Counted before the look: a cleanup first stops RUNNING and then looks at the count.
+        USES.fetch_add(1, Ordering::SeqCst);
+        let token = Self(());
+        if RUNNING.load(Ordering::SeqCst) {
+            return Ok(token);
         }
-        _ if enough => Ok((Memory::Hugepages, format!("using hugepages: {state}"))),
-        HugepagePolicy::Auto => {
-            Ok((Memory::NoHuge { mib: need_mib }, format!("running without hugepages: {state}")))
-        }
-        HugepagePolicy::Required => Err(format!(
-            "hugepages are required, but {state}: run hugepages-setup.sh, or set \
-             hugepages = \"auto\" under [dpdk]"
-        )),
+        Err(DpdkError::because(action(), "the EAL is not running"))
     }
 }
 
-/// [`choose_memory`] on this machine's present state.
-pub fn choose_memory_here(
-    policy: HugepagePolicy,
-    need_mib: u32,
-) -> Result<(Memory, String), String> {
-    let free = hugepages::free_mib(Path::new("/sys/devices/system/node"));
-    choose_memory(policy, need_mib, free, !mounts().is_empty())
+impl Drop for EalUse {
+    fn drop(&mut self) {
+        USES.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
-fn mounts() -> Vec<String> {
-    hugepages::mounts(&std::fs::read_to_string("/proc/mounts").unwrap_or_default())
-}
-
-/// The running EAL. Ports and pools must be gone before it is dropped.
+/// The running EAL.
 #[derive(Debug)]
 pub struct Eal {
     prefix: String,
@@ -72,29 +48,31 @@ pub struct Eal {
 
 impl Eal {
     /// Starts the EAL on the calling thread, which becomes the main lcore. Files that a killed
-    /// process left under the same prefix are removed first.
+    /// process left under the same prefix are removed first. A failure quotes what EAL said.
     pub fn start(args: &EalArgs) -> Result<Self, DpdkError> {
         let action = "starting the EAL";
+        args.check().map_err(|reason| DpdkError::because(action, reason))?;
+        // EAL would only say "invalid parameter for --lcores", after a page of help.
+        for cpu in args.main_cpus.iter().chain(&args.worker_cpus) {
+            if !Path::new("/sys/devices/system/cpu").join(format!("cpu{cpu}")).exists() {
+                return Err(DpdkError::because(action, format!("there is no CPU {cpu}")));
+            }
+        }
         if STARTED.swap(true, Ordering::SeqCst) {
             return Err(DpdkError::because(action, "it starts only once per process"));
         }
-        let dir = runtime_files::runtime_dir(&args.file_prefix);
-        runtime_files::clean(&dir, &args.file_prefix, &mounts())
+        clean_files(&args.file_prefix)
             .map_err(|error| DpdkError::because(action, error.to_string()))?;
-        let strings: Result<Vec<CString>, _> =
-            args.to_vec().into_iter().map(CString::new).collect();
-        let strings =
-            strings.map_err(|_| DpdkError::because(action, "an argument has a NUL byte"))?;
-        // EAL keeps and reorders the pointers for as long as the process lives.
-        let mut argv: Vec<*mut c_char> = strings.into_iter().map(CString::into_raw).collect();
-        argv.push(std::ptr::null_mut());
-        let argv = Box::leak(argv.into_boxed_slice());
-        let argc = i32::try_from(argv.len() - 1).unwrap_or(i32::MAX);
-        // SAFETY: `argv` has `argc` valid, writable, never-freed strings and a NULL at the end.
-        let status = unsafe { dpdk_sys::rte_eal_init(argc, argv.as_mut_ptr()) };
-        if status < 0 {
-            return Err(DpdkError::last(format!("{action} ({})", args.to_vec()[1..].join(" "))));
+        log::capture()?;
+        log::hold();
+        let started = init(args);
+        let said = log::release(started.is_ok());
+        if let Err(error) = started {
+            // EAL keeps what it had made before it failed; the files are of no use to anyone.
+            let _ = clean_files(&args.file_prefix);
+            return Err(error.with_details(action, &args.to_vec()[1..], &said));
         }
+        RUNNING.store(true, Ordering::SeqCst);
         let workers = 1..=args.worker_cpus.len() as u32;
         Ok(Self { prefix: args.file_prefix.clone(), worker_lcores: workers.collect() })
     }
@@ -116,6 +94,11 @@ impl Eal {
         unsafe { dpdk_sys::rte_lcore_to_socket_id(lcore) }
     }
 
+    /// True when DPDK's memory is in hugepages.
+    pub fn has_hugepages(&self) -> bool {
+        has_hugepages()
+    }
+
     /// The prefix of this process's EAL files.
     pub fn file_prefix(&self) -> &str {
         &self.prefix
@@ -124,14 +107,49 @@ impl Eal {
 
 impl Drop for Eal {
     fn drop(&mut self) {
-        // SAFETY: the EAL is initialised; its workers have ended and its ports are closed, as the
-        // owners of both hold a borrow or live shorter by construction in `control`.
+        RUNNING.store(false, Ordering::SeqCst);
+        if USES.load(Ordering::SeqCst) != 0 {
+            log::note("sluice: the EAL is left as it is: pools, ports or workers still use it");
+            return;
+        }
+        // SAFETY: the EAL is initialised, and by the count no pool, port or job is left.
         unsafe { dpdk_sys::rte_eal_cleanup() };
-        let dir = runtime_files::runtime_dir(&self.prefix);
-        // The process still holds its own lock on the config file, which `clean` does not see as
-        // another's. What cannot be removed is removed by the next start.
-        let _ = runtime_files::clean(&dir, &self.prefix, &mounts());
+        // What cannot be removed is removed by the next start.
+        let _ = clean_files(&self.prefix);
     }
+}
+
+/// The node to ask for memory: without hugepages all of it counts as node 0, and asking for any
+/// other fails, so it is "any" then.
+pub(super) fn memory_node(node: Option<u32>) -> i32 {
+    match node.and_then(|node| i32::try_from(node).ok()) {
+        Some(node) if has_hugepages() => node,
+        _ => -1,
+    }
+}
+
+pub(super) fn has_hugepages() -> bool {
+    // SAFETY: reads a configuration value, which is valid at any time.
+    unsafe { dpdk_sys::rte_eal_has_hugepages() != 0 }
+}
+
+fn clean_files(prefix: &str) -> std::io::Result<usize> {
+    let mounts: Vec<String> = hugepages::mounts_here().into_iter().map(|m| m.path).collect();
+    runtime_files::clean(&runtime_files::runtime_dir(prefix), prefix, &mounts)
+}
+
+fn init(args: &EalArgs) -> Result<(), DpdkError> {
+    let action = "starting the EAL";
+    let strings: Result<Vec<CString>, _> = args.to_vec().into_iter().map(CString::new).collect();
+    let strings = strings.map_err(|_| DpdkError::because(action, "an argument has a NUL byte"))?;
+    // EAL keeps and reorders the pointers for as long as the process lives.
+    let mut argv: Vec<*mut c_char> = strings.into_iter().map(CString::into_raw).collect();
+    argv.push(std::ptr::null_mut());
+    let argv = Box::leak(argv.into_boxed_slice());
+    let argc = i32::try_from(argv.len() - 1).unwrap_or(i32::MAX);
+    // SAFETY: `argv` has `argc` valid, writable, never-freed strings and a NULL at the end.
+    let status = unsafe { dpdk_sys::rte_eal_init(argc, argv.as_mut_ptr()) };
+    if status < 0 { Err(DpdkError::last(action)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -139,23 +157,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_falls_back_and_says_so() {
-        let (memory, why) = choose_memory(HugepagePolicy::Auto, 100, 50, true).unwrap();
-        assert_eq!(memory, Memory::NoHuge { mib: 100 });
-        assert!(why.contains("50 MiB of hugepages are free, 100 MiB are needed"), "{why}");
-        let (memory, _) = choose_memory(HugepagePolicy::Auto, 100, 100, true).unwrap();
-        assert_eq!(memory, Memory::Hugepages);
-    }
-
-    #[test]
-    fn required_refuses_without() {
-        let error = choose_memory(HugepagePolicy::Required, 100, 500, false).unwrap_err();
-        assert!(error.contains("no hugetlbfs") && error.contains("hugepages-setup.sh"), "{error}");
-    }
-
-    #[test]
-    fn off_is_off() {
-        let (memory, _) = choose_memory(HugepagePolicy::Off, 64, 500, true).unwrap();
-        assert_eq!(memory, Memory::NoHuge { mib: 64 });
+    fn nothing_is_made_before_the_eal_runs() {
+        let error = EalUse::new(|| "creating the buffer pool x".into()).unwrap_err();
+        assert_eq!(error.to_string(), "creating the buffer pool x: the EAL is not running");
     }
 }

@@ -32,7 +32,35 @@ pub struct EalArgs {
     pub extra: Vec<String>,
 }
 
+/// Most workers: EAL has 128 lcores and the first is control's.
+pub const WORKERS_MAX: usize = 127;
+
 impl EalArgs {
+    /// Says what EAL could not use, or what would harm other processes' files.
+    pub fn check(&self) -> Result<(), String> {
+        // The prefix names a folder and files that are removed before a start.
+        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if !self.file_prefix.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || !self.file_prefix.chars().all(safe)
+        {
+            return Err(format!(
+                "the file prefix {:?} must begin with a letter or digit, and go on with letters, \
+                 digits, '-', '_' and '.'",
+                self.file_prefix
+            ));
+        }
+        if self.main_cpus.is_empty() {
+            return Err("there is no CPU for control".into());
+        }
+        if self.worker_cpus.len() > WORKERS_MAX {
+            return Err(format!(
+                "{} workers are wanted, at most {WORKERS_MAX} can be",
+                self.worker_cpus.len()
+            ));
+        }
+        Ok(())
+    }
+
     /// The `--lcores` value: `0@(0,1),1@1`.
     pub fn lcores(&self) -> String {
         let cpus: Vec<String> = self.main_cpus.iter().map(ToString::to_string).collect();
@@ -82,6 +110,23 @@ mod tests {
             pci: vec![],
             extra: vec!["--no-telemetry".into()],
         }
+    }
+
+    #[test]
+    fn a_prefix_that_leaves_its_folder_is_refused() {
+        for prefix in ["", ".", "..", "../x", "a/b", "a b", "-x"] {
+            let args = EalArgs { file_prefix: prefix.into(), ..args() };
+            assert!(args.check().is_err(), "{prefix:?}");
+        }
+        assert_eq!(args().check(), Ok(()));
+        assert!(EalArgs { main_cpus: vec![], ..args() }.check().is_err());
+        assert!(EalArgs { worker_cpus: vec![0; 128], ..args() }.check().is_err());
+    }
+
+    #[test]
+    fn housekeeping_cpus_are_a_set() {
+        let args = EalArgs { main_cpus: vec![0, 2, 5], worker_cpus: vec![1], ..args() };
+        assert_eq!(args.lcores(), "0@(0,2,5),1@1");
     }
 
     #[test]

@@ -32,6 +32,16 @@ impl DpdkError {
         Self { action: action.into(), reason: reason.into() }
     }
 
+    /// The same refusal under another action, with what DPDK logged and the arguments it was given.
+    pub(super) fn with_details(self, action: &str, arguments: &[String], said: &[String]) -> Self {
+        let mut reason = self.reason;
+        if !said.is_empty() {
+            reason.push_str(&format!("; DPDK said: {}", said.join(" / ")));
+        }
+        reason.push_str(&format!("; its arguments: {}", arguments.join(" ")));
+        Self { action: action.into(), reason }
+    }
+
     /// Turns a C status (negative: error number) into a result.
     pub(super) fn check(status: i32, action: impl FnOnce() -> String) -> Result<i32, Self> {
         if status < 0 { Err(Self::from_errno(action(), status)) } else { Ok(status) }
@@ -46,5 +56,15 @@ mod tests {
     fn names_the_action_and_the_errno() {
         let error = DpdkError::from_errno("opening port x", -libc::ENODEV);
         assert_eq!(error.to_string(), "opening port x: No such device");
+    }
+
+    #[test]
+    fn quotes_what_dpdk_said() {
+        let said = ["EAL: bad".to_owned(), "EAL: worse".to_owned()];
+        let error = DpdkError::because("y", "No such device");
+        assert_eq!(
+            error.with_details("starting", &["--no-pci".into()], &said).to_string(),
+            "starting: No such device; DPDK said: EAL: bad / EAL: worse; its arguments: --no-pci"
+        );
     }
 }

@@ -5,12 +5,23 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-/// EAL's runtime folder for root.
-pub const DPDK_RUNTIME_DIR: &str = "/var/run/dpdk";
-
 /// Where EAL keeps the runtime files of `prefix`.
 pub fn runtime_dir(prefix: &str) -> PathBuf {
-    Path::new(DPDK_RUNTIME_DIR).join(prefix)
+    // SAFETY: always succeeds.
+    let root = unsafe { libc::getuid() } == 0;
+    runtime_base(|name| std::env::var_os(name).map(PathBuf::from), root).join("dpdk").join(prefix)
+}
+
+/// The folder EAL makes its own folder in: systemd's for the service, else the usual one for root,
+/// else the user's.
+fn runtime_base(env: impl Fn(&str) -> Option<PathBuf>, root: bool) -> PathBuf {
+    let fallback = || {
+        if root {
+            return PathBuf::from("/var/run");
+        }
+        env("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from("/tmp"))
+    };
+    env("RUNTIME_DIRECTORY").unwrap_or_else(fallback)
 }
 
 /// True when a living process holds the lock on the prefix's `config` file.
@@ -64,6 +75,18 @@ pub fn clean(dir: &Path, prefix: &str, hugetlbfs: &[String]) -> std::io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_base_is_the_one_eal_chooses() {
+        let none = |_: &str| None;
+        assert_eq!(runtime_base(none, true), Path::new("/var/run"));
+        assert_eq!(runtime_base(none, false), Path::new("/tmp"));
+        let both = |name: &str| Some(PathBuf::from(format!("/{name}")));
+        assert_eq!(runtime_base(both, true), Path::new("/RUNTIME_DIRECTORY"));
+        let xdg = |name: &str| (name == "XDG_RUNTIME_DIR").then(|| PathBuf::from("/x"));
+        assert_eq!(runtime_base(xdg, false), Path::new("/x"));
+        assert_eq!(runtime_base(xdg, true), Path::new("/var/run"));
+    }
 
     #[test]
     fn removes_only_its_own_prefix() {

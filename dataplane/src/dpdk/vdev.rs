@@ -1,5 +1,7 @@
 //! What virtual devices need to be told, beyond what the operator wrote.
 
+use crate::dpdk::mempool::DATA_ROOM;
+
 /// Frames of a `net_af_packet` ring. The driver's 512 lose packets in every burst of a few hundred
 /// connections.
 const AF_PACKET_FRAMES: u32 = 8192;
@@ -7,6 +9,17 @@ const AF_PACKET_FRAMES: u32 = 8192;
 const AF_PACKET_FRAME_BYTES: u32 = 2048;
 /// Bytes of one ring block; a multiple of the page and of the frame.
 const AF_PACKET_BLOCK_BYTES: u32 = 65_536;
+
+/// The driver's own ring.
+const AF_PACKET_DRIVER_BLOCK_BYTES: u32 = 4096;
+const AF_PACKET_DRIVER_FRAME_BYTES: u32 = 2048;
+const AF_PACKET_DRIVER_FRAMES: u32 = 512;
+/// Pages of x86-64, of which the kernel makes ring blocks.
+const PAGE_BYTES: u32 = 4096;
+/// `TPACKET_ALIGNMENT` of linux/if_packet.h.
+const TPACKET_ALIGNMENT: u32 = 16;
+/// What of a frame slot the driver does not count as data: `struct tpacket2_hdr`.
+const TPACKET2_HEADER_BYTES: u32 = 32;
 
 /// The driver part of a `--vdev` value: `net_af_packet0,iface=x` is `net_af_packet`.
 pub fn driver(vdev: &str) -> &str {
@@ -16,6 +29,11 @@ pub fn driver(vdev: &str) -> &str {
 /// The device name in a `--vdev` value, by which DPDK finds the port.
 pub fn device_name(vdev: &str) -> &str {
     vdev.split(',').next().unwrap_or_default()
+}
+
+fn value<'a>(vdev: &'a str, key: &str) -> Option<&'a str> {
+    let pairs = vdev.split(',').skip(1).filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| *name == key).map(|(_, value)| value).last()
 }
 
 fn has_key(vdev: &str, key: &str) -> bool {
@@ -57,9 +75,77 @@ pub fn complete(vdev: &str, queue_pairs: u16) -> String {
     completed
 }
 
+/// Says what is wrong with the ring of a [`complete`] `net_af_packet` device. The driver takes any
+/// numbers and then reads frames where the kernel has not put them.
+pub fn check(vdev: &str) -> Result<(), String> {
+    if driver(vdev) != "net_af_packet" {
+        return Ok(());
+    }
+    let device = device_name(vdev);
+    if value(vdev, "iface").is_none_or(str::is_empty) {
+        return Err(format!("{device} needs iface=INTERFACE"));
+    }
+    let number = |key: &str, default: u32| match value(vdev, key) {
+        None => Ok(default),
+        Some(text) => text
+            .parse::<u32>()
+            .ok()
+            .filter(|number| *number > 0)
+            .ok_or_else(|| format!("{device}: {key}={text} is not a positive number")),
+    };
+    let block = number("blocksz", AF_PACKET_DRIVER_BLOCK_BYTES)?;
+    let frame = number("framesz", AF_PACKET_DRIVER_FRAME_BYTES)?;
+    let frames = number("framecnt", AF_PACKET_DRIVER_FRAMES)?;
+    if !block.is_multiple_of(PAGE_BYTES) {
+        return Err(format!("{device}: blocksz={block} is not a multiple of {PAGE_BYTES}"));
+    }
+    if !frame.is_multiple_of(TPACKET_ALIGNMENT) || !block.is_multiple_of(frame) {
+        return Err(format!(
+            "{device}: framesz={frame} must be a multiple of {TPACKET_ALIGNMENT} that divides \
+             blocksz={block}"
+        ));
+    }
+    if !frames.is_multiple_of(block / frame) {
+        return Err(format!(
+            "{device}: framecnt={frames} is not a multiple of the {} frames in a block",
+            block / frame
+        ));
+    }
+    let largest = u32::from(DATA_ROOM) + TPACKET2_HEADER_BYTES;
+    if frame > largest {
+        return Err(format!("{device}: framesz={frame} does not fit a buffer, {largest} does"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_ring_is_consistent() {
+        assert_eq!(check(&complete("net_af_packet0,iface=veth0", 2)), Ok(()));
+        // The driver's defaults, with a longer ring.
+        assert_eq!(check("net_af_packet0,iface=veth0,framecnt=1024"), Ok(()));
+        assert_eq!(check("net_null0,framesz=nonsense"), Ok(()));
+    }
+
+    #[test]
+    fn a_ring_the_driver_would_misread_is_refused() {
+        for (keys, what) in [
+            ("qpairs=1", "needs iface"),
+            ("iface=x,blocksz=5000", "blocksz=5000 is not a multiple of 4096"),
+            ("iface=x,framesz=1792", "divides"),
+            ("iface=x,framesz=1000", "multiple of 16"),
+            ("iface=x,blocksz=65536,framesz=2048,framecnt=1000", "the 32 frames in a block"),
+            ("iface=x,framesz=4096", "framesz=4096 does not fit a buffer, 2080 does"),
+            ("iface=x,framecnt=many", "framecnt=many is not a positive number"),
+            ("iface=x,framesz=0", "framesz=0 is not a positive number"),
+        ] {
+            let error = check(&format!("net_af_packet0,{keys}")).unwrap_err();
+            assert!(error.contains(what), "{keys}: {error}");
+        }
+    }
 
     #[test]
     fn af_packet_gets_queue_pairs_and_a_ring() {
