@@ -8,7 +8,7 @@ use crate::Span;
 
 /// Something wrong at a place of a source text, without the text itself.
 ///
-/// [`Problem::in_line`] makes it an error of a CLI line, [`crate::report`] prints it as an error of
+/// [`Problem::in_line`] makes it an error of a CLI line, [`crate::report()`] prints it as an error of
 /// a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

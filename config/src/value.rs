@@ -95,7 +95,12 @@ pub(crate) fn new_flow_length(len: Spanned<u32>) -> Parsed<u32> {
     let problem = Problem::new(len.span, reason);
     Err(match new_len::nearest(len.value) {
         (Some(below), Some(above)) => {
-            problem.with_hint(format!("the nearest are {below} and {above}"))
+            let power = len.next_power_of_two();
+            problem.with_hint(if power == above {
+                format!("the nearest are {below} and {above}")
+            } else {
+                format!("the nearest are {below} and {above}, the next power of two is {power}")
+            })
         }
         _ => problem,
     })

@@ -44,10 +44,11 @@ pub(crate) fn check_vip(vip: &LbVipAdd) -> Vec<Problem> {
             );
         }
     } else {
-        let hint = "use encap nat4 or nat6, or leave it out";
+        let nat = if prefix.family() == Family::Ip4 { Encap::Nat4 } else { Encap::Nat6 };
+        let hint = format!("write `encap {nat}`, or leave it out");
         if let Some(port) = vip.target_port {
             let reason = format!("a target port goes with a NAT encap only, not with {encap}");
-            problems.push(Problem::new(port.span, reason).with_hint(hint));
+            problems.push(Problem::new(port.span, reason).with_hint(hint.clone()));
         }
         if let Some(service) = vip.service_type.filter(|t| t.value == ServiceType::NodePort) {
             let reason = format!("type nodeport goes with a NAT encap only, not with {encap}");

@@ -299,7 +299,7 @@ fn vips() {
         &[("\"nat4\"", "needs a protocol and a port")],
     );
     refused(&with("\"nat4\"", "\"nat5\""), &[("\"nat5\"", "did you mean `nat4`?")]);
-    refused(&with("\"nat4\"\ntype", "\"gre4\"\ntype"), &[("80", "with a NAT encap only")]);
+    refused(&with("\"nat4\"\ntype", "\"gre4\"\ntype"), &[("\"gre4\"", "use nat4")]);
     refused(
         &with("encap = \"nat4\"\ntype = \"clusterip\"\ntarget-port = 80", ""),
         &[("\"10.10.2.2/32\"", "write `encap nat4`")],
@@ -308,7 +308,10 @@ fn vips() {
         &with("target-port = 80", "target_port = 80"),
         &[("target_port", "did you mean `target-port`?")],
     );
-    refused(&with("target-port = 80", "new-len = 1000"), &[("1000", "997 and 1009")]);
+    refused(
+        &with("target-port = 80", "new-len = 1000"),
+        &[("1000", "997 and 1009, the next power of two is 1024")],
+    );
     refused(
         &with("weight = 50", "weight = 101"),
         &[("101", "weight must be between 0 and 100, not 101")],

@@ -9,7 +9,9 @@ use super::network::{Interface, network};
 use super::table::{Problems, Table, Value, article};
 use crate::value::{self, Token};
 use crate::vip_rules::{check_as, check_vip};
-use crate::{Command, LbAs, LbConf, LbVipAdd, Problem, Span, Spanned, VipKey, VipPort, defaults};
+use crate::{
+    Command, Encap, LbAs, LbConf, LbVipAdd, Problem, Span, Spanned, VipKey, VipPort, defaults,
+};
 
 /// One AS of a VIP.
 struct Server {
@@ -131,9 +133,11 @@ fn vip(table: &Table<'_>, problems: &Problems) -> Option<Vip> {
     let vip =
         LbVipAdd { key, encap, dscp, service_type, target_port, new_len, src_ip_sticky, name };
     if !(key_failed || encap_failed || dscp_failed) {
-        let broken = check_vip(&vip);
-        if broken.is_empty() {
-            problems.keep(crate::unsupported(&Command::LbVipAdd(vip.clone())).map_or(Ok(()), Err));
+        let unsupported = crate::unsupported(&Command::LbVipAdd(vip.clone()));
+        let mut broken = check_vip(&vip);
+        // What else is wrong with an encap that cannot be had is no help.
+        if broken.is_empty() || vip.encap() != Encap::Nat4 {
+            broken = unsupported.into_iter().collect();
         }
         broken.into_iter().for_each(|problem| problems.note(problem));
     }

@@ -54,7 +54,7 @@ impl Startup {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, in the order of the text; [`crate::report`] prints it. Values are
+    /// Everything that is wrong, in the order of the text; [`crate::report()`] prints it. Values are
     /// checked even when others are wrong; only a text that is not TOML is not looked into.
     pub fn parse(text: &str) -> Result<Startup, Vec<Problem>> {
         let (document, errors) = DeTable::parse_recoverable(text);
