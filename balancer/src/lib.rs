@@ -1,6 +1,111 @@
-//! stub
-pub const MAX_VIPS: usize = 65_536;
-#[derive(Debug)] pub struct LbTables;
-#[derive(Debug)] pub struct StickyTable;
-#[derive(Debug)] pub struct StickyOwner;
-impl StickyOwner { pub fn sweep(&mut self, _:usize,_:u32,_:&LbTables){} pub fn migrate_from(&mut self,_:&mut StickyOwner,_:u32){} }
+//! The load balancer's mind: which application server (AS) a packet goes to, and which VIP a
+//! reply comes from.
+//!
+//! Pure and deterministic: no I/O, no clock, no randomness of its own. Time is given as seconds,
+//! keys are given as bytes.
+//!
+//! - Control describes VIPs and ASs ([`VipSpec`], [`ApplicationServer`]) and builds [`LbTables`],
+//!   which never change; [`NewFlowCache`] lets equal [`NewFlowTable`]s be shared.
+//! - Every worker owns its flows ([`StickyOwner`]); everybody may read them ([`StickyTable`]).
+//! - A [`Balancer`] brings both together for a burst and decides.
+//!
+//! ```
+//! use balancer::*;
+//! use std::net::Ipv4Addr;
+//!
+//! let vip = VipId::new(0).unwrap();
+//! let spec = VipSpec {
+//!     id: vip,
+//!     key: VipKey {
+//!         address: Ipv4Addr::new(10, 10, 2, 2),
+//!         protocol: Protocol::Tcp,
+//!         port: 8080,
+//!     },
+//!     target_port: 80,
+//!     src_ip_sticky: false,
+//!     length: TableLength::DEFAULT,
+//! };
+//! let server = ApplicationServer {
+//!     id: AsId::new(0).unwrap(),
+//!     vip,
+//!     address: Ipv4Addr::new(192, 168, 1, 1),
+//!     weight: 100,
+//!     state: ServerState::Active,
+//!     epoch: 0,
+//! };
+//! let hasher = FlowHasher::new(&HashKey::default());
+//! let empty = LbTables::empty(hasher.clone(), Timeouts::default());
+//! let config = LbConfig {
+//!     vips: &[spec],
+//!     servers: &[server],
+//!     hasher,
+//!     timeouts: Timeouts::default(),
+//! };
+//! let tables = LbTables::build(&config, &empty, &mut NewFlowCache::new())?;
+//!
+//! let mut owner = StickyOwner::new(1024, InstanceKey::from_bytes([7; 32]), MAX_SERVERS)?;
+//! let mut balancer = Balancer { tables: &tables, owner: &mut owner, peers: &[], now_s: 0 };
+//! let syn = FlowTuple {
+//!     src: Ipv4Addr::new(10, 10, 10, 1),
+//!     dst: Ipv4Addr::new(10, 10, 2, 2),
+//!     src_port: 40_000,
+//!     dst_port: 8080,
+//!     protocol: Protocol::Tcp,
+//! };
+//! let decision = balancer.select(tables.vip(vip).unwrap(), &syn, TcpFlags::SYN);
+//! assert_eq!(decision, Decision::New(server.id));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod application_server;
+mod balancer;
+mod bucket;
+mod direct;
+mod exact_table;
+mod flow_key;
+mod flow_tuple;
+mod flow_value;
+mod hash;
+mod instance_key;
+mod lb_tables;
+mod live_flows;
+mod maglev;
+mod nat_reverse;
+mod new_flow_cache;
+mod new_flow_table;
+mod protocol;
+mod reply;
+mod selection;
+mod sticky;
+mod sticky_owner;
+mod table_length;
+mod tcp_state;
+mod vip;
+mod vip_counter;
+mod vip_table;
+
+pub use application_server::{ApplicationServer, AsId, MAX_SERVERS, MAX_WEIGHT, ServerState};
+pub use balancer::Balancer;
+pub use direct::DirectDecision;
+pub use flow_key::FlowKey;
+pub use flow_tuple::FlowTuple;
+pub use flow_value::FlowValue;
+pub use hash::{FLOW_HASH_VERSION, FlowHasher, HashKey, HashKeyError};
+pub use instance_key::{BucketPair, InstanceKey};
+pub use lb_tables::{LbConfig, LbTables, LbTablesError};
+pub use live_flows::LiveFlows;
+pub use nat_reverse::{Attribution, Candidate, Endpoint, EndpointId, ReverseEntry, ReverseMap};
+pub use new_flow_cache::NewFlowCache;
+pub use new_flow_table::{Member, NewFlowTable, NewFlowTableError, Spread};
+pub use protocol::{ParseProtocolError, Protocol};
+pub use reply::{NO_FLOW, ReplyVerdict};
+pub use selection::{CLASH_SERVERS_MAX, CLASH_SLOTS_MAX, Decision, TABLE_FULL, TUPLE_IN_USE};
+pub use sticky::{BucketCountError, StickyTable};
+pub use sticky_owner::{Full, NewEntry, Slot, StickyOwner};
+pub use table_length::{TableLength, TableLengthError};
+pub use tcp_state::{Direction, FlowState, MAX_TIMEOUT_S, TcpFlags, TimeoutError, Timeouts};
+pub use vip::{DIRECT_INDICES, MAX_VIPS, Vip, VipId, VipKey, VipSpec};
+pub use vip_counter::VipCounter;
+pub use vip_table::VipTable;

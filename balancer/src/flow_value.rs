@@ -1,0 +1,133 @@
+//! What a sticky table knows of a flow, in one 64-bit word.
+//!
+//! From the top: AS 20, epoch 8, state 4, expiry tick 16, sequence 16. State 0 is a free entry.
+
+use crate::application_server::AsId;
+use crate::tcp_state::FlowState;
+
+const EXPIRY_SHIFT: u32 = 16;
+const STATE_SHIFT: u32 = 32;
+const EPOCH_SHIFT: u32 = 36;
+const AS_SHIFT: u32 = 44;
+
+/// The value of a flow entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowValue(u64);
+
+impl FlowValue {
+    pub(crate) const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// An occupied entry.
+    pub(crate) const fn new(
+        as_id: AsId,
+        epoch: u8,
+        state: FlowState,
+        expiry: u16,
+        sequence: u16,
+    ) -> Self {
+        Self(
+            (as_id.get() as u64) << AS_SHIFT
+                | (epoch as u64) << EPOCH_SHIFT
+                | (state as u64) << STATE_SHIFT
+                | (expiry as u64) << EXPIRY_SHIFT
+                | sequence as u64,
+        )
+    }
+
+    /// A free entry, which keeps the sequence of what was there.
+    pub(crate) const fn free(sequence: u16) -> Self {
+        Self(sequence as u64)
+    }
+
+    pub(crate) const fn is_free(self) -> bool {
+        self.0 >> STATE_SHIFT & 0xf == 0
+    }
+
+    pub(crate) const fn sequence(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The same flow in another state and with another expiry.
+    pub(crate) const fn refreshed(self, state: FlowState, expiry: u16) -> Self {
+        Self::new(self.as_id(), self.epoch(), state, expiry, self.sequence())
+    }
+
+    /// The AS of the flow. Means nothing for a direct flow.
+    #[must_use]
+    pub const fn as_id(self) -> AsId {
+        AsId::from_low_bits(self.0 >> AS_SHIFT)
+    }
+
+    /// The AS's epoch when the flow was given to it.
+    #[must_use]
+    pub const fn epoch(self) -> u8 {
+        (self.0 >> EPOCH_SHIFT) as u8
+    }
+
+    /// The flow's state.
+    #[must_use]
+    pub const fn state(self) -> FlowState {
+        FlowState::from_bits((self.0 >> STATE_SHIFT) as u8 & 0xf)
+    }
+
+    /// The second at which the flow expires, modulo 65 536.
+    #[must_use]
+    pub const fn expiry_tick(self) -> u16 {
+        (self.0 >> EXPIRY_SHIFT) as u16
+    }
+
+    /// Whether the entry is occupied and expires after `now_s`.
+    #[must_use]
+    pub const fn is_live(self, now_s: u32) -> bool {
+        !self.is_free() && self.remaining_s(now_s) > 0
+    }
+
+    /// Seconds until expiry, 0 or less when expired. Right while the true figure is within
+    /// -32 768 to 32 767, for which the sweep and the limit on timeouts care.
+    #[must_use]
+    pub const fn remaining_s(self, now_s: u32) -> i16 {
+        self.expiry_tick().wrapping_sub(now_s as u16) as i16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_do_not_overlap() {
+        let as_id = AsId::new((1 << 20) - 1).unwrap();
+        let zero = AsId::new(0).unwrap();
+        let value = FlowValue::new(as_id, 0, FlowState::Udp, 0, 0);
+        assert_eq!((value.as_id(), value.epoch(), value.expiry_tick()), (as_id, 0, 0));
+        let value = FlowValue::new(zero, 255, FlowState::Udp, 0, 0);
+        assert_eq!((value.as_id(), value.epoch(), value.expiry_tick()), (zero, 255, 0));
+        let value = FlowValue::new(zero, 0, FlowState::Closing, 0xffff, 0);
+        assert_eq!((value.epoch(), value.expiry_tick(), value.sequence()), (0, 0xffff, 0));
+        assert_eq!(value.state(), FlowState::Closing);
+        let value = FlowValue::new(as_id, 7, FlowState::HalfOpen, 1, 0xffff);
+        let later = value.refreshed(FlowState::Established, 9);
+        assert_eq!((later.as_id(), later.epoch(), later.sequence()), (as_id, 7, 0xffff));
+        assert_eq!((later.state(), later.expiry_tick()), (FlowState::Established, 9));
+    }
+
+    #[test]
+    fn expiry_survives_both_wraps() {
+        let zero = AsId::new(0).unwrap();
+        for now in [0, 100, 65_530, 65_536 * 3 - 1, u32::MAX - 5, u32::MAX] {
+            let expiry = now.wrapping_add(40) as u16;
+            let value = FlowValue::new(zero, 0, FlowState::Udp, expiry, 0);
+            assert!(value.is_live(now));
+            assert!(value.is_live(now.wrapping_add(39)));
+            assert!(!value.is_live(now.wrapping_add(40)));
+            assert!(!value.is_live(now.wrapping_add(40 + 32_768)));
+        }
+        assert!(!FlowValue::free(5).is_live(0));
+    }
+}

@@ -1,0 +1,177 @@
+//! Maglev's fill (NSDI 2016, §3.4) with exact weights.
+//!
+//! Every member walks its own permutation of the slots, `offset + k * skip (mod length)`, and on
+//! its turn takes the first slot still empty. Two things are ours:
+//!
+//! - *Turns by weight*, as Katran's second Maglev does: in each of 100 rounds a member adds its
+//!   weight to a sum and has a turn whenever the sum reaches 100. The divisor is the constant 100
+//!   and not the largest weight present, so changing one AS never reorders the turns of others.
+//! - *Quotas*: a member stops at its share by largest remainder. Every share is then within less
+//!   than one slot of the ideal, whatever the mix of weights; turns alone would let the roundings
+//!   of many light members add up in favour of a heavy one.
+
+use crate::application_server::MAX_WEIGHT;
+
+/// A member's walk over the slots. `skip` is coprime to the length, so the walk meets every slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Permutation {
+    /// The first slot.
+    pub(crate) offset: u32,
+    /// The distance from one slot to the next.
+    pub(crate) skip: u32,
+}
+
+impl Permutation {
+    /// The walk that 128 hash bits select.
+    ///
+    /// `length` is a prime or a power of two; the latter needs an odd skip to meet every slot.
+    pub(crate) fn from_hash(hash: u128, length: u32) -> Self {
+        let offset = scale(hash as u64, length);
+        let skip = if length.is_power_of_two() {
+            scale((hash >> 64) as u64, (length / 2).max(1)) * 2 + 1
+        } else {
+            scale((hash >> 64) as u64, length - 1) + 1
+        };
+        Self { offset, skip: if length == 1 { 0 } else { skip } }
+    }
+}
+
+/// Maps a uniform 64-bit hash to `0..range` by its high bits (multiply-shift).
+pub(crate) const fn scale(hash: u64, range: u32) -> u32 {
+    ((hash as u128 * range as u128) >> 64) as u32
+}
+
+/// Shares of `length` slots by largest remainder; equal remainders favour the earlier member.
+///
+/// Every weight must be positive.
+pub(crate) fn quotas(weights: &[u8], length: u32) -> Vec<u32> {
+    let total: u64 = weights.iter().map(|&w| u64::from(w)).sum();
+    if total == 0 {
+        return vec![0; weights.len()];
+    }
+    let exact = |weight: u8| u64::from(length) * u64::from(weight);
+    let mut quotas: Vec<u32> = weights.iter().map(|&w| (exact(w) / total) as u32).collect();
+    let missing = length - quotas.iter().sum::<u32>();
+    let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
+    by_remainder.sort_by_key(|&i| (std::cmp::Reverse(exact(weights[i]) % total), i));
+    for &member in by_remainder.iter().take(missing as usize) {
+        quotas[member] += 1;
+    }
+    quotas
+}
+
+/// The turns of 100 rounds, after which they repeat: every member as often as its weight says.
+fn turns(weights: &[u8]) -> Vec<u32> {
+    let mut sums = vec![0u8; weights.len()];
+    let mut turns = Vec::with_capacity(weights.iter().map(|&w| usize::from(w)).sum());
+    for _ in 0..MAX_WEIGHT {
+        for (member, (sum, &weight)) in sums.iter_mut().zip(weights).enumerate() {
+            *sum += weight;
+            if *sum >= MAX_WEIGHT {
+                *sum -= MAX_WEIGHT;
+                turns.push(member as u32);
+            }
+        }
+    }
+    turns
+}
+
+/// Fills a table: calls `place(slot, member)` once for every slot of `0..length`.
+///
+/// `weights` are 1 to 100, one for each permutation. The caller brings members into a canonical
+/// order, so that the result depends on the set only. Without members nothing is placed.
+pub(crate) fn fill(
+    permutations: &[Permutation],
+    weights: &[u8],
+    length: u32,
+    mut place: impl FnMut(u32, u32),
+) {
+    let mut quotas = quotas(weights, length);
+    let mut next: Vec<(u32, u32)> = permutations.iter().map(|p| (p.offset, p.skip)).collect();
+    // One bit a slot: the search for an empty one then stays in the L1 cache.
+    let mut taken = vec![0u64; length.div_ceil(64) as usize];
+    let turns = turns(weights);
+    let mut empty = if turns.is_empty() { 0 } else { length };
+    while empty > 0 {
+        for &member in &turns {
+            let quota = &mut quotas[member as usize];
+            if *quota == 0 {
+                continue;
+            }
+            *quota -= 1;
+            let (slot, skip) = &mut next[member as usize];
+            let chosen = loop {
+                let candidate = *slot;
+                *slot += *skip;
+                if *slot >= length {
+                    *slot -= length;
+                }
+                let word = &mut taken[(candidate / 64) as usize];
+                if *word >> (candidate % 64) & 1 == 0 {
+                    *word |= 1 << (candidate % 64);
+                    break candidate;
+                }
+            };
+            place(chosen, member);
+            empty -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(permutations: &[(u32, u32)], length: u32) -> Vec<u32> {
+        let permutations: Vec<_> =
+            permutations.iter().map(|&(offset, skip)| Permutation { offset, skip }).collect();
+        let mut slots = vec![u32::MAX; length as usize];
+        fill(&permutations, &vec![100; permutations.len()], length, |slot, member| {
+            assert_eq!(slots[slot as usize], u32::MAX, "slot {slot} placed twice");
+            slots[slot as usize] = member;
+        });
+        slots
+    }
+
+    /// The worked example of the Maglev paper, table 1 (C-01).
+    #[test]
+    fn the_paper_s_example() {
+        assert_eq!(filled(&[(3, 4), (0, 2), (3, 1)], 7), [1, 0, 1, 0, 2, 2, 0]);
+        // Without B1; B2 is now the second member.
+        assert_eq!(filled(&[(3, 4), (3, 1)], 7), [0, 0, 0, 0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn quotas_are_by_largest_remainder() {
+        // B-02: VPP gives 150/292/291/291 and 208/0/408/408.
+        assert_eq!(quotas(&[50, 100, 100, 100], 1024), [146, 293, 293, 292]);
+        assert_eq!(quotas(&[50, 100, 100], 1024), [205, 410, 409]);
+        assert_eq!(quotas(&[100; 4], 1024), [256; 4]);
+        assert_eq!(quotas(&[1, 1, 1], 2), [1, 1, 0]);
+        assert_eq!(quotas(&[], 8), [0u32; 0]);
+    }
+
+    #[test]
+    fn turns_follow_weights_and_repeat() {
+        assert_eq!(turns(&[100, 50]).iter().filter(|&&m| m == 1).count(), 50);
+        assert_eq!(turns(&[100, 50])[..6], [0, 0, 1, 0, 0, 1]);
+        assert_eq!(turns(&[1]), [0]);
+    }
+
+    #[test]
+    fn walks_meet_every_slot() {
+        for length in [1u32, 2, 3, 4, 7, 64, 101, 1024] {
+            for seed in 0..50u128 {
+                let hash = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+                let walk = Permutation::from_hash(hash, length);
+                let mut met = vec![false; length as usize];
+                let mut slot = walk.offset;
+                for _ in 0..length {
+                    met[slot as usize] = true;
+                    slot = (slot + walk.skip) % length;
+                }
+                assert!(met.iter().all(|&m| m), "length {length}: {walk:?}");
+            }
+        }
+    }
+}
