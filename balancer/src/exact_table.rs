@@ -42,7 +42,7 @@ impl ExactTable {
 
     /// The cell of a word, or the empty one where it would be.
     fn position(&self, word: u64) -> usize {
-        let product = u128::from(word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let product = u128::from(word) * 0x9e37_79b9_7f4a_7c15;
         let hash = (product as u64) ^ ((product >> 64) as u64);
         let mut position = (hash >> self.shift) as usize;
         // At most half of the cells are occupied.

@@ -17,7 +17,9 @@ use crate::vip::{VipId, endpoint_word};
 pub struct EndpointId(u32);
 
 impl EndpointId {
-    pub(crate) const fn new(id: u32) -> Self {
+    /// The service with this id.
+    #[must_use]
+    pub const fn new(id: u32) -> Self {
         Self(id)
     }
 

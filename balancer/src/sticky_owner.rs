@@ -189,18 +189,18 @@ impl StickyOwner {
 
     /// Moves the live entries of the next `budget_buckets` buckets of `old` here, and frees the
     /// others, so that counts stay exact over both tables. Flows that this table has already are
-    /// only freed there. Returns whether `old` is empty.
+    /// only freed there. `old` is done when nothing of it is used any more. Returns how many
+    /// entries found no place here and are lost.
     ///
-    /// `old` must not be used otherwise between the first call and the last; entries for which
-    /// there is no place here are lost, and their number is added to `lost`.
+    /// Nothing may be inserted into `old` between the first call and the last.
     pub fn migrate_from(
         &mut self,
         old: &mut StickyOwner,
         budget_buckets: usize,
         now_s: u32,
         epoch_of: impl Fn(AsId) -> Option<u8>,
-        lost: &mut usize,
-    ) -> bool {
+    ) -> usize {
+        let mut lost = 0;
         let buckets = old.table.buckets();
         for _ in 0..budget_buckets.min(buckets) {
             let bucket = old.table.bucket(old.cursor);
@@ -218,7 +218,7 @@ impl StickyOwner {
                         state: value.state(),
                         expiry_tick: value.expiry_tick(),
                     };
-                    *lost += usize::from(self.insert(key, entry, now_s, &epoch_of).is_err());
+                    lost += usize::from(self.insert(key, entry, now_s, &epoch_of).is_err());
                 }
                 old.free(bucket, way);
             }
@@ -228,7 +228,7 @@ impl StickyOwner {
                 old.sweeps += 1;
             }
         }
-        old.used() == 0
+        lost
     }
 
     /// The key that places flows, for a table of another size.

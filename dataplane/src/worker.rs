@@ -159,7 +159,8 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
         {
             match request {
                 Request::ReplaceStickyTable(mut empty) => {
-                    empty.migrate_from(&mut state.sticky, now.tick_s);
+                    let epoch_of = |id| snapshot.lb.epoch_of(id);
+                    empty.migrate_from(&mut state.sticky, usize::MAX, now.tick_s, epoch_of);
                     state.sticky = *empty;
                 }
                 packet => state.injected.push(packet),
@@ -171,7 +172,7 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
         if !state.garbage.is_empty() {
             io.free(&mut state.garbage);
         }
-        state.sticky.sweep(SWEEP_BUCKETS, now.tick_s, &snapshot.lb);
+        state.sticky.sweep(SWEEP_BUCKETS, now.tick_s, |id| snapshot.lb.epoch_of(id));
         state.shared.turns.add(1);
         state.shared.busy_turns.add(u64::from(brought > 0));
         self.reader.quiesce();
