@@ -91,14 +91,6 @@ fn path_words_may_be_cut_short() {
 }
 
 #[test]
-fn an_exact_word_beats_a_longer_one() {
-    // `ip` is whole although `in…` and `ip` share a beginning; `show lb` is whole although
-    // `show lb vips` goes on.
-    assert_eq!(canonical("show lb"), "show lb");
-    assert_eq!(canonical("set ip neighbor del e 1.2.3.4"), "set ip neighbor del e 1.2.3.4");
-}
-
-#[test]
 fn blank_lines_and_comments_do_nothing() {
     for line in ["", "   ", "# a comment", "  # lb vip", "comment lb vip"] {
         assert_eq!(parse_line(line), Ok(Command::Blank));

@@ -99,3 +99,26 @@ fn unknown(node: &Node, token: Token<'_>) -> Problem {
         None => problem.with_hint(format!("expected one of {}", node.names())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_word_beats_a_longer_one_it_begins() {
+        let mut node = Node::default();
+        for word in ["vip", "vips", "version"] {
+            node.children.entry(word).or_default().children.entry(word).or_default();
+        }
+        let led_to = |word| match node.step(word) {
+            Step::To(child) => child.names(),
+            Step::Ambiguous(names) => format!("one of {}", names.join(" ")),
+            Step::Nowhere => "nowhere".to_owned(),
+        };
+        assert_eq!(led_to("vip"), "vip");
+        assert_eq!(led_to("vips"), "vips");
+        assert_eq!(led_to("ve"), "version");
+        assert_eq!(led_to("vi"), "one of vip vips");
+        assert_eq!(led_to("vipss"), "nowhere");
+    }
+}
