@@ -14,6 +14,8 @@ pub mod flag {
     pub const ORIGINATED: u8 = 1 << 1;
     /// The frame was sent to a group of stations, not to us alone.
     pub const LINK_GROUP: u8 = 1 << 2;
+    /// Its source, an AS, was replaced by the VIP.
+    pub const TRANSLATED: u8 = 1 << 3;
 }
 
 /// Per-packet values that one node computes and a later one needs, as a structure of arrays.

@@ -3,10 +3,8 @@
 use std::net::Ipv4Addr;
 
 use dataplane::adjacency::AdjacencyId;
-use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::frame::{Frame, flag};
 use dataplane::node::{Node, NodeCx};
-use dataplane::snapshot::Snapshot;
 use dataplane::wire::Header;
 use dataplane::wire::checksum::sum;
 use dataplane::wire::ethernet::EthernetHeader;
@@ -49,7 +47,7 @@ node_counters! {
         AboutError => ("no error about an icmp error", Error),
         /// The packet is a fragment other than the first.
         AboutFragment => ("no error about a later fragment", Error),
-        /// The packet came to, or from, a group of hosts.
+        /// The packet came to a group of stations.
         AboutBroadcast => ("no error about a broadcast", Error),
         /// The receiving interface has no address to speak from.
         NoSource => ("no address to send an error from", Error),
@@ -78,7 +76,7 @@ node_counters! {
 pub struct Ip4IcmpError;
 
 /// Checks whether an error about the packet may be sent (RFC 1812 §4.3.2.7).
-fn permitted(snapshot: &Snapshot, data: &[u8], l3: usize, flags: u8) -> Result<(), Counter> {
+fn permitted(data: &[u8], l3: usize, flags: u8) -> Result<(), Counter> {
     if flags & flag::ORIGINATED != 0 {
         return Err(Counter::Own);
     }
@@ -95,11 +93,7 @@ fn permitted(snapshot: &Snapshot, data: &[u8], l3: usize, flags: u8) -> Result<(
             return Err(Counter::AboutError);
         }
     }
-    // Group destinations and martian sources do not get past ip4-input.
-    let group = |address| snapshot.fib4.lookup(address) == FibEntry::Drop(FibDrop::Broadcast);
-    if group(header.source()) || group(header.destination()) {
-        return Err(Counter::AboutBroadcast);
-    }
+    // Group destinations and sources that are no host's do not get past ip4-input.
     Ok(())
 }
 
@@ -147,7 +141,7 @@ impl Ip4IcmpError {
         let l3 = usize::from(frame.lanes.l3_offset[at]);
         let snapshot = cx.snapshot;
         let data = frame.data(at);
-        permitted(snapshot, data, l3, frame.lanes.flags[at])?;
+        permitted(data, l3, frame.lanes.flags[at])?;
         let header = Ipv4Header::at(data, l3).ok_or(Counter::AboutError)?;
         let destination = header.source();
         let addresses =

@@ -1,5 +1,6 @@
 //! `ip4-input`: checks the IPv4 header.
 
+use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::frame::{Frame, flag};
 use dataplane::interface::MAX_INTERFACES;
 use dataplane::node::{Node, NodeCx};
@@ -45,6 +46,9 @@ node_counters! {
         Checksum => ("bad ip4 checksum", Error),
         /// The TTL is 0, which no router sends.
         TtlZero => ("ip4 ttl == 0", Error),
+        /// The source is an address of ours, which we do not send to ourselves. A service behind a
+        /// VIP could otherwise be made to talk to itself for ever.
+        Spoofed => ("ip4 spoofed local-address packet drops", Error),
         /// The source is not a host's address.
         MartianSource => ("ip4 martian source address", Error),
         /// The destination is not a routable address.
@@ -62,7 +66,7 @@ node_counters! {
 /// Validates IPv4 headers (RFC 1812 §5.2.2) and drops martians (§5.3.7).
 ///
 /// # Reads
-/// The IPv4 header; of one in 1024 TCP and UDP packets per interface, the first included, the L4
+/// The IPv4 header; the FIB's verdict on the source; of one in 1024 TCP and UDP packets per interface, the first included, the L4
 /// checksum; `Interface::nat4_in`.
 /// # Writes
 /// Lane `l4_offset`; the interface's `ip4` counter.
@@ -162,6 +166,15 @@ impl Node for Ip4Input {
                     continue;
                 }
             };
+            let reason = match cx.snapshot.fib4.lookup(header.source()) {
+                FibEntry::Local | FibEntry::Vip { .. } => Some(Counter::Spoofed),
+                FibEntry::Drop(FibDrop::Broadcast) => Some(Counter::MartianSource),
+                _ => None,
+            };
+            if let Some(reason) = reason {
+                cx.drop_packet(frame, at, Next::Drop, reason);
+                continue;
+            }
             let l4 = l3 + header.header_len();
             if matches!(header.protocol, protocol::TCP | protocol::UDP)
                 && !header.is_fragment()

@@ -21,6 +21,11 @@ pub mod ip4_input;
 pub mod ip4_local;
 pub mod ip4_lookup;
 pub mod ip4_rewrite;
+pub mod lb4_direct;
+pub mod lb4_nat4;
+pub mod lb4_vip;
+pub mod lb_nat4_in2out;
+mod transport;
 
 /// All nodes, each before its next nodes, so that a node runs once per turn for all of its
 /// predecessors. Only what is made or released here (ICMP messages, packets that waited for a
@@ -32,7 +37,11 @@ pub fn builder() -> GraphBuilder {
         .node(ethernet_input::EthernetInput)
         .node(arp_input::ArpInput)
         .node(ip4_input::Ip4Input::default())
+        .node(lb_nat4_in2out::LbNat4In2out)
         .node(ip4_lookup::Ip4Lookup)
+        .node(lb4_vip::Lb4Vip)
+        .node(lb4_nat4::Lb4Nat4)
+        .node(lb4_direct::Lb4Direct)
         .node(ip4_local::Ip4Local)
         .node(ip4_rewrite::Ip4Rewrite)
         .node(ip4_icmp_error::Ip4IcmpError)

@@ -1,6 +1,9 @@
-//! What tests are made of: packets, ports and time without a network.
+//! What tests are made of: packets, ports, time and whole workers, without a network.
 
+pub mod balanced;
 pub mod fake_mbuf;
+pub mod harness;
 pub mod memory_io;
 pub mod packet_builder;
 pub mod virtual_clock;
+pub mod world;

@@ -1,0 +1,158 @@
+use std::net::Ipv4Addr;
+
+use dataplane::interface::MacAddress;
+use testkit::packet_builder::{L2, PacketBuilder, validated};
+
+use crate::plan::{
+    CLIENT, CLIENT_LINK, HOST, OUR_CLIENT_SIDE, OUR_SERVER_SIDE, SERVER_LINK, from_client, harness,
+    transit,
+};
+
+const NODE: &str = "ip4-input";
+
+/// The transit packet with one header byte changed and the header checksum made right.
+fn with(at: usize, value: u8) -> Vec<u8> {
+    let mut frame = transit().build();
+    frame[L2 + at] = value;
+    let mut header = smoltcp::wire::Ipv4Packet::new_unchecked(&mut frame[L2..]);
+    header.fill_checksum();
+    frame
+}
+
+fn between(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
+    from_client(PacketBuilder::udp((source, 1), (destination, 2))).build()
+}
+
+#[test]
+fn truncated_packets() {
+    let mut harness = harness();
+    let frame = transit().build();
+    for len in L2..L2 + 20 {
+        harness.expect_drop(CLIENT_LINK, &frame[..len], NODE, "ip4 length < 20 bytes");
+    }
+    for len in L2 + 20..frame.len() {
+        harness.expect_drop(CLIENT_LINK, &frame[..len], NODE, "ip4 length > l2 length");
+    }
+}
+
+#[test]
+fn split_headers() {
+    let mut harness = harness();
+    let frame = transit().ip_options(&[1; 8]).build();
+    for cut in [L2, L2 + 19, L2 + 20, L2 + 27] {
+        let packet = harness.worker.io.pool.segmented(&frame, &[cut]);
+        harness.expect_packet_drop(CLIENT_LINK, packet, NODE, "headers not in the first buffer");
+    }
+    // Payload in further segments is ordinary.
+    let packet = harness.worker.io.pool.segmented(&frame, &[L2 + 28]);
+    harness.arrive_packet(CLIENT_LINK, packet);
+    let sent = harness.turn();
+    assert_eq!(validated(&sent[0].1).dst_addr(), HOST);
+}
+
+#[test]
+fn version_and_lengths() {
+    let mut harness = harness();
+    let mut frame = transit().build();
+    frame[L2] = 0x65;
+    harness.expect_drop(CLIENT_LINK, &frame, NODE, "ip4 version != 4");
+    frame[L2] = 0x44;
+    harness.expect_drop(CLIENT_LINK, &frame, NODE, "ip4 header length < 20 bytes");
+    harness.expect_drop(CLIENT_LINK, &with(3, 19), NODE, "ip4 length < header length");
+    harness.expect_drop(CLIENT_LINK, &with(2, 8), NODE, "ip4 length > l2 length");
+}
+
+#[test]
+fn bad_header_checksum() {
+    let mut harness = harness();
+    let frame = transit().bad_ip_checksum().build();
+    harness.expect_drop(CLIENT_LINK, &frame, NODE, "bad ip4 checksum");
+}
+
+#[test]
+fn ttl_zero() {
+    let mut harness = harness();
+    let frame = transit().ttl(0).build();
+    harness.expect_drop(CLIENT_LINK, &frame, NODE, "ip4 ttl == 0");
+}
+
+#[test]
+fn martian_sources() {
+    let mut harness = harness();
+    for source in
+        [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4]]
+    {
+        let frame = between(source.into(), HOST);
+        harness.expect_drop(CLIENT_LINK, &frame, NODE, "ip4 martian source address");
+    }
+    let broadcast = between(Ipv4Addr::new(10, 10, 10, 255), HOST);
+    harness.expect_drop(CLIENT_LINK, &broadcast, NODE, "ip4 martian source address");
+}
+
+#[test]
+fn our_own_addresses_do_not_come_from_outside() {
+    let mut harness = harness();
+    for source in [OUR_CLIENT_SIDE, OUR_SERVER_SIDE] {
+        let text = "ip4 spoofed local-address packet drops";
+        harness.expect_drop(CLIENT_LINK, &between(source, HOST), NODE, text);
+    }
+}
+
+#[test]
+fn martian_and_group_destinations() {
+    let mut harness = harness();
+    for destination in [[0, 0, 0, 1], [127, 0, 0, 1], [240, 0, 0, 1], [255, 255, 255, 254]] {
+        let frame = between(CLIENT, destination.into());
+        harness.expect_drop(CLIENT_LINK, &frame, NODE, "ip4 martian destination address");
+    }
+    for destination in [[224, 0, 0, 5], [239, 1, 1, 1], [255; 4]] {
+        let text = "ip4 multicast or broadcast destination";
+        harness.expect_drop(CLIENT_LINK, &between(CLIENT, destination.into()), NODE, text);
+        let builder = PacketBuilder::udp((CLIENT, 1), (destination.into(), 2));
+        let frame = builder.macs(MacAddress::BROADCAST, crate::plan::CLIENT_MAC).build();
+        harness.expect_drop(CLIENT_LINK, &frame, NODE, text);
+    }
+}
+
+#[test]
+fn defect_11_options_are_parsed_past() {
+    let mut harness = harness();
+    let frame = transit().ip_options(&[7, 7, 4, 0, 0, 0, 0, 0]).build();
+    let (interface, sent) = harness.forward(CLIENT_LINK, &frame);
+    assert_eq!(interface, SERVER_LINK);
+    assert_eq!(validated(&sent).hop_limit(), 63);
+    assert_eq!(sent[L2 + 20..], frame[L2 + 20..]);
+}
+
+#[test]
+fn partial_checksums_are_sampled_from_the_first_packet_on() {
+    let mut harness = harness();
+    // What Linux leaves when it counts on the card: the folded sum of the pseudo-header.
+    let [a, b] = [CLIENT, HOST].map(|address| u32::from(address));
+    let words = [a >> 16, a & 0xffff, b >> 16, b & 0xffff, 17, 15];
+    let sum: u32 = words.iter().sum();
+    let partial = ((sum & 0xffff) + (sum >> 16)) as u16;
+    let frame = transit().l4_checksum(partial).build();
+    let text = "partial checksum: turn off tx offload on the sender";
+    harness.forward(CLIENT_LINK, &frame);
+    assert_eq!(harness.counter(NODE, text), 1);
+    for _ in 0..1023 {
+        harness.arrive(CLIENT_LINK, &frame);
+    }
+    while harness.outstanding() > 0 {
+        harness.turn();
+    }
+    assert_eq!(harness.counter(NODE, text), 1);
+    harness.forward(CLIENT_LINK, &frame);
+    assert_eq!(harness.counter(NODE, text), 2);
+    // The packet is forwarded as it is: its checksum is neither verified nor rebuilt.
+    let (_, sent) = harness.forward(CLIENT_LINK, &frame);
+    assert_eq!(sent[L2 + 20..], frame[L2 + 20..]);
+}
+
+#[test]
+fn whole_checksums_are_not_called_partial() {
+    let mut harness = harness();
+    harness.forward(CLIENT_LINK, &transit().build());
+    assert!(harness.counters().is_empty(), "{:?}", harness.counters());
+}

@@ -1,0 +1,25 @@
+//! Every node on fake mbufs: frames in, frames out, and each counter produced at least once.
+//!
+//! All tests go through the whole graph of one worker, so they also show that nodes agree on lanes
+//! and that no packet is lost.
+
+#![allow(missing_docs)]
+
+mod arp_input;
+mod control_input;
+mod dpdk_input;
+mod ethernet_input;
+mod interface_output;
+mod ip4_arp;
+mod ip4_icmp_error;
+mod ip4_input;
+mod ip4_local;
+mod ip4_lookup;
+mod ip4_rewrite;
+mod lb4_direct;
+mod lb4_nat4;
+mod lb4_vip;
+mod lb_nat4_in2out;
+mod malformed;
+mod plan;
+mod trace;
