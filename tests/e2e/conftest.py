@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import scapy.layers.inet  # noqa: E402,F401  (rdpcap knows Ethernet and IP only once these are in)
 import scapy.layers.l2  # noqa: E402,F401
-from daemon import SLUICECTL, SLUICED, Config, Daemon  # noqa: E402
+from daemon import REPO, SLUICECTL, SLUICED, Config, Daemon  # noqa: E402
 from topology import Topology, run  # noqa: E402
 
 
@@ -33,6 +33,22 @@ def remove_leftovers():
                 for pid in run("ip", "netns", "pids", name, check=False).stdout.split():
                     os.kill(int(pid), 9)
                 run("ip", "netns", "delete", name, check=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hugepages():
+    """256 MB of hugepages for the session where they can be had; all is put back at its end."""
+    nodes = Path("/sys/devices/system/node").glob("node*/hugepages/hugepages-2048kB/nr_hugepages")
+    before = {file: file.read_text() for file in nodes}
+    mounted = os.path.ismount("/dev/hugepages")
+    run(
+        REPO / "hugepages-setup.sh", "--at-least", "-p", "2M", "-r", "256M", "-m", check=False
+    )
+    yield
+    for file, pages in before.items():
+        file.write_text(pages)
+    if not mounted and os.path.ismount("/dev/hugepages"):
+        run("umount", "/dev/hugepages", check=False)
 
 
 @pytest.fixture

@@ -228,11 +228,12 @@ class Daemon:
         """Packet buffers that are not in a pool."""
         return sum(pool["used"] for pool in self.api.get("buffers")["pools"])
 
-    def errors(self):
-        """{(node, reason): count} of `show errors`."""
+    def errors(self, *severities):
+        """{(node, reason): count} of `show errors`, of these severities or all."""
         return {
             (entry["node"], entry["reason"]): entry["count"]
             for entry in self.api.get("errors")["errors"]
+            if not severities or entry["severity"] in severities
         }
 
     def vip(self, address, port, protocol=6):

@@ -158,6 +158,18 @@ def test_without_hugepages_it_says_so_and_works(walkthrough):
     assert walkthrough.get()[0] in ("web-1", "web-3")
 
 
+def test_required_hugepages_that_are_not_there_stop_it(walkthrough):
+    daemon = walkthrough.daemon
+    daemon.stop()
+    # More than any machine has: the pool cannot fit.
+    text = daemon.config.read_text().replace('"auto"', '"required"')
+    daemon.config.write_text(text.replace("buffers-per-numa = 16384", "buffers-per-numa = 1000000"))
+    daemon.launch()
+    assert daemon.process.wait(60) != 0
+    daemon.process = None
+    assert "hugepages" in daemon.tail().lower(), daemon.tail()
+
+
 # ------------------------------------------------------------------------------- --check
 
 GOOD = (REPO / "packaging/sluice.toml").read_text()
