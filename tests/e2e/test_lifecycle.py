@@ -161,7 +161,7 @@ def test_without_hugepages_it_says_so_and_works(walkthrough):
 def test_required_hugepages_that_are_not_there_stop_it(walkthrough):
     daemon = walkthrough.daemon
     daemon.stop()
-    # More than any machine has: the pool cannot fit.
+    # The session has 256 MB of them, and this pool needs ten times as much.
     text = daemon.config.read_text().replace('"auto"', '"required"')
     daemon.config.write_text(text.replace("buffers-per-numa = 16384", "buffers-per-numa = 1000000"))
     daemon.launch()
