@@ -1,7 +1,7 @@
 //! The sticky table of one worker, as everybody may read it.
 //!
-//! Fixed size, two choices of a bucket of four: at half load eight flows in a million find no
-//! place, where one choice (VPP) loses 3.8 %. [`StickyOwner`] is the only writer.
+//! Fixed size, two choices of a bucket of four: at half load twelve flows in a million find
+//! no place, where one choice (VPP) loses 3.8 %. [`StickyOwner`] is the only writer.
 //!
 //! [`StickyOwner`]: crate::StickyOwner
 
