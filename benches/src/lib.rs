@@ -1,1 +1,2 @@
-//! Placeholder while the workspace is laid out.
+//! Micro-benchmarks: `cargo bench -p benches`. Compare ratios within one run; absolute times depend
+//! on the machine and on its neighbours.
