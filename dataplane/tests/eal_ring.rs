@@ -91,7 +91,8 @@ fn packets_return_and_nothing_is_left_behind() {
     assert!(there.take_rx_queues().is_empty(), "a queue has one owner");
 
     let lcores = eal.worker_lcores().to_vec();
-    assert!(lcore::launch(&eal, 99, || {}).is_err(), "lcore 99 does not exist");
+    let error = lcore::launch(&eal, 99, || {}).unwrap_err();
+    assert_eq!(error.to_string(), "starting a worker on lcore 99: there is no such lcore");
     lcore::launch(&eal, lcores[1], move || {
         let mut packets = receive_all(&mut far, there_id);
         for packet in &mut packets {

@@ -139,14 +139,16 @@ impl Node for Ip4Local {
                     let interface = frame.lanes.rx_interface[at];
                     let Some(packet) = frame.take(at) else { continue };
                     let event = Event::Punt { interface, l3_offset: l3 as u16, packet };
-                    match cx.worker.shared.post(event) {
+                    let shared = &cx.worker.shared;
+                    let stats = shared.interfaces.get(interface.index());
+                    match shared.post(event) {
                         Ok(()) => {
                             cx.count(Counter::Punt, 1);
-                            cx.worker.shared.interfaces[interface.index()].punts.add(1);
+                            stats.inspect(|stats| stats.punts.add(1));
                         }
                         Err(event) => {
                             cx.count(Counter::PuntFull, 1);
-                            cx.worker.shared.interfaces[interface.index()].drops.add(1);
+                            stats.inspect(|stats| stats.drops.add(1));
                             if let Event::Punt { packet, .. } = event {
                                 cx.worker.garbage.push(packet);
                             }

@@ -18,8 +18,11 @@ pub struct Features {
     pub os_saves_avx: bool,
 }
 
+/// Tells whether a feature is there.
+type Test = fn(&Features) -> bool;
+
 /// Where a required feature is found: Intel SDM volume 2A, CPUID.
-const REQUIRED: [(&str, fn(&Features) -> bool); 10] = [
+const REQUIRED: [(&str, Test); 10] = [
     ("avx2", |f| f.os_saves_avx && f.leaf7_ebx & 1 << 5 != 0),
     ("bmi1", |f| f.leaf7_ebx & 1 << 3 != 0),
     ("bmi2", |f| f.leaf7_ebx & 1 << 8 != 0),

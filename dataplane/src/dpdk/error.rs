@@ -15,6 +15,10 @@ pub struct DpdkError {
 impl DpdkError {
     /// From a positive or negative error number.
     pub fn from_errno(action: impl Into<String>, errno: i32) -> Self {
+        if errno == 0 {
+            // "Success" would be a strange reason.
+            return Self::because(action, "refused without an error number");
+        }
         // SAFETY: rte_strerror returns a NUL-terminated string for any number, in a per-thread
         // buffer that stays valid until its next call on this thread; it is copied at once.
         let reason = unsafe { CStr::from_ptr(dpdk_sys::rte_strerror(errno.abs())) };
@@ -56,6 +60,12 @@ mod tests {
     fn names_the_action_and_the_errno() {
         let error = DpdkError::from_errno("opening port x", -libc::ENODEV);
         assert_eq!(error.to_string(), "opening port x: No such device");
+    }
+
+    #[test]
+    fn a_refusal_is_never_called_success() {
+        let error = DpdkError::from_errno("opening port x", 0);
+        assert_eq!(error.to_string(), "opening port x: refused without an error number");
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub struct PortStats {
     pub rx_bytes: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
-    /// Packets the port dropped since no descriptor was free (`rx-miss`).
+    /// Packets the port dropped since no descriptor was free (`rx-miss`). `net_af_packet` never
+    /// says so: compare [`rx_packets`](Self::rx_packets) with the interface's own counter there.
     pub rx_missed: u64,
     /// Packets received in error.
     pub rx_errors: u64,

@@ -88,6 +88,59 @@ mod tests {
         assert_eq!(runtime_base(xdg, true), Path::new("/var/run"));
     }
 
+    /// Locks `path` in a child process, as EAL's primary process does, while `body` runs.
+    fn while_locked(path: &Path, body: impl FnOnce()) {
+        let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let (mut ready, mut leave) = ([0; 2], [0; 2]);
+        // SAFETY: both arrays have room for the two descriptors of a pipe.
+        unsafe {
+            assert!(libc::pipe(&raw mut ready[0]) == 0 && libc::pipe(&raw mut leave[0]) == 0)
+        };
+        // SAFETY: the child only makes system calls, on memory it has, and ends by _exit.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            let mut byte = 0_u8;
+            // SAFETY: the descriptors are open, and every pointer is to a local variable.
+            unsafe {
+                let mut lock: libc::flock = std::mem::zeroed();
+                lock.l_type = libc::F_WRLCK as libc::c_short;
+                let status = libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw mut lock);
+                libc::close(leave[1]);
+                libc::write(ready[1], (&raw const byte).cast(), 1);
+                libc::read(leave[0], (&raw mut byte).cast(), 1);
+                libc::_exit(status);
+            }
+        }
+        let (mut byte, mut status) = (0_u8, 0);
+        // SAFETY: the descriptor is open and the byte is a local variable.
+        unsafe { assert_eq!(libc::read(ready[0], (&raw mut byte).cast(), 1), 1) };
+        body();
+        for descriptor in [leave[1], leave[0], ready[0], ready[1]] {
+            // SAFETY: the descriptor is ours and not used again; the first ends the child's read.
+            unsafe { libc::close(descriptor) };
+        }
+        // SAFETY: the process is our child.
+        unsafe { assert_eq!(libc::waitpid(child, &raw mut status, 0), child) };
+        assert_eq!(status, 0, "the child could not lock the file");
+    }
+
+    #[test]
+    fn files_of_a_living_process_stay() {
+        let dir = std::env::temp_dir().join(format!("sluice-{}-in-use", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let config = dir.join("config");
+        fs::write(&config, "x").unwrap();
+        assert!(!in_use(&dir));
+        while_locked(&config, || {
+            let error = clean(&dir, "a", &[]).unwrap_err();
+            assert!(error.to_string().contains("another running process"), "{error}");
+            assert!(config.exists());
+        });
+        assert_eq!(clean(&dir, "a", &[]).unwrap(), 1);
+        assert!(!dir.exists());
+    }
+
     #[test]
     fn removes_only_its_own_prefix() {
         let base = std::env::temp_dir().join(format!("sluice-{}-runtime", std::process::id()));

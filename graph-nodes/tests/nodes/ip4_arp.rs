@@ -107,6 +107,22 @@ fn holds_sixty_four_packets_per_next_hop() {
 }
 
 #[test]
+fn released_packets_make_room_for_others() {
+    let mut harness = harness();
+    for _ in 0..3 {
+        for _ in 0..64 {
+            harness.receive(CLIENT_LINK, &to(STRANGER, 0));
+        }
+        harness.world.add_neighbor(SERVER_LINK, STRANGER, STRANGER_MAC);
+        harness.publish();
+        assert_eq!(harness.turn().len(), 64);
+        harness.world.forget_neighbor(SERVER_LINK, STRANGER);
+        harness.publish();
+    }
+    assert_eq!(harness.counter(NODE, "held packets released"), 192);
+}
+
+#[test]
 fn holds_a_thousand_and_twenty_four_packets_in_all() {
     let mut harness = harness();
     for n in 0..1030_u32 {

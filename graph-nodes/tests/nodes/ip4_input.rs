@@ -124,15 +124,18 @@ fn defect_11_options_are_parsed_past() {
     assert_eq!(sent[L2 + 20..], frame[L2 + 20..]);
 }
 
+/// What Linux leaves when it counts on the card: the folded sum of the pseudo-header.
+fn partial() -> PacketBuilder {
+    let [a, b] = [CLIENT, HOST].map(u32::from);
+    let words = [a >> 16, a & 0xffff, b >> 16, b & 0xffff, 17, 15];
+    let sum: u32 = words.iter().sum();
+    transit().l4_checksum(((sum & 0xffff) + (sum >> 16)) as u16)
+}
+
 #[test]
 fn partial_checksums_are_sampled_from_the_first_packet_on() {
     let mut harness = harness();
-    // What Linux leaves when it counts on the card: the folded sum of the pseudo-header.
-    let [a, b] = [CLIENT, HOST].map(|address| u32::from(address));
-    let words = [a >> 16, a & 0xffff, b >> 16, b & 0xffff, 17, 15];
-    let sum: u32 = words.iter().sum();
-    let partial = ((sum & 0xffff) + (sum >> 16)) as u16;
-    let frame = transit().l4_checksum(partial).build();
+    let frame = partial().build();
     let text = "partial checksum: turn off tx offload on the sender";
     harness.forward(CLIENT_LINK, &frame);
     assert_eq!(harness.counter(NODE, text), 1);
@@ -153,6 +156,8 @@ fn partial_checksums_are_sampled_from_the_first_packet_on() {
 #[test]
 fn whole_checksums_are_not_called_partial() {
     let mut harness = harness();
+    // The checksum of a fragmented packet covers more than this packet.
+    harness.forward(CLIENT_LINK, &partial().fragment(0x2000).build());
     harness.forward(CLIENT_LINK, &transit().build());
     assert!(harness.counters().is_empty(), "{:?}", harness.counters());
 }

@@ -184,6 +184,9 @@ fn a_ttl_that_runs_out_is_told_to_the_server_in_its_own_words() {
 fn defect_14_a_reply_too_big_for_the_client_is_told_to_the_server() {
     let mut world = balanced_world();
     world.interface(CLIENT_LINK).mtu = 600;
+    // Another adjacency comes first, so that the client's has to be named.
+    let elsewhere = Ipv4Addr::new(9, 9, 9, 9);
+    world.add_neighbor(dataplane::interface::InterfaceId::LOCAL0, elsewhere, Default::default());
     let mut harness = Harness::new(world);
     let big = tcp((SERVERS[0], 80), 0x10).data(vec![1; 600]);
     let frame = from_server(SERVERS[0], big.clone()).dont_fragment().build();
