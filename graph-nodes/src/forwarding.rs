@@ -1,9 +1,14 @@
 //! What forwarding a packet over an adjacency takes: used by `ip4-rewrite` and by the nodes that
 //! translate, which do it in the same pass.
 
-use dataplane::adjacency::{Adjacency, ETHERNET_HEADER_LEN};
+use dataplane::adjacency::{Adjacency, AdjacencyId, ETHERNET_HEADER_LEN};
+use dataplane::frame::Lanes;
+use dataplane::interface::InterfaceId;
+use dataplane::snapshot::Snapshot;
 use dataplane::wire::Header;
 use dataplane::wire::ipv4::Ipv4Header;
+
+use crate::ip4_arp::UNRESOLVED;
 
 /// Why a packet cannot take the next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +19,17 @@ pub(crate) enum Obstacle {
     DontFragment,
     /// It is too big.
     Mtu,
+}
+
+/// The link of the next hop that the lanes of packet `at` name, and the largest IP packet it takes:
+/// an adjacency's, or for a host that nobody asked for yet its network's.
+#[inline]
+pub(crate) fn link(snapshot: &Snapshot, lanes: &Lanes, at: usize) -> Option<(InterfaceId, u16)> {
+    let id = lanes.adjacency[at];
+    if id == UNRESOLVED {
+        return snapshot.interface(lanes.tx_interface[at]).map(|link| (link.id, link.mtu));
+    }
+    snapshot.adjacency(AdjacencyId(id)).map(|adjacency| (adjacency.interface, adjacency.mtu))
 }
 
 /// Checks TTL and size before anything is written to the packet. A packet of our own keeps its TTL.

@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-use dataplane::adjacency::AdjacencyId;
 use dataplane::frame::{Frame, flag};
 use dataplane::node::{Node, NodeCx};
 use dataplane::wire::Header;
@@ -12,6 +11,7 @@ use dataplane::wire::icmpv4::Icmpv4Header;
 use dataplane::wire::ipv4::{Ipv4Header, protocol};
 use dataplane::{next_nodes, node_counters};
 
+use crate::forwarding::link;
 use crate::icmp_error::IcmpError;
 use crate::ip4_local::OWN_TTL;
 
@@ -155,8 +155,7 @@ impl Ip4IcmpError {
         let error = IcmpError::from_lane(frame.lanes.icmp[at]);
         let mtu = match error {
             IcmpError::FragmentationNeeded => {
-                let id = AdjacencyId(frame.lanes.adjacency[at]);
-                snapshot.adjacency(id).map_or(0, |adjacency| adjacency.mtu)
+                link(snapshot, &frame.lanes, at).map_or(0, |(_, mtu)| mtu)
             }
             IcmpError::TtlExceeded | IcmpError::NetUnreachable => 0,
         };

@@ -15,7 +15,7 @@ use crate::ip4_arp::UNRESOLVED;
 next_nodes! {
     /// Where packets go.
     pub enum Next {
-        /// To a neighbour.
+        /// To a neighbour, known or not.
         Rewrite => "ip4-rewrite",
         /// To us.
         Local => "ip4-local",
@@ -23,8 +23,6 @@ next_nodes! {
         Vip => "lb4-vip",
         /// To an AS's own address.
         Direct => "lb4-direct",
-        /// To a host whose Ethernet address is not known.
-        Arp => "ip4-arp",
         /// To nowhere, and the sender is told.
         IcmpError => "ip4-icmp-error",
         /// To nowhere.
@@ -53,7 +51,7 @@ node_counters! {
 /// # Writes
 /// Lanes `adjacency`, `tx_interface` (of a connected network), `icmp`; flag `LOCAL_FALLBACK`.
 /// # Next nodes
-/// `ip4-rewrite`, `ip4-local`, `lb4-vip`, `lb4-direct`, `ip4-arp`, `ip4-icmp-error`, `error-drop`.
+/// `ip4-rewrite`, `ip4-local`, `lb4-vip`, `lb4-direct`, `ip4-icmp-error`, `error-drop`.
 /// # Counters
 /// See [`Counter`].
 /// # Drops
@@ -95,7 +93,7 @@ impl Node for Ip4Lookup {
                 FibEntry::Glean(interface) => {
                     lanes.adjacency[at] = UNRESOLVED;
                     lanes.tx_interface[at] = interface;
-                    Next::Arp
+                    Next::Rewrite
                 }
                 FibEntry::Drop(FibDrop::NoRoute) => {
                     cx.count(Counter::Miss, 1);

@@ -9,7 +9,7 @@ use dataplane::wire::Header;
 use dataplane::wire::ipv4::Ipv4Header;
 use dataplane::{next_nodes, node_counters};
 
-use crate::forwarding::{Obstacle, forward, obstacle};
+use crate::forwarding::{Obstacle, forward, link, obstacle};
 use crate::icmp_error::IcmpError;
 
 next_nodes! {
@@ -43,7 +43,8 @@ node_counters! {
 /// Decrements the TTL, checks the MTU and writes the Ethernet header.
 ///
 /// # Reads
-/// Lane `adjacency`; the IPv4 header; flag `ORIGINATED`.
+/// Lane `adjacency`, or `tx_interface` for a host not asked for yet; the IPv4 header; flag
+/// `ORIGINATED`.
 /// # Writes
 /// TTL, header checksum, Ethernet header; lanes `tx_interface`, `icmp`.
 /// # Next nodes
@@ -67,11 +68,12 @@ impl Node for Ip4Rewrite {
             let originated = frame.lanes.flags[at] & flag::ORIGINATED != 0;
             let adjacency = snapshot.adjacency(AdjacencyId(frame.lanes.adjacency[at]));
             let header = Ipv4Header::at(frame.data(at), l3);
-            let (Some(adjacency), Some(header)) = (adjacency, header) else {
+            let (Some((interface, mtu)), Some(header)) = (link(snapshot, &frame.lanes, at), header)
+            else {
                 cx.drop_packet(frame, at, Next::Drop, Counter::NoAdjacency);
                 continue;
             };
-            match obstacle(header, adjacency.mtu, originated) {
+            match obstacle(header, mtu, originated) {
                 None => {}
                 Some(Obstacle::Ttl) => {
                     cx.count(Counter::Ttl, 1);
@@ -90,12 +92,10 @@ impl Node for Ip4Rewrite {
                     continue;
                 }
             }
-            frame.lanes.tx_interface[at] = adjacency.interface;
-            if forward(frame.data_mut(at), l3, adjacency, originated) {
-                cx.set_next(at, Next::Output);
-            } else {
-                cx.set_next(at, Next::Arp);
-            }
+            frame.lanes.tx_interface[at] = interface;
+            let data = frame.data_mut(at);
+            let sent = adjacency.is_some_and(|to| forward(data, l3, to, originated));
+            cx.set_next(at, if sent { Next::Output } else { Next::Arp });
         }
     }
 

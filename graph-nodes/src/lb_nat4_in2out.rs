@@ -3,6 +3,7 @@
 use balancer::{Balancer, ReplyVerdict, Vip};
 use dataplane::fib::FibEntry;
 use dataplane::frame::{Frame, flag};
+use dataplane::interface::InterfaceId;
 use dataplane::node::{Node, NodeCx};
 use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
@@ -10,8 +11,9 @@ use dataplane::wire::Header;
 use dataplane::wire::ipv4::Ipv4Header;
 use dataplane::{next_nodes, node_counters};
 
-use crate::forwarding::{Obstacle, obstacle};
+use crate::forwarding::{Obstacle, link, obstacle};
 use crate::icmp_error::IcmpError;
+use crate::ip4_arp::UNRESOLVED;
 use crate::transport::{End, NoPorts, flow, translate};
 
 next_nodes! {
@@ -120,17 +122,16 @@ impl LbNat4In2out {
         if header.ttl <= 1 {
             return Some((Counter::Ttl, IcmpError::TtlExceeded));
         }
-        let (FibEntry::Adjacency(id) | FibEntry::AsDirect(id)) =
-            snapshot.fib4.lookup(header.destination())
-        else {
-            return None;
+        let (id, interface) = match snapshot.fib4.lookup(header.destination()) {
+            FibEntry::Adjacency(id) | FibEntry::AsDirect(id) => (id.0, InterfaceId::LOCAL0),
+            FibEntry::Glean(interface) => (UNRESOLVED, interface),
+            _ => return None,
         };
-        let mtu = snapshot.adjacency(id)?.mtu;
-        if obstacle(header, mtu, false) != Some(Obstacle::DontFragment) {
-            return None;
-        }
-        frame.lanes.adjacency[at] = id.0;
-        Some((Counter::DontFragment, IcmpError::FragmentationNeeded))
+        let header = *header;
+        (frame.lanes.adjacency[at], frame.lanes.tx_interface[at]) = (id, interface);
+        let (_, mtu) = link(snapshot, &frame.lanes, at)?;
+        let too_big = obstacle(&header, mtu, false) == Some(Obstacle::DontFragment);
+        too_big.then_some((Counter::DontFragment, IcmpError::FragmentationNeeded))
     }
 }
 

@@ -1,7 +1,9 @@
 use testkit::harness::Harness;
 use testkit::packet_builder::{L2, validated};
 
-use crate::plan::{CLIENT, CLIENT_LINK, OUR_CLIENT_SIDE, SERVER_LINK, harness, transit, world};
+use crate::plan::{
+    CLIENT, CLIENT_LINK, HOST, OUR_CLIENT_SIDE, SERVER_LINK, harness, transit, world,
+};
 
 const NODE: &str = "ip4-rewrite";
 
@@ -81,4 +83,18 @@ fn a_packet_without_adjacency_is_dropped() {
         assert_eq!(harness.counter(node, "ip4 adjacency missing"), 1);
     }
     testkit::fake_mbuf::free(packet);
+}
+
+#[test]
+fn ttl_and_size_are_checked_before_a_host_is_asked_for() {
+    let mut world = world();
+    world.forget_neighbor(SERVER_LINK, HOST);
+    world.interface(SERVER_LINK).mtu = 600;
+    let mut harness = Harness::new(world);
+    let (interface, sent) = harness.forward(CLIENT_LINK, &transit().ttl(1).build());
+    assert_eq!((interface, &sent[34..36]), (CLIENT_LINK, &[11, 0][..]));
+    let too_big = transit().data(vec![0; 573]).dont_fragment().build();
+    let (interface, sent) = harness.forward(CLIENT_LINK, &too_big);
+    assert_eq!((interface, &sent[34..36], &sent[40..42]), (CLIENT_LINK, &[3, 4][..], &[2, 88][..]));
+    assert!(harness.event().is_none());
 }
