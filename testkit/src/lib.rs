@@ -5,5 +5,6 @@ pub mod fake_mbuf;
 pub mod harness;
 pub mod memory_io;
 pub mod packet_builder;
+pub mod reference;
 pub mod virtual_clock;
 pub mod world;

@@ -1,0 +1,60 @@
+//! The whole packet graph does what the reference model says, packet by packet: the same bytes, in
+//! the same order per link, the same counters, events and flows; and no packet is lost.
+//!
+//! `PROPTEST_CASES` raises the number of scenarios.
+
+#![allow(missing_docs)]
+
+mod limits;
+mod plain_compiler;
+
+use proptest::prelude::*;
+use testkit::reference::differential::Differential;
+use testkit::reference::scenario::Scenario;
+use testkit::reference::strategy;
+
+use plain_compiler::PlainCompiler;
+
+type Both = Differential<PlainCompiler>;
+
+fn config(default: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let cases = asked.unwrap_or(default);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn equal(result: Result<(), String>) -> Result<(), TestCaseError> {
+    result.map_err(TestCaseError::fail)
+}
+
+proptest! {
+    #![proptest_config(config(800))]
+
+    #[test]
+    fn whatever_happens(scenario in strategy::scenario(40)) {
+        equal(Both::play(&scenario))?;
+    }
+
+}
+
+proptest! {
+    #![proptest_config(config(150))]
+
+    #[test]
+    fn any_bytes(
+        universe in strategy::universe(),
+        steps in prop::collection::vec(strategy::bytes(), 100),
+    ) {
+        equal(Both::play(&Scenario { universe, steps }))?;
+    }
+
+    #[test]
+    fn bursts_of_clients(
+        mut universe in strategy::universe(),
+        burst in prop::collection::vec(strategy::to_vip(), 1..250),
+    ) {
+        // Where replies are translated, what a packet meets depends on those before it.
+        universe.config.interfaces.iter_mut().for_each(|interface| interface.nat4_in = false);
+        equal(Both::play_burst(&universe, &burst))?;
+    }
+}

@@ -1,0 +1,388 @@
+//! [`Differential`]: the graph and the reference side by side.
+//!
+//! Both get the same frames, time and changes; after every step everything that can be seen of them
+//! must be equal: frames sent, counters, events, packets held, flows per AS. And no packet may be
+//! lost: what came in was sent, dropped for a reason, held, punted or dealt with.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use balancer::{AsId, FlowTuple, InstanceKey, Protocol, StickyOwner, StickyTable, VipId};
+use dataplane::event::Event;
+use dataplane::frame::FRAME_MAX;
+use dataplane::graph::GraphInfo;
+use dataplane::interface::{InterfaceId, PortId, QueueId};
+use dataplane::snapshot::Snapshot;
+use dataplane::sync::qsbr::Publisher;
+use dataplane::worker::{PollMode, RxAssignment, Worker, WorkerShared, WorkerState};
+
+use super::config::{Config, Service};
+use super::forward::HELD_MAX;
+use super::ip4::ICMP;
+use super::outcome::{Outcome, Reason, VipCounts};
+use super::player::Player;
+use super::scenario::{Action, Change, Scenario, Step, Universe};
+use super::{NewFlowOrder, Reference};
+use crate::fake_mbuf;
+use crate::memory_io::MemoryIo;
+use crate::virtual_clock::VirtualClock;
+
+/// Sticky buckets of the worker: many more entries than a scenario has flows, so that the table
+/// never is full; what a full one does is for `balancer`'s own tests.
+const BUCKETS: u64 = 256;
+/// Buckets that a worker sweeps per turn, at least.
+const SWEPT_PER_TURN: u64 = 16;
+/// Buffers of the worker.
+const MBUFS: usize = 8192;
+/// The second in which every scenario starts.
+pub const START_S: u32 = 65_500;
+
+/// What stands between a configuration and the workers: control, or something simpler.
+pub trait Compiler {
+    /// A box with this configuration.
+    fn start(config: &Config) -> Self;
+    /// Makes a change; false if it was refused.
+    fn change(&mut self, change: &Change) -> bool;
+    /// Forgets removed ASs without flows; `live_flows` is by AS. True if that changed anything.
+    fn collect(&mut self, live_flows: &dyn Fn(AsId) -> u32) -> bool;
+    /// The state for the workers.
+    fn snapshot(&mut self, generation: u64, tables: Vec<Arc<StickyTable>>) -> Snapshot;
+    /// The id of a VIP.
+    fn vip(&self, service: Service) -> VipId;
+}
+
+/// The new-flow tables of a snapshot.
+struct Tables<'a>(&'a Snapshot);
+
+impl NewFlowOrder for Tables<'_> {
+    fn order(&self, service: Service, (address, port): (Ipv4Addr, u16)) -> Vec<Ipv4Addr> {
+        let lb = &self.0.lb;
+        let protocol = if service.protocol == 6 { Protocol::Tcp } else { Protocol::Udp };
+        let id = lb.vip_index.get(service.address, protocol, service.port);
+        let Some(vip) = id.and_then(|id| lb.vip(id)) else { return Vec::new() };
+        let tuple = FlowTuple {
+            src: address,
+            dst: service.address,
+            src_port: port,
+            dst_port: service.port,
+            protocol,
+        };
+        let first = vip.table.slot_of(lb.hasher.hash(&tuple, vip.src_ip_sticky));
+        let length = vip.table.length().get() as usize;
+        let mut order = Vec::new();
+        for step in 0..length.min(balancer::CLASH_SLOTS_MAX) {
+            let server = vip.server_in_slot((first + step) % length).and_then(|id| lb.server(id));
+            if let Some(server) = server
+                && !order.contains(&server.address)
+            {
+                order.push(server.address);
+            }
+        }
+        order
+    }
+}
+
+/// The graph, the reference, and what connects them.
+pub struct Differential<C> {
+    compiler: C,
+    reference: Reference,
+    worker: Worker<MemoryIo, VirtualClock>,
+    publisher: Publisher<Snapshot>,
+    info: GraphInfo,
+    player: Player,
+    last_frame: Option<(u16, Vec<u8>)>,
+    /// Counter values at the end of the last step.
+    before: Vec<u64>,
+    vips_before: BTreeMap<Service, VipCounts>,
+    drops_before: u64,
+    /// Only the order within flows counts.
+    loose: bool,
+}
+
+impl<C: Compiler> Differential<C> {
+    /// Both in the scenario's configuration.
+    ///
+    /// # Panics
+    /// When the graph cannot be built.
+    pub fn new(scenario: &Scenario) -> Self {
+        let config = &scenario.universe.config;
+        let mut compiler = C::start(config);
+        let builder = graph_nodes::builder();
+        let info = builder.info().expect("the graph is complete");
+        let shared = WorkerShared::new(0, &info);
+        let graph = builder.build(&shared).expect("the graph is complete");
+        let key = InstanceKey::from_bytes([7; 32]);
+        let sticky = StickyOwner::new(BUCKETS, key, 4096).expect("a power of two");
+        let queues = config
+            .indices()
+            .map(|index| RxAssignment {
+                port: port(index),
+                queue: QueueId(0),
+                interface: InterfaceId(index),
+            })
+            .collect();
+        let snapshot = compiler.snapshot(1, vec![Arc::clone(sticky.table())]);
+        let mut publisher = Publisher::new(Box::new(snapshot), 1);
+        let reader = publisher.reader().expect("one reader was asked for");
+        let state = WorkerState::new(shared, sticky, QueueId(0), queues);
+        let (io, clock) = (MemoryIo::new(MBUFS), VirtualClock::at(START_S));
+        let mut reference = Reference::new(config.clone());
+        reference.now_s = START_S;
+        Self {
+            compiler,
+            reference,
+            before: vec![0; info.counters.len()],
+            worker: Worker::new(state, graph, io, clock, reader, PollMode::Busy),
+            publisher,
+            info,
+            player: Player::new(&scenario.universe),
+            last_frame: None,
+            vips_before: BTreeMap::new(),
+            drops_before: 0,
+            loose: false,
+        }
+    }
+
+    /// Plays all steps, one packet per turn of the worker.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn play(scenario: &Scenario) -> Result<(), String> {
+        let mut both = Self::new(scenario);
+        for (at, step) in scenario.steps.iter().enumerate() {
+            let action = both.player.act(step, &both.reference.config);
+            both.act(&action)
+                .map_err(|why| format!("step {at} {step:?} = {action:02x?}:\n{why}"))?;
+        }
+        both.finish()
+    }
+
+    /// Plays steps of packets, all of them in one turn of the worker, in an order that only each
+    /// flow keeps: packets that stay in the graph longer, such as errors, overtake nobody of their
+    /// own kind but may be overtaken by others.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn play_burst(universe: &Universe, burst: &[Step]) -> Result<(), String> {
+        let scenario = Scenario { universe: universe.clone(), steps: Vec::new() };
+        let mut both = Self::new(&scenario);
+        both.loose = true;
+        let mut frames = Vec::new();
+        for step in burst {
+            let action = both.player.act(step, &both.reference.config);
+            if let Action::Receive { interface, frame } = action {
+                frames.push((interface, frame));
+            }
+        }
+        // Queues are polled one after the other, so that only one of them keeps its order.
+        if let Some((first, _)) = frames.first().cloned() {
+            frames.retain(|(interface, _)| *interface == first);
+        }
+        both.receive(&frames)?;
+        both.finish()
+    }
+
+    /// Does one thing to both and compares.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn act(&mut self, action: &Action) -> Result<(), String> {
+        match action {
+            Action::Receive { interface, frame } => {
+                self.last_frame = Some((*interface, frame.clone()));
+                self.receive(&[(*interface, frame.clone())])
+            }
+            Action::Repeat(times) => {
+                let Some(frame) = self.last_frame.clone() else { return Ok(()) };
+                self.receive(&vec![frame; *times])
+            }
+            Action::Wait(seconds) => {
+                self.worker.clock.advance(*seconds);
+                self.reference.wait(*seconds);
+                self.turn()
+            }
+            Action::Change(change) => {
+                if self.compiler.change(change) {
+                    self.reference.change(change);
+                }
+                self.publish();
+                self.turn()
+            }
+            Action::Nothing => Ok(()),
+        }
+    }
+
+    /// Lets frames arrive in one burst.
+    fn receive(&mut self, frames: &[(u16, Vec<u8>)]) -> Result<(), String> {
+        let held = self.worker.io.pool.outstanding();
+        let mut expected = Outcome { held: held as u64, ..Outcome::default() };
+        let snapshot = self.publisher.current();
+        for (interface, frame) in frames {
+            expected.add(self.reference.receive(*interface, frame, &Tables(snapshot)));
+            let packet = self.worker.io.pool.packet(frame);
+            self.worker.io.arrive(port(*interface), QueueId(0), packet);
+        }
+        self.compare(expected, (frames.len() + held) as u64)
+    }
+
+    fn turn(&mut self) -> Result<(), String> {
+        let held = self.worker.io.pool.outstanding() as u64;
+        let expected = self.reference.turn(&Tables(self.publisher.current()));
+        // Packets on hold are let go a frame at a time.
+        (1..HELD_MAX / FRAME_MAX).for_each(|_| {
+            self.worker.turn();
+        });
+        self.compare(expected, held)
+    }
+
+    fn publish(&mut self) {
+        let generation = self.publisher.current().generation + 1;
+        let tables = self.publisher.current().sticky_tables.to_vec();
+        self.publisher.publish(Box::new(self.compiler.snapshot(generation, tables)));
+    }
+
+    /// Runs the worker and demands that it did what the reference did with `packets` packets.
+    fn compare(&mut self, mut expected: Outcome, packets: u64) -> Result<(), String> {
+        self.worker.turn();
+        let mut seen = self.observe();
+        for outcome in [&mut expected, &mut seen] {
+            // Only the order on one link can be seen.
+            outcome.sent.sort_by_key(|(interface, _)| *interface);
+            if self.loose {
+                loosen(outcome);
+            }
+            outcome.vips.retain(|_, counts| *counts != VipCounts::default());
+        }
+        if seen != expected {
+            return Err(format!("graph {seen:02x?}\nreference {expected:02x?}"));
+        }
+        let ended = (seen.sent.len() + seen.punted.len()) as u64 + seen.drops + seen.consumed;
+        if ended + seen.held != packets {
+            return Err(format!("{packets} packets became {seen:02x?}"));
+        }
+        expected.sent.iter().for_each(|(interface, frame)| self.player.sent(*interface, frame));
+        let needed = expected.needed.iter();
+        needed.for_each(|(interface, address)| self.player.needed(*interface, *address));
+        self.compare_flows()
+    }
+
+    /// Everything that the last turn did.
+    fn observe(&mut self) -> Outcome {
+        let mut seen = Outcome::default();
+        for index in self.reference.config.indices() {
+            let frames = self.worker.io.sent(port(index));
+            seen.sent.extend(frames.into_iter().map(|frame| (index, frame)));
+        }
+        let shared = &self.worker.state.shared;
+        while let Some(event) = shared.next_event() {
+            match event {
+                Event::NeighborNeeded { interface, address } => {
+                    seen.needed.push((interface.0, address));
+                }
+                Event::NeighborSeen { interface, address, mac } => {
+                    seen.seen.push((interface.0, address, mac.0));
+                }
+                Event::Punt { interface, l3_offset, packet } => {
+                    let bytes = packet.data()[usize::from(l3_offset)..].to_vec();
+                    let len = usize::from(super::ip4::word(&bytes, 2));
+                    seen.punted.push((interface.0, bytes[..len].to_vec()));
+                    fake_mbuf::free(packet);
+                }
+            }
+        }
+        for (at, info) in self.info.counters.iter().enumerate() {
+            let value = shared.counters[at].get();
+            if value > self.before[at] {
+                let reason: Reason = (self.info.nodes[usize::from(info.node)], info.text);
+                seen.counts.insert(reason, value - self.before[at]);
+            }
+            self.before[at] = value;
+        }
+        for (at, vip) in self.reference.config.vips.iter().enumerate() {
+            let stats = &shared.vips[self.compiler.vip(vip.service).index()];
+            let now = VipCounts {
+                existing: stats.existing.get(),
+                first: stats.first.get(),
+                untracked: stats.untracked.get(),
+                no_server: stats.no_server.get(),
+            };
+            let before = self.vips_before.insert(vip.service, now).unwrap_or_default();
+            seen.vips.insert(at, now.since(before));
+        }
+        let drops: u64 = shared.interfaces.iter().map(|stats| stats.drops.get()).sum();
+        seen.drops = drops - self.drops_before;
+        self.drops_before = drops;
+        seen.consumed =
+            super::reason::CONSUMING.iter().filter_map(|reason| seen.counts.get(reason)).sum();
+        seen.held = self.worker.io.pool.outstanding() as u64;
+        seen
+    }
+
+    /// Sweeps the sticky table, compares the flows of each AS, and lets go of removed ASs.
+    fn compare_flows(&mut self) -> Result<(), String> {
+        for _ in 0..BUCKETS / SWEPT_PER_TURN {
+            self.worker.turn();
+        }
+        let table = Arc::clone(self.worker.state.sticky.table());
+        let snapshot = self.publisher.current();
+        let mut live = BTreeMap::new();
+        for server in snapshot.lb.servers.iter().flatten() {
+            let flows = u64::from(table.live_flows().of(server.id));
+            let vip = snapshot.lb.vip(server.vip).ok_or("an AS without its VIP")?.key;
+            let (address, port) = (vip.address, vip.port);
+            let service = Service { address, protocol: vip.protocol.number(), port };
+            if flows > 0 {
+                live.insert((service, server.address), flows);
+            }
+        }
+        let expected = self.reference.live_flows();
+        if live != expected {
+            return Err(format!("flows of the graph {live:?}\nof the reference {expected:?}"));
+        }
+        if self.compiler.collect(&|id| table.live_flows().of(id)) {
+            self.publish();
+            self.worker.turn();
+        }
+        Ok(())
+    }
+
+    /// Ends the worker; everything held must come back.
+    ///
+    /// # Errors
+    /// When packets are missing.
+    pub fn finish(mut self) -> Result<(), String> {
+        self.worker.finish();
+        match self.worker.io.pool.outstanding() {
+            0 => Ok(()),
+            leaked => Err(format!("{leaked} packets leaked")),
+        }
+    }
+}
+
+/// Forgets what may differ between packets handled one by one and in a burst: the order of events,
+/// of flows among each other, and the identification of our own packets.
+fn loosen(outcome: &mut Outcome) {
+    outcome.needed.sort_unstable();
+    outcome.seen.sort_unstable();
+    for (_, frame) in &mut outcome.sent {
+        if frame.len() > 38 && frame[23] == ICMP && frame[34] != 0 {
+            frame[18..20].fill(0);
+            frame[24..26].fill(0);
+        }
+    }
+    // Stable: packets with the same addresses, protocol and ports keep their order.
+    outcome.sent.sort_by_key(|(interface, frame)| {
+        let ports = frame.get(34..38).map(<[u8]>::to_vec);
+        (
+            *interface,
+            frame.get(12..14).map(<[u8]>::to_vec),
+            frame.get(23..34).map(<[u8]>::to_vec),
+            ports,
+        )
+    });
+}
+
+fn port(index: u16) -> PortId {
+    PortId(index - 1)
+}
