@@ -72,7 +72,7 @@ fn main() {
         // glibc's stream over callbacks: what EAL writes its log to.
         .allowlist_function("fopencookie")
         .allowlist_type("rte_(mbuf|mempool|pktmbuf_pool_private|eth_.*)")
-        .allowlist_var("RTE_(MBUF_F_.*|MEMPOOL_F_.*|MBUF_DEFAULT_.*|PKTMBUF_HEADROOM|ETH_(RX|TX)_OFFLOAD_.*|ETH_MQ_.*|ETH_RSS_.*|ETH_LINK_.*|ETH_NAME_MAX_LEN|ETHER_.*|MAX_LCORE|MAX_ETHPORTS|LOG_.*)")
+        .allowlist_var("RTE_(MBUF_F_.*|MEMPOOL_F_.*|MBUF_DEFAULT_.*|PKTMBUF_HEADROOM|ETH_(RX|TX)_OFFLOAD_.*|ETH_MQ_.*|ETH_RSS_.*|ETH_LINK_.*|ETH_NAME_MAX_LEN|ETHER_.*|VER_(YEAR|MONTH|MINOR)|MAX_LCORE|MAX_ETHPORTS|LOG_.*)")
         // Thread-local in DPDK, plain statics to bindgen: they link, and crash when touched.
         .blocklist_item("per_lcore_.*")
         .generate()

@@ -10,4 +10,5 @@
 #include <rte_mbuf.h>
 #include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
+#include <rte_version.h>
 #include "shim.h"

@@ -1,5 +1,8 @@
 //! One bucket of a sticky table: four entries in one cache line.
 
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering, fence};
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::flow_key::FlowKey;
@@ -20,13 +23,14 @@ pub(crate) struct Bucket {
     values: [AtomicU64; WAYS],
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Bucket>() == 64 && align_of::<Bucket>() == 64);
 
 impl Bucket {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            keys: [const { AtomicU64::new(0) }; WAYS],
-            values: [const { AtomicU64::new(0) }; WAYS],
+            keys: std::array::from_fn(|_| AtomicU64::new(0)),
+            values: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -85,4 +89,46 @@ impl Bucket {
 /// Whether an entry whose key word is `key`'s belongs to it.
 fn matches(key: FlowKey, value: FlowValue) -> bool {
     !value.is_free() && (!key.is_direct() || value.as_id().get() == key.tag())
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use super::*;
+    use crate::application_server::AsId;
+    use crate::tcp_state::FlowState;
+    use crate::vip::VipId;
+    use loom::sync::Arc;
+    use std::net::Ipv4Addr;
+
+    fn flow(n: u16) -> (FlowKey, FlowValue) {
+        let as_id = AsId::new(u32::from(n)).unwrap();
+        let key = FlowKey::vip(Ipv4Addr::LOCALHOST, n, VipId::new(0).unwrap());
+        (key, FlowValue::new(as_id, 0, FlowState::Udp, 0, n))
+    }
+
+    /// In every interleaving and with every reordering that the orderings allow, a reader gets a
+    /// flow's own AS or nothing. Run with `RUSTFLAGS="--cfg loom"`.
+    #[test]
+    fn a_reader_gets_a_flow_s_own_value_or_none() {
+        loom::model(|| {
+            let bucket = Arc::new(Bucket::new());
+            let flows = [1, 2].map(flow);
+            bucket.replace(0, flows[0].0, flows[0].1);
+            let writer = {
+                let bucket = Arc::clone(&bucket);
+                loom::thread::spawn(move || {
+                    bucket.set_value(0, flows[0].1.refreshed(FlowState::Udp, 9));
+                    bucket.replace(0, flows[1].0, flows[1].1);
+                })
+            };
+            for (key, value) in flows {
+                if let Some(read) = bucket.read(key) {
+                    assert_eq!(read.as_id(), value.as_id());
+                }
+            }
+            writer.join().unwrap();
+            assert_eq!(bucket.read(flows[1].0), Some(flows[1].1));
+            assert_eq!(bucket.read(flows[0].0), None);
+        });
+    }
 }

@@ -8,7 +8,7 @@ use crate::application_server::{ApplicationServer, AsId, MAX_WEIGHT, ServerState
 use crate::hash::FlowHasher;
 use crate::nat_reverse::{Candidate, ReverseEntry, ReverseMap};
 use crate::new_flow_cache::NewFlowCache;
-use crate::new_flow_table::Member;
+use crate::new_flow_table::{Member, NewFlowTableError};
 use crate::tcp_state::Timeouts;
 use crate::vip::{Vip, VipId, VipKey, VipSpec};
 use crate::vip_table::VipTable;
@@ -62,6 +62,9 @@ pub enum LbTablesError {
     /// A weight above 100.
     #[error("the weight of AS {0} is above 100")]
     Weight(AsId),
+    /// A new-flow table that cannot be built; the checks above find all of these before.
+    #[error(transparent)]
+    Table(#[from] NewFlowTableError),
 }
 
 impl LbTables {
@@ -205,10 +208,7 @@ fn vip(
         .filter(takes_flows)
         .map(|server| Member { address: IpAddr::V4(server.address), weight: server.weight })
         .collect();
-    // Addresses and weights were checked above.
-    let table = cache
-        .table(&members, spec.length, hasher.table_seed())
-        .map_err(|_| LbTablesError::DuplicateVip(spec.id))?;
+    let table = cache.table(&members, spec.length, hasher.table_seed())?;
     let shared_reverse = servers.iter().any(|server| {
         reverse
             .get(server.address, spec.target_port, spec.key.protocol)

@@ -5,8 +5,7 @@ use crate::balancer::Balancer;
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
 use crate::nat_reverse::{Attribution, Candidate};
-use crate::sticky_owner::Slot;
-use crate::tcp_state::{Direction, FlowState, TcpFlags};
+use crate::tcp_state::{Direction, TcpFlags};
 use crate::vip::VipId;
 
 /// What happens to a packet from an AS.
@@ -41,8 +40,8 @@ impl Balancer<'_> {
     /// flow's entry up to date.
     ///
     /// `tuple` is the packet's: source is the AS, destination the client. In this order: the
-    /// worker's own entries, the peers', and the reverse map where it names one VIP only. A flow
-    /// that is not closing goes before one that is.
+    /// worker's own entries, the peers', and the reverse map where it names one VIP only. At most
+    /// one flow fits: a new one is not let in beside another at the service.
     pub fn attribute_reply(&mut self, tuple: &FlowTuple, flags: TcpFlags) -> ReplyVerdict {
         let tables = self.tables;
         let Some(endpoint) = tables.reverse.get(tuple.src, tuple.src_port, tuple.protocol) else {
@@ -51,31 +50,20 @@ impl Balancer<'_> {
         let (client, port) = (tuple.dst, tuple.dst_port);
         let direct = FlowKey::direct(client, port, endpoint.id());
 
-        let mut closing: Option<(Slot, ReplyVerdict)> = None;
         for &candidate in endpoint.candidates() {
             let key = FlowKey::vip(client, port, candidate.vip);
             if let Some((slot, value)) = self.own(key)
                 && value.as_id() == candidate.as_id
             {
-                if value.state() != FlowState::Closing {
-                    self.refresh(slot, value.state().next(Direction::ToClient, flags));
-                    return candidate.into();
-                }
-                closing = closing.or(Some((slot, candidate.into())));
+                self.refresh(slot, value.state().next(Direction::ToClient, flags));
+                return candidate.into();
             }
         }
         if self.owner.table().live_flows().direct() > 0
             && let Some((slot, value)) = self.own(direct)
         {
-            if value.state() != FlowState::Closing {
-                self.refresh(slot, value.state().next(Direction::ToClient, flags));
-                return ReplyVerdict::Direct;
-            }
-            closing = closing.or(Some((slot, ReplyVerdict::Direct)));
-        }
-        if let Some((slot, verdict)) = closing {
-            self.refresh(slot, FlowState::Closing);
-            return verdict;
+            self.refresh(slot, value.state().next(Direction::ToClient, flags));
+            return ReplyVerdict::Direct;
         }
 
         match endpoint.attribution() {
@@ -88,23 +76,16 @@ impl Balancer<'_> {
 
     fn attribute_by_peers(&self, candidates: &[Candidate], direct: FlowKey) -> ReplyVerdict {
         let (client, port) = (direct.client(), direct.client_port());
-        let flows = candidates
-            .iter()
-            .filter_map(|&candidate| {
-                let value = self.at_peers(FlowKey::vip(client, port, candidate.vip))?;
-                let same = value.as_id() == candidate.as_id;
-                same.then_some((value.state(), candidate.into()))
-            })
-            .chain(self.at_peers(direct).map(|value| (value.state(), ReplyVerdict::Direct)));
-        let mut verdict = ReplyVerdict::NoFlow;
-        for (state, found) in flows {
-            if state != FlowState::Closing {
-                return found;
-            }
-            if verdict == ReplyVerdict::NoFlow {
-                verdict = found;
-            }
+        let is_meant = |candidate: &&Candidate| {
+            self.at_peers(FlowKey::vip(client, port, candidate.vip))
+                .is_some_and(|value| value.as_id() == candidate.as_id)
+        };
+        if let Some(&candidate) = candidates.iter().find(is_meant) {
+            candidate.into()
+        } else if self.at_peers(direct).is_some() {
+            ReplyVerdict::Direct
+        } else {
+            ReplyVerdict::NoFlow
         }
-        verdict
     }
 }

@@ -298,6 +298,23 @@ fn a_full_pair_of_buckets_refuses_and_evicts_closing_flows_only() {
     assert_eq!(owner.used(), 4);
 }
 
+/// In both buckets, not only in the one that is looked at first.
+#[test]
+fn the_closing_flow_that_expires_first_goes() {
+    let mut owner = owner(2);
+    for n in 0..8 {
+        let entry = entry(server(0), FlowState::Closing, 100 - n as u16);
+        owner.insert(flow(n), entry, 0, |_| Some(0)).unwrap();
+    }
+    for n in 8..14 {
+        let late = entry(server(1), FlowState::Established, 900);
+        owner.insert(flow(n), late, 0, |_| Some(0)).unwrap();
+        let left: Vec<bool> = (0..8).map(|n| owner.lookup(flow(n), 0).is_some()).collect();
+        let kept = 15 - n as usize;
+        assert!(left[..kept].iter().all(|&l| l) && !left[kept..].contains(&true), "{left:?}");
+    }
+}
+
 #[test]
 fn sizes_are_powers_of_two() {
     // VPP takes 0 and dies at the first packet (defect 18), as with 2^26 (defect 19).

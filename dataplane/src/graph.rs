@@ -269,7 +269,7 @@ impl Graph {
         // A node without next nodes ends its packets, so they are recorded while they exist.
         let ends = self.info.edges[node].is_empty();
         if ends {
-            self.trace(node, env);
+            self.trace(node, env, start);
         }
         let counters =
             self.shared.counters_of(first_counter, self.nodes[node].counter_texts().len());
@@ -281,7 +281,7 @@ impl Graph {
         }
         let len = self.current.len();
         if !ends {
-            self.trace(node, env);
+            self.trace(node, env, start);
         }
         self.split(node);
         let stats = &self.shared.nodes[node];
@@ -323,33 +323,34 @@ impl Graph {
     }
 
     /// Marks packets for tracing when this node is armed, and records what it did to marked ones.
-    fn trace(&mut self, node: usize, env: &Environment<'_>) {
+    fn trace(&mut self, node: usize, env: &Environment<'_>, tsc: u64) {
         let arm = &self.shared.trace_arm[node];
         let mut left = arm.load(std::sync::atomic::Ordering::Relaxed);
         if left == 0 && !self.shared.tracing() {
             return;
         }
         for at in 0..self.current.len() {
-            let Some(packet) = self.current.packet(at) else { continue };
-            let (data, packet_len) = (packet.data(), packet.len());
-            let mut bytes = [0; TRACE_BYTES];
-            let bytes_len = data.len().min(TRACE_BYTES);
-            bytes[..bytes_len].copy_from_slice(&data[..bytes_len]);
+            let packet_len = self.current.packet(at).map(Packet::len);
             if self.current.lanes.trace[at] == 0 {
-                if left == 0 {
+                if left == 0 || packet_len.is_none() {
                     continue;
                 }
                 left -= 1;
                 self.trace_handle += 1;
                 self.current.lanes.trace[at] = self.trace_handle;
             }
+            // A packet that the node took out of the frame (held, consumed) has no bytes to show.
+            let data = self.current.data(at);
+            let mut bytes = [0; TRACE_BYTES];
+            let bytes_len = data.len().min(TRACE_BYTES);
+            bytes[..bytes_len].copy_from_slice(&data[..bytes_len]);
             self.shared.record(TraceRecord {
                 handle: self.current.lanes.trace[at],
                 node: node as u16,
-                tsc: env.now.tsc,
+                tsc,
                 detail: self.nodes[node].trace(env.snapshot, &self.current, at),
                 l3_offset: self.current.lanes.l3_offset[at],
-                packet_len: packet_len.min(usize::from(u16::MAX)) as u16,
+                packet_len: packet_len.unwrap_or(0).min(usize::from(u16::MAX)) as u16,
                 bytes_len: bytes_len as u8,
                 bytes,
             });

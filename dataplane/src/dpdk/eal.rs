@@ -99,6 +99,12 @@ impl Eal {
         has_hugepages()
     }
 
+    /// DPDK's version.
+    pub fn version(&self) -> String {
+        let (year, month) = (dpdk_sys::RTE_VER_YEAR, dpdk_sys::RTE_VER_MONTH);
+        format!("DPDK {year}.{month:02}.{}", dpdk_sys::RTE_VER_MINOR)
+    }
+
     /// The prefix of this process's EAL files.
     pub fn file_prefix(&self) -> &str {
         &self.prefix

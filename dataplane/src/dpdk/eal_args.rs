@@ -1,5 +1,7 @@
 //! The EAL's command line, from what the startup file says. Pure.
 
+use crate::dpdk::runtime_files;
+
 /// Where EAL takes its memory from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
@@ -38,17 +40,7 @@ pub const WORKERS_MAX: usize = 127;
 impl EalArgs {
     /// Says what EAL could not use, or what would harm other processes' files.
     pub fn check(&self) -> Result<(), String> {
-        // The prefix names a folder and files that are removed before a start.
-        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if !self.file_prefix.starts_with(|c: char| c.is_ascii_alphanumeric())
-            || !self.file_prefix.chars().all(safe)
-        {
-            return Err(format!(
-                "the file prefix {:?} must begin with a letter or digit, and go on with letters, \
-                 digits, '-', '_' and '.'",
-                self.file_prefix
-            ));
-        }
+        runtime_files::check_prefix(&self.file_prefix)?;
         if self.main_cpus.is_empty() {
             return Err("there is no CPU for control".into());
         }

@@ -5,6 +5,18 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+/// Refuses a prefix that could name files outside its own folder: these are removed before a start.
+pub fn check_prefix(prefix: &str) -> Result<(), String> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if prefix.starts_with(|c: char| c.is_ascii_alphanumeric()) && prefix.chars().all(safe) {
+        return Ok(());
+    }
+    Err(format!(
+        "the file prefix {prefix:?} must begin with a letter or digit, and go on with letters, \
+         digits, '-', '_' and '.'"
+    ))
+}
+
 /// Where EAL keeps the runtime files of `prefix`.
 pub fn runtime_dir(prefix: &str) -> PathBuf {
     // SAFETY: always succeeds.
@@ -45,6 +57,7 @@ pub fn in_use(dir: &Path) -> bool {
 /// Removes the prefix's runtime folder and its `<prefix>map_*` files in the hugetlbfs mounts,
 /// unless a living process uses them. Returns how many files went.
 pub fn clean(dir: &Path, prefix: &str, hugetlbfs: &[String]) -> std::io::Result<usize> {
+    check_prefix(prefix).map_err(std::io::Error::other)?;
     if in_use(dir) {
         return Err(std::io::Error::other(format!(
             "another running process uses the EAL file prefix {prefix}"
@@ -153,6 +166,7 @@ mod tests {
         }
         let mounts = [huge.to_string_lossy().into_owned()];
         assert_eq!(clean(&dir, "a", &mounts).unwrap(), 2);
+        assert!(clean(&base, "..", &mounts).is_err() && base.exists());
         assert!(!dir.exists() && !huge.join("amap_0").exists());
         assert!(huge.join("abmap_0").exists() && huge.join("a").exists());
         fs::remove_dir_all(&base).unwrap();

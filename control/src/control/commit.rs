@@ -1,0 +1,156 @@
+//! Transactions: drafts of the model, and their publication.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use balancer::HashKey;
+use config::{Command, Problem};
+use dataplane::event::Request;
+
+use super::{Control, sticky_tables};
+use crate::compile::{LbCompiler, compile, new_sticky_owner};
+use crate::model::{Effect, Model};
+
+/// A copy of the model that commands are applied to. It replaces the model when it is committed;
+/// dropped, it was never there.
+#[derive(Debug)]
+pub struct Draft {
+    model: Model,
+    hash_key: Option<HashKey>,
+}
+
+impl Draft {
+    /// Applies one command; returns what it prints. After an error the draft is good for nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is not supported yet, or does not fit the model, or an unusable hash key file.
+    pub fn apply(&mut self, command: &Command) -> Result<String, Problem> {
+        if let Some(problem) = config::unsupported(command) {
+            return Err(problem);
+        }
+        if let Command::LbConf(conf) = command
+            && let Some(path) = &conf.hash_key_file
+        {
+            let key = LbCompiler::read_key(&path.value)
+                .map_err(|reason| Problem::new(path.span, reason))?;
+            self.hash_key = Some(key);
+        }
+        self.model.apply(command)
+    }
+
+    /// The state it would make.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+}
+
+impl Control {
+    /// A copy to work on.
+    pub fn draft(&self) -> Draft {
+        Draft { model: self.model.clone(), hash_key: None }
+    }
+
+    /// Makes a draft the desired state. Workers see it with the next [`Self::publish`].
+    pub fn commit(&mut self, draft: Draft) {
+        let Draft { mut model, hash_key } = draft;
+        if let Some(key) = hash_key {
+            self.lb.set_key(&key);
+        }
+        let resized = model.lb.buckets != self.model.lb.buckets;
+        let effects = std::mem::take(&mut model.effects);
+        let new_vips = model.lb.vips.keys().filter(|index| !self.model.lb.vips.contains_key(index));
+        for index in new_vips {
+            // Another VIP may have had the index before and have counted there.
+            self.baseline.vips.insert(*index, self.vip_counted(*index));
+        }
+        self.tell_mtus(&model);
+        self.model = model;
+        self.dirty = true;
+        if resized {
+            self.replace_sticky_tables();
+        }
+        for effect in effects {
+            match effect {
+                Effect::Learn(key, mac) => {
+                    self.neighbors.seen(key, mac, self.now_ms);
+                }
+                Effect::Forget(key) => {
+                    self.neighbors.remove(key);
+                }
+            }
+        }
+        let model = &self.model;
+        self.neighbors.retain(|key @ (interface, address), _| {
+            !model.static_neighbors.contains_key(&key)
+                && model
+                    .interface(interface)
+                    .is_some_and(|link| link.up && link.is_connected_to(address))
+        });
+    }
+
+    /// Tells drivers of MTUs that a new model changes. Ours is enforced here whatever they say.
+    fn tell_mtus(&self, new: &Model) {
+        for (old, new) in self.model.interfaces.iter().zip(&new.interfaces) {
+            let Some(port) = new.port.filter(|_| new.mtu != old.mtu) else { continue };
+            if let Err(error) = self.hardware.set_mtu(port, new.mtu) {
+                tracing::info!("{}: the driver keeps its own MTU: {error}", new.name);
+            }
+        }
+    }
+
+    /// Gives every worker a new, empty sticky table; each moves its live flows over by itself.
+    fn replace_sticky_tables(&mut self) {
+        for worker in &mut self.workers {
+            let owner = match new_sticky_owner(self.model.lb.buckets) {
+                Ok(owner) => owner,
+                Err(error) => {
+                    tracing::error!("sticky tables keep their size: {error}");
+                    return;
+                }
+            };
+            let table = Arc::clone(owner.table());
+            match worker.shared.request(Request::ReplaceStickyTable(Box::new(owner))) {
+                Ok(()) => worker.sticky = table,
+                Err(_) => tracing::error!(
+                    worker = worker.shared.index,
+                    "the worker's mailbox is full: its sticky table keeps its size"
+                ),
+            }
+        }
+    }
+
+    /// Compiles and publishes the model if it has changed, and asks for the neighbours it needs.
+    pub fn publish(&mut self) {
+        if !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        self.model.learned_neighbors = self.neighbors.resolved();
+        self.generation += 1;
+        let sticky = sticky_tables(&self.workers);
+        let compiled = compile(&self.model, self.generation, &mut self.lb, &sticky);
+        self.rows = compiled.rows;
+        self.publisher.publish(compiled.snapshot);
+        let update = self.neighbors.set_needed(&compiled.needed, self.now_ms);
+        self.carry_out(update);
+        self.announce();
+    }
+
+    /// Tells links of own addresses and VIPs that are new to them.
+    fn announce(&mut self) {
+        let mut present = BTreeSet::new();
+        for link in self.model.interfaces.iter().filter(|link| link.up && link.port.is_some()) {
+            present.extend(link.addresses.iter().map(|own| (link.id, own.address)));
+        }
+        for vip in self.model.lb.vips.values().filter(|vip| !vip.removed) {
+            let link = self.model.connected_to(vip.key.address).filter(|link| link.up);
+            present.extend(link.map(|link| (link.id, vip.key.address)));
+        }
+        let new: Vec<_> = present.difference(&self.announced).copied().collect();
+        self.announced = present;
+        for (interface, address) in new {
+            let Some(mac) = self.model.interface(interface).map(|link| link.mac) else { continue };
+            self.transmit(interface, &crate::neighbor::arp::announcement(mac, address));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What workers tell control, and what time brings.
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use dataplane::event::Event;
+use dataplane::packet::Packet;
+use smoltcp::wire::{Icmpv4Message, Icmpv4Packet, Ipv4Packet};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Control;
+
+/// Events taken from a worker at once, so that a flood of them does not keep control from the rest.
+const EVENTS_AT_ONCE: usize = 1024;
+
+/// An answer to a `ping`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EchoReply {
+    /// Who answered.
+    pub from: Ipv4Addr,
+    /// Number of the request.
+    pub sequence: u16,
+    /// TTL it arrived with.
+    pub ttl: u8,
+    /// Length of the ICMP message, in bytes.
+    pub bytes: usize,
+    /// When it was taken up.
+    pub at: Instant,
+}
+
+impl Control {
+    /// Takes up events, lets time pass for neighbours and tombstones, and publishes what follows.
+    /// To be called often; it costs next to nothing when there is nothing to do.
+    pub fn pump(&mut self) {
+        for worker in 0..self.workers.len() {
+            for _ in 0..EVENTS_AT_ONCE {
+                let Some(event) = self.workers[worker].shared.next_event() else { break };
+                self.event(event);
+            }
+        }
+        let update = self.neighbors.tick(self.now_ms);
+        self.carry_out(update);
+        if self.now_ms >= self.next_second_ms {
+            self.next_second_ms = self.now_ms + 1_000;
+            self.every_second();
+        }
+        self.publish();
+        self.publisher.reclaim();
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::NeighborNeeded { interface, address } => {
+                self.neighbor_needed((interface, address));
+            }
+            Event::NeighborSeen { interface, address, mac } => {
+                self.neighbor_seen((interface, address), mac);
+            }
+            Event::Punt { l3_offset, packet, .. } => {
+                self.echo_reply(usize::from(l3_offset), &packet);
+                self.hardware.free(&mut vec![packet]);
+            }
+        }
+    }
+
+    fn every_second(&mut self) {
+        self.rates.sample(self.now_ms, &self.workers, &self.graph);
+        self.traces.drain(&self.workers);
+        // A worker that has not seen the removal yet may still open flows for the AS.
+        if self.publisher.reclaim() == 0 && !self.dirty {
+            let workers = &self.workers;
+            let live = |server| {
+                let id = balancer::AsId::new(server);
+                let of = |worker: &super::WorkerHandle| {
+                    id.map_or(0, |id| u64::from(worker.sticky.live_flows().of(id)))
+                };
+                workers.iter().map(of).sum()
+            };
+            self.dirty |= self.model.lb.collect(live) > 0;
+        }
+    }
+
+    fn echo_reply(&mut self, l3_offset: usize, packet: &Packet) {
+        let at = Instant::now();
+        let Some(bytes) = packet.data().get(l3_offset..) else { return };
+        let Ok(ip) = Ipv4Packet::new_checked(bytes) else { return };
+        let Ok(icmp) = Icmpv4Packet::new_checked(ip.payload()) else { return };
+        if icmp.msg_type() != Icmpv4Message::EchoReply {
+            return;
+        }
+        if let Some(waiting) = self.pings.get(&icmp.echo_ident()) {
+            // The ping may have ended meanwhile.
+            let _ = waiting.send(EchoReply {
+                from: ip.src_addr(),
+                sequence: icmp.echo_seq_no(),
+                ttl: ip.hop_limit(),
+                bytes: ip.payload().len(),
+                at,
+            });
+        }
+    }
+
+    /// Gives a `ping` an identifier of its own, under which replies come to `waiting`; `None` when
+    /// all are taken.
+    pub fn register_ping(&mut self, waiting: UnboundedSender<EchoReply>) -> Option<u16> {
+        let free = (0..=u16::MAX)
+            .map(|offset| self.next_ping.wrapping_add(offset))
+            .find(|ident| !self.pings.contains_key(ident))?;
+        self.next_ping = free.wrapping_add(1);
+        self.pings.insert(free, waiting);
+        Some(free)
+    }
+
+    /// Takes the identifier of a `ping` back.
+    pub fn end_ping(&mut self, ident: u16) {
+        self.pings.remove(&ident);
+    }
+
+    /// Frees the packets among events that nobody will take up any more; for a clean end.
+    pub fn discard_events(&mut self) {
+        let mut garbage = Vec::new();
+        for worker in &self.workers {
+            while let Some(event) = worker.shared.next_event() {
+                if let Event::Punt { packet, .. } = event {
+                    garbage.push(packet);
+                }
+            }
+        }
+        self.hardware.free(&mut garbage);
+    }
+}

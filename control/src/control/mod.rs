@@ -1,0 +1,185 @@
+//! [`Control`]: the one owner of everything that is not a worker's.
+
+mod baseline;
+mod commit;
+mod events;
+mod neighbors;
+mod rates;
+mod traces;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use balancer::StickyTable;
+use dataplane::graph::GraphInfo;
+use dataplane::shared::WorkerShared;
+use dataplane::snapshot::Snapshot;
+use dataplane::sync::qsbr::{Publisher, Reader};
+use tokio::sync::mpsc::UnboundedSender;
+
+pub use commit::Draft;
+pub use events::EchoReply;
+
+use crate::compile::{FibRow, LbCompiler, compile};
+use crate::model::{Model, NeighborKey};
+use crate::neighbor::NeighborTable;
+use crate::runtime::hardware::Hardware;
+use baseline::Baseline;
+use rates::Rates;
+use traces::Traces;
+
+/// A worker as control sees it.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    /// Counters, queues, switches.
+    pub shared: Arc<WorkerShared>,
+    /// Its sticky table, to be read.
+    pub sticky: Arc<StickyTable>,
+    /// EAL lcore.
+    pub lcore: u32,
+    /// CPU.
+    pub cpu: u16,
+}
+
+/// The TSC at start and its speed: times of traces are relative to it.
+#[derive(Clone, Copy, Debug)]
+pub struct TscBase {
+    /// TSC clocks.
+    pub start: u64,
+    /// TSC clocks per second.
+    pub hz: u64,
+}
+
+/// Everything that control starts from.
+pub struct Parts {
+    /// Interfaces of the devices, nothing else yet.
+    pub model: Model,
+    /// The workers, by number.
+    pub workers: Vec<WorkerHandle>,
+    /// The shape of their graphs.
+    pub graph: GraphInfo,
+    /// Ports and pools.
+    pub hardware: Box<dyn Hardware>,
+    /// Time base of traces.
+    pub tsc: TscBase,
+    /// CPUs of the control thread, as a list.
+    pub main_cpus: String,
+}
+
+/// The owner of the model and of all that follows from it.
+pub struct Control {
+    /// The desired state.
+    model: Model,
+    lb: LbCompiler,
+    publisher: Publisher<Snapshot>,
+    generation: u64,
+    /// The model has changed since the last publication.
+    dirty: bool,
+    /// The published FIB as a list.
+    rows: Vec<FibRow>,
+    neighbors: NeighborTable,
+    /// Own addresses and VIPs that their links have been told of.
+    announced: BTreeSet<NeighborKey>,
+    workers: Vec<WorkerHandle>,
+    graph: GraphInfo,
+    hardware: Box<dyn Hardware>,
+    tsc: TscBase,
+    main_cpus: String,
+    baseline: Baseline,
+    rates: Rates,
+    traces: Traces,
+    /// By identifier: who waits for echo replies.
+    pings: BTreeMap<u16, UnboundedSender<EchoReply>>,
+    next_ping: u16,
+    now_ms: u64,
+    next_second_ms: u64,
+}
+
+impl Control {
+    /// Compiles the first snapshot; the readers are for the workers, in their order.
+    pub fn new(parts: Parts) -> (Self, Vec<Reader<Snapshot>>) {
+        let Parts { model, workers, graph, hardware, tsc, main_cpus } = parts;
+        let mut lb = LbCompiler::default();
+        let compiled = compile(&model, 1, &mut lb, &sticky_tables(&workers));
+        let mut publisher = Publisher::new(compiled.snapshot, workers.len());
+        let readers = std::iter::from_fn(|| publisher.reader()).collect();
+        let control = Self {
+            model,
+            lb,
+            publisher,
+            generation: 1,
+            dirty: false,
+            rows: compiled.rows,
+            neighbors: NeighborTable::default(),
+            announced: BTreeSet::new(),
+            baseline: Baseline::default(),
+            rates: Rates::new(workers.len()),
+            traces: Traces::new(workers.len()),
+            workers,
+            graph,
+            hardware,
+            tsc,
+            main_cpus,
+            pings: BTreeMap::new(),
+            next_ping: 1,
+            now_ms: 0,
+            next_second_ms: 0,
+        };
+        (control, readers)
+    }
+
+    /// The desired state.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// What the workers have.
+    pub fn snapshot(&self) -> &Snapshot {
+        self.publisher.current()
+    }
+
+    /// The workers.
+    pub fn workers(&self) -> &[WorkerHandle] {
+        &self.workers
+    }
+
+    /// Tells the time, in milliseconds since the start; it never goes back.
+    pub fn set_time(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+    }
+
+    /// True while an answer from the network is awaited and events are worth looking for often.
+    pub fn is_waiting(&self) -> bool {
+        !self.pings.is_empty() || self.neighbors.is_resolving()
+    }
+
+    /// Flows of an AS that are alive, over all workers.
+    pub fn live_flows(&self, server: u32) -> u64 {
+        let Some(id) = balancer::AsId::new(server) else { return 0 };
+        self.workers.iter().map(|worker| u64::from(worker.sticky.live_flows().of(id))).sum()
+    }
+
+    /// Our address to use towards `target`, if there is a way there.
+    pub fn source_towards(&self, target: Ipv4Addr) -> Option<Ipv4Addr> {
+        use crate::model::Destination;
+        match self.model.resolve(target) {
+            Destination::Local(_) => Some(target),
+            Destination::Neighbor { interface, next_hop } => {
+                self.model.interface(interface)?.source_for(next_hop)
+            }
+            Destination::Unreachable => None,
+        }
+    }
+
+    /// Gives up the workers' share of everything, for a clean end: the present snapshot and the
+    /// hardware. The workers must have stopped.
+    pub fn into_hardware(self) -> Box<dyn Hardware> {
+        self.hardware
+    }
+}
+
+fn sticky_tables(workers: &[WorkerHandle]) -> Vec<Arc<StickyTable>> {
+    workers.iter().map(|worker| Arc::clone(&worker.sticky)).collect()
+}

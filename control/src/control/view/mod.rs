@@ -1,0 +1,141 @@
+//! Puts together what `show` shows, from the model, the snapshot and the workers' counters.
+
+mod balancing;
+mod network;
+mod work;
+
+use config::{HardwareDetail, Problem, Show, Spanned, defaults};
+use serde::Serialize;
+
+use super::Control;
+use crate::show::RunningConfig;
+use crate::show::vips::Servers;
+
+impl Control {
+    /// The text of a `show` command, or the JSON body of the matching `GET /v1/…`.
+    ///
+    /// # Errors
+    ///
+    /// A name that there is not.
+    pub fn show(&mut self, show: &Show, json: bool) -> Result<String, Problem> {
+        Ok(match show {
+            Show::Lb => either(&self.lb_status(), json, ToString::to_string),
+            Show::LbVips { verbose } => either(&self.vips(), json, |vips| match verbose {
+                true => vips.verbose(),
+                false => vips.brief(),
+            }),
+            Show::LbAs => {
+                let vips = self.vips();
+                either(&Servers::from(&vips), json, |_| vips.server_table())
+            }
+            Show::Interface { names } => {
+                let mut interfaces = self.interfaces();
+                let wanted = self.wanted(names)?;
+                interfaces
+                    .interfaces
+                    .retain(|i| wanted.as_ref().is_none_or(|w| w.contains(&i.index)));
+                either(&interfaces, json, ToString::to_string)
+            }
+            Show::InterfaceAddress { names } => {
+                let mut addresses = self.addresses();
+                let wanted = self.wanted(names)?;
+                addresses
+                    .interfaces
+                    .retain(|i| wanted.as_ref().is_none_or(|w| w.contains(&i.index)));
+                either(&addresses, json, ToString::to_string)
+            }
+            Show::HardwareInterfaces { detail, names } => {
+                let mut hardware = self.hardware_status();
+                let wanted = self.wanted(names)?;
+                hardware.ports.retain(|p| wanted.as_ref().is_none_or(|w| w.contains(&p.index)));
+                either(&hardware, json, |hardware| hardware.text(*detail))
+            }
+            Show::IpFib(query) => {
+                let fib = self.fib(query);
+                either(&fib, json, |fib| match query {
+                    config::FibQuery::All => fib.text(),
+                    config::FibQuery::Summary => fib.summary(),
+                    config::FibQuery::Entry { .. } => fib.detail(),
+                })
+            }
+            Show::IpNeighbors { interface } => {
+                let only = match interface {
+                    Some(name) => self.wanted(std::slice::from_ref(name))?,
+                    None => None,
+                };
+                either(&self.neighbor_list(only), json, ToString::to_string)
+            }
+            Show::Version { verbose } => {
+                either(&self.version(), json, |version| version.text(*verbose))
+            }
+            Show::Threads => either(&self.threads(), json, ToString::to_string),
+            Show::Runtime { verbose } => {
+                either(&self.runtime(), json, |runtime| runtime.text(*verbose))
+            }
+            Show::Errors => either(&self.errors(), json, ToString::to_string),
+            Show::Buffers => either(&self.buffers(), json, ToString::to_string),
+            Show::Trace { max } => {
+                let trace = self.trace(max.unwrap_or(defaults::SHOW_TRACE_MAX));
+                either(&trace, json, ToString::to_string)
+            }
+            Show::RunningConfig => {
+                let config = self.running_config();
+                either(&config, json, |config| {
+                    config.commands.iter().map(|line| format!("{line}\n")).collect()
+                })
+            }
+        })
+    }
+
+    /// The model as command lines.
+    pub fn running_config(&self) -> RunningConfig {
+        let commands = self.model.commands();
+        RunningConfig { commands: commands.iter().map(ToString::to_string).collect() }
+    }
+
+    /// The body of `GET /v1/<path>`; `None` when there is no such path.
+    pub fn api(&mut self, path: &str) -> Option<String> {
+        let show = match path {
+            "version" => Show::Version { verbose: true },
+            "threads" => Show::Threads,
+            "runtime" => Show::Runtime { verbose: true },
+            "errors" => Show::Errors,
+            "buffers" => Show::Buffers,
+            "interfaces" => Show::Interface { names: Vec::new() },
+            "addresses" => Show::InterfaceAddress { names: Vec::new() },
+            "hardware" => {
+                Show::HardwareInterfaces { detail: HardwareDetail::Verbose, names: Vec::new() }
+            }
+            "neighbors" => Show::IpNeighbors { interface: None },
+            "fib/ip4" => Show::IpFib(config::FibQuery::All),
+            "trace" => Show::Trace { max: None },
+            "config" => Show::RunningConfig,
+            "lb" => Show::Lb,
+            "lb/vips" => Show::LbVips { verbose: true },
+            "lb/as" => Show::LbAs,
+            _ => return None,
+        };
+        self.show(&show, true).ok()
+    }
+
+    /// The indices of the interfaces that were named; `None` when none was, which means all.
+    fn wanted(&self, names: &[Spanned<String>]) -> Result<Option<Vec<u16>>, Problem> {
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let ids: Result<Vec<_>, _> =
+            names.iter().map(|name| self.model.interface_id(name).map(|id| id.0)).collect();
+        ids.map(Some)
+    }
+}
+
+/// The body as JSON, or as text.
+fn either<T: Serialize>(body: &T, json: bool, text: impl FnOnce(&T) -> String) -> String {
+    if !json {
+        return text(body);
+    }
+    // Bodies are made of strings, numbers and lists, which always serialise.
+    let mut json = serde_json::to_string_pretty(body).unwrap_or_default();
+    json.push('\n');
+    json
+}

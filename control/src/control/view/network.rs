@@ -1,0 +1,218 @@
+//! Interfaces, ports, the FIB and neighbours.
+
+use std::net::IpAddr;
+
+use config::FibQuery;
+use dataplane::fib::FibEntry;
+
+use crate::compile::FibRow;
+use crate::control::Control;
+use crate::model::{InterfaceModel, Ip4Network};
+use crate::show::fib::{Fib, FibStatus};
+use crate::show::hardware::{Hardware, PortStatus};
+use crate::show::interfaces::{
+    Addresses, InterfaceAddresses, InterfaceCounters, InterfaceStatus, Interfaces,
+};
+use crate::show::neighbors::{NeighborStatus, Neighbors};
+use crate::show::trace::{drop_reason, fib_entry_text};
+
+impl Control {
+    fn by_name(&self) -> Vec<&InterfaceModel> {
+        let mut interfaces: Vec<_> = self.model.interfaces.iter().collect();
+        interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+        interfaces
+    }
+
+    /// `show interface`.
+    pub fn interfaces(&self) -> Interfaces {
+        let status = |interface: &InterfaceModel| {
+            let baseline = self.baseline.interfaces.get(&interface.id.0).copied();
+            InterfaceStatus {
+                name: interface.name.to_string(),
+                index: interface.id.0,
+                up: interface.up,
+                mtu_bytes: interface.mtu,
+                nat4_in: interface.nat4_in,
+                counters: self.traffic_of(interface).since(&baseline.unwrap_or_default()),
+            }
+        };
+        Interfaces { interfaces: self.by_name().into_iter().map(status).collect() }
+    }
+
+    /// What an interface has counted, ever.
+    pub(in crate::control) fn traffic_of(&self, interface: &InterfaceModel) -> InterfaceCounters {
+        let mut sum = InterfaceCounters::default();
+        for worker in &self.workers {
+            let Some(stats) = worker.shared.interfaces.get(interface.id.index()) else { continue };
+            sum.rx_packets += stats.rx_packets.get();
+            sum.rx_bytes += stats.rx_bytes.get();
+            sum.tx_packets += stats.tx_packets.get();
+            sum.tx_bytes += stats.tx_bytes.get();
+            sum.drops += stats.drops.get();
+            sum.punts += stats.punts.get();
+            sum.ip4_packets += stats.ip4.get();
+            sum.tx_errors += stats.tx_errors.get();
+        }
+        if let Some(port) = interface.port {
+            let driver = self.hardware.counters(port);
+            sum.rx_missed = driver.rx_missed;
+            sum.rx_no_buffer = driver.rx_no_buffer;
+            sum.rx_errors = driver.rx_errors;
+            // The driver of a virtual device first claims to have sent what it then could not.
+            sum.tx_errors += driver.tx_errors;
+        }
+        sum
+    }
+
+    /// `show interface address`.
+    pub fn addresses(&self) -> Addresses {
+        let of = |interface: &InterfaceModel| InterfaceAddresses {
+            name: interface.name.to_string(),
+            index: interface.id.0,
+            up: interface.up,
+            addresses: interface
+                .addresses
+                .iter()
+                .map(|own| format!("{}/{}", own.address, own.prefix_len))
+                .collect(),
+        };
+        Addresses { interfaces: self.by_name().into_iter().map(of).collect() }
+    }
+
+    /// `show hardware-interfaces`.
+    pub fn hardware_status(&self) -> Hardware {
+        let status = |interface: &InterfaceModel| {
+            let port = interface.port?;
+            let facts = self.hardware.facts(port);
+            let link = self.hardware.link(port);
+            Some(PortStatus {
+                name: interface.name.to_string(),
+                index: interface.id.0,
+                device: facts.device,
+                driver: facts.driver,
+                link_up: link.up,
+                speed_mbps: link.speed_mbps,
+                full_duplex: link.full_duplex,
+                mac: interface.mac.to_string(),
+                numa_node: facts.numa_node,
+                rx_queues: facts.queues.0,
+                rx_queues_max: facts.queues_max.0,
+                tx_queues: facts.queues.1,
+                tx_queues_max: facts.queues_max.1,
+                rx_descriptors: facts.descriptors.0,
+                tx_descriptors: facts.descriptors.1,
+                mtu_bytes: facts.mtu,
+                promiscuous: facts.promiscuous,
+                rx_offloads_available: facts.rx_offloads,
+                tx_offloads_available: facts.tx_offloads,
+                rx_queue_threads: facts.rx_queue_threads,
+                statistics: self.hardware.counters(port),
+                extended_statistics: self.hardware.extended(port),
+            })
+        };
+        Hardware { ports: self.by_name().into_iter().filter_map(status).collect() }
+    }
+
+    /// `show ip fib`.
+    pub fn fib(&self, query: &FibQuery) -> Fib {
+        let best = self.preferred_rows();
+        let wanted: Vec<&FibRow> = match query {
+            FibQuery::All | FibQuery::Summary => best,
+            FibQuery::Entry { prefix, longest_match } => {
+                let IpAddr::V4(address) = prefix.address() else { return Fib { entries: vec![] } };
+                let network = Ip4Network::new(address, prefix.length());
+                let covers = best.iter().filter(|row| match longest_match {
+                    true => row.network.contains(address),
+                    false => row.network == network,
+                });
+                covers.max_by_key(|row| row.network.prefix_len).into_iter().copied().collect()
+            }
+        };
+        Fib { entries: wanted.into_iter().map(|row| self.fib_status(row)).collect() }
+    }
+
+    /// The rows in force: of equal prefixes the one of the preferred source.
+    fn preferred_rows(&self) -> Vec<&FibRow> {
+        let mut rows: Vec<&FibRow> = self.rows.iter().collect();
+        rows.sort_by_key(|row| {
+            (row.network.prefix_len, row.network.address, std::cmp::Reverse(row.source))
+        });
+        rows.dedup_by_key(|row| row.network);
+        rows
+    }
+
+    fn fib_status(&self, row: &FibRow) -> FibStatus {
+        let snapshot = self.snapshot();
+        let name = |id| snapshot.interface(id).map(|interface| interface.name.to_string());
+        let adjacency = match row.entry {
+            FibEntry::Adjacency(id) | FibEntry::AsDirect(id) => snapshot.adjacency(id),
+            _ => None,
+        };
+        let (kind, reason) = match row.entry {
+            FibEntry::Drop(why) => ("drop", Some(drop_reason(why))),
+            FibEntry::Local => ("local", None),
+            FibEntry::Adjacency(_) | FibEntry::AsDirect(_) => ("forward", None),
+            FibEntry::Glean(_) => ("glean", None),
+            FibEntry::Vip { .. } => ("vip", None),
+        };
+        let interface = match row.entry {
+            FibEntry::Glean(id) => name(id),
+            FibEntry::Local => {
+                self.model.owner_of(row.network.address).map(|link| link.name.to_string())
+            }
+            _ => adjacency.and_then(|adjacency| name(adjacency.interface)),
+        };
+        let forwarding = match row.entry {
+            FibEntry::Vip { .. } => {
+                let vips = self.model.lb.on_address(row.network.address);
+                vips.map(|vip| self.vip_status(vip).line()).collect()
+            }
+            entry => vec![fib_entry_text(snapshot, entry)],
+        };
+        FibStatus {
+            prefix: row.network.to_string(),
+            prefix_len: row.network.prefix_len,
+            source: row.source.name(),
+            kind,
+            interface,
+            next_hop: adjacency.map(|adjacency| adjacency.next_hop.to_string()),
+            reason,
+            forwarding,
+        }
+    }
+
+    /// `show ip neighbors`, of the interfaces `only` or of all.
+    pub fn neighbor_list(&self, only: Option<Vec<u16>>) -> Neighbors {
+        let name = |id| self.model.interface(id).map_or_else(String::new, |i| i.name.to_string());
+        let configured = self.model.static_neighbors.iter().map(|(key, mac)| {
+            (
+                *key,
+                NeighborStatus {
+                    age_s: 0.0,
+                    address: key.1,
+                    is_static: true,
+                    state: "static",
+                    mac: Some(mac.to_string()),
+                    interface: name(key.0),
+                },
+            )
+        });
+        let learned = self.neighbors.iter().map(|(key, entry)| {
+            (
+                *key,
+                NeighborStatus {
+                    age_s: self.now_ms.saturating_sub(entry.confirmed_ms) as f64 / 1_000.0,
+                    address: key.1,
+                    is_static: false,
+                    state: entry.state.name(),
+                    mac: entry.mac.map(|mac| mac.to_string()),
+                    interface: name(key.0),
+                },
+            )
+        });
+        let mut all: Vec<_> = configured.chain(learned).collect();
+        all.retain(|((id, _), _)| only.as_ref().is_none_or(|only| only.contains(&id.0)));
+        all.sort_by_key(|(key, _)| *key);
+        Neighbors { neighbors: all.into_iter().map(|(_, status)| status).collect() }
+    }
+}

@@ -1,0 +1,192 @@
+//! The life of the daemon: check, start, serve, stop.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use config::{Command, LbAs, Problem, Startup, VipKey};
+use dataplane::interface::{MacAddress, PortId};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+use crate::control::Control;
+use crate::execute::Shared;
+use crate::model::Model;
+use crate::runtime::{DataPlane, Plan};
+use crate::server::{self, Socket};
+
+/// How often control looks for events when it waits for nothing.
+const IDLE: Duration = Duration::from_millis(10);
+/// How often control looks for events when it waits for an answer from the network.
+const WAITING: Duration = Duration::from_millis(1);
+
+/// `sluiced --check`: prints every error of the configuration file, or that there is none.
+pub fn check(path: &Path) -> ExitCode {
+    match load(path) {
+        Ok(_) => {
+            println!("configuration OK");
+            ExitCode::SUCCESS
+        }
+        Err(report) => {
+            eprintln!("{}", report.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the daemon until a signal ends it.
+pub fn run(path: &Path) -> ExitCode {
+    let fail = |reason: &str| {
+        eprintln!("{}", reason.trim_end());
+        ExitCode::FAILURE
+    };
+    if let Err(reason) = dataplane::dpdk::cpu::check() {
+        return fail(&reason);
+    }
+    let (startup, plan) = match load(path) {
+        Ok(loaded) => loaded,
+        Err(report) => return fail(&report),
+    };
+    if let Err(error) = Socket::check(&startup.unix.cli_listen) {
+        return fail(&error.to_string());
+    }
+    let (data_plane, control) = match DataPlane::start(&plan, buckets(&startup)) {
+        Ok(started) => started,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let shared = Shared::new(control);
+    let served = serve(&startup, &shared);
+    let Some(control) = shared.into_inner() else {
+        return fail("internal error: control is still in use");
+    };
+    let missing = data_plane.stop(control);
+    match missing {
+        0 => tracing::info!("stopped, all packet buffers returned"),
+        missing => tracing::error!("stopped, {missing} packet buffers were not returned"),
+    }
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Configures the box and answers on the socket until a signal comes.
+fn serve(startup: &Startup, shared: &Shared) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("starting the control loop: {error}"))?;
+    let local = LocalSet::new();
+    let ended = local.block_on(&runtime, async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+        shared.with(|control| configure(control, startup))?;
+        let pump = tokio::task::spawn_local(pump(shared.clone()));
+        if let Some(file) = &startup.unix.exec {
+            match shared.startup_file(file).await {
+                Ok(output) => output.lines().for_each(|line| tracing::info!("{line}")),
+                Err(error) => tracing::error!("{error}; the rest of the file was not run"),
+            }
+        }
+        let socket = Socket::bind(&startup.unix.cli_listen).map_err(|e| e.to_string())?;
+        tracing::info!("ready, listening on {}", startup.unix.cli_listen.display());
+        tokio::select! {
+            never = server::serve(&socket, shared) => match never {},
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+        pump.abort();
+        Ok(())
+    });
+    // Connections and the pump hold control; they end with the set.
+    drop(local);
+    ended
+}
+
+/// Takes up events for as long as the daemon runs.
+async fn pump(shared: Shared) {
+    loop {
+        let waiting = shared.with(|control| {
+            control.pump();
+            control.is_waiting()
+        });
+        tokio::time::sleep(if waiting { WAITING } else { IDLE }).await;
+    }
+}
+
+/// Applies the startup file's commands in one transaction.
+fn configure(control: &mut Control, startup: &Startup) -> Result<(), String> {
+    let mut draft = control.draft();
+    for statement in &startup.commands {
+        draft
+            .apply(&statement.command)
+            .map_err(|problem| format!("{}: {}", statement.command, problem.reason))?;
+    }
+    control.commit(draft);
+    control.publish();
+    Ok(())
+}
+
+/// The size of the sticky tables that the file asks for.
+fn buckets(startup: &Startup) -> u32 {
+    let mut conf = startup.commands.iter().rev().filter_map(|statement| match &statement.command {
+        Command::LbConf(conf) => conf.buckets,
+        _ => None,
+    });
+    conf.next().map_or(config::defaults::BUCKETS, |buckets| buckets.value)
+}
+
+/// Reads and checks a configuration file as far as that is possible without starting anything.
+///
+/// # Errors
+///
+/// A report of everything that is wrong.
+pub fn load(path: &Path) -> Result<(Startup, Plan), String> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    let report = |problems: &[Problem]| config::report(&name, &text, problems);
+    let startup = Startup::parse(&text).map_err(|problems| report(&problems))?;
+    let problems = problems_of(&startup);
+    if !problems.is_empty() {
+        return Err(report(&problems));
+    }
+    let plan = Plan::new(&startup, &available_cpus()).map_err(|problem| report(&[problem]))?;
+    Ok((startup, plan))
+}
+
+/// What is wrong with the file's commands, when they are applied to a box with its devices.
+fn problems_of(startup: &Startup) -> Vec<Problem> {
+    let mut model = Model::default();
+    for (port, dev) in startup.dpdk.devs.iter().enumerate() {
+        let mtu = config::defaults::MTU;
+        model.add_device(&dev.name, PortId(port as u16), MacAddress::default(), mtu);
+    }
+    let mut problems = Vec::new();
+    let mut failed_vips: Vec<VipKey> = Vec::new();
+    for statement in &startup.commands {
+        if let Command::LbAs(LbAs { vip, .. }) = &statement.command
+            && failed_vips.contains(vip)
+        {
+            // Only follows from the VIP's own problem.
+            continue;
+        }
+        let mut draft = model.clone();
+        match draft.apply(&statement.command) {
+            Ok(_) => model = draft,
+            Err(mut problem) => {
+                if problem.span == config::Span::default() {
+                    problem.span = statement.span;
+                }
+                if let Command::LbVipAdd(vip) = &statement.command {
+                    failed_vips.push(vip.key);
+                }
+                problems.push(problem);
+            }
+        }
+    }
+    problems
+}
+
+/// The CPUs this process may use.
+fn available_cpus() -> Vec<u16> {
+    let cpus = core_affinity::get_core_ids().unwrap_or_default();
+    cpus.into_iter().filter_map(|cpu| u16::try_from(cpu.id).ok()).collect()
+}

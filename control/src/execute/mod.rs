@@ -1,0 +1,188 @@
+//! Command lines, however they come in: one, a batch, or a file.
+
+mod file;
+mod ping;
+
+use std::cell::RefCell;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::time::Instant;
+
+use config::{Command, CommandError, Problem};
+use serde::Serialize;
+
+use crate::control::Control;
+
+pub use file::MAX_NESTING;
+
+/// Control, shared by the tasks of its one thread. It is never borrowed across an await.
+#[derive(Clone)]
+pub struct Shared {
+    control: Rc<RefCell<Control>>,
+    start: Instant,
+}
+
+/// What became of one line; an element of the `results` of `POST /v1/cli`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LineResult {
+    /// The line.
+    pub line: String,
+    /// Was it carried out?
+    pub ok: bool,
+    /// What it printed.
+    pub output: String,
+    /// Why it was not carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<CommandError>,
+}
+
+impl LineResult {
+    fn new(line: &str, result: Result<String, CommandError>) -> Self {
+        let line = line.to_owned();
+        match result {
+            Ok(output) => Self { line, ok: true, output, error: None },
+            Err(error) => Self { line, ok: false, output: String::new(), error: Some(error) },
+        }
+    }
+}
+
+impl Shared {
+    /// Shares `control`, whose time starts now.
+    pub fn new(control: Control) -> Self {
+        Self { control: Rc::new(RefCell::new(control)), start: Instant::now() }
+    }
+
+    /// Control again, if nobody else shares it any more.
+    pub fn into_inner(self) -> Option<Control> {
+        Rc::into_inner(self.control).map(RefCell::into_inner)
+    }
+
+    /// Does something with control, at the present time.
+    pub fn with<T>(&self, what: impl FnOnce(&mut Control) -> T) -> T {
+        let mut control = self.control.borrow_mut();
+        control.set_time(self.start.elapsed().as_millis() as u64);
+        what(&mut control)
+    }
+
+    /// The same, but a panic inside is an error and leaves the model as it was: commands work on
+    /// drafts, which a panic throws away.
+    fn guarded<T>(
+        &self,
+        what: impl FnOnce(&mut Control) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.with(what))).unwrap_or_else(|_| {
+            tracing::error!("a command panicked; it changed nothing");
+            Err(Problem::new(config::Span::default(), "internal error; nothing was changed"))
+        })
+    }
+
+    /// Runs one line.
+    ///
+    /// # Errors
+    ///
+    /// The word that is wrong, why, and what would be right.
+    pub async fn line(&self, line: &str) -> Result<String, CommandError> {
+        self.nested_line(line, 0).await
+    }
+
+    async fn nested_line(&self, line: &str, depth: usize) -> Result<String, CommandError> {
+        let command = config::parse_line(line)?;
+        if let Command::Exec { file } = &command {
+            return Box::pin(self.file(line, file, depth)).await;
+        }
+        self.command(&command).await.map_err(|problem| problem.in_line(line))
+    }
+
+    /// Runs one command other than `exec`.
+    async fn command(&self, command: &Command) -> Result<String, Problem> {
+        if let Command::Ping(ping) = command {
+            return self.ping(ping).await;
+        }
+        self.guarded(|control| control.execute(command))
+    }
+
+    /// Runs a batch, each line for itself, and goes on after errors.
+    pub async fn batch(&self, lines: &str) -> Vec<LineResult> {
+        let mut results = Vec::new();
+        for line in commands_in(lines) {
+            results.push(LineResult::new(line, self.line(line).await));
+        }
+        results
+    }
+
+    /// Runs a batch as one transaction: everything or nothing. Only commands that change the
+    /// configuration can take part.
+    pub fn atomic_batch(&self, lines: &str) -> Vec<LineResult> {
+        let lines: Vec<&str> = commands_in(lines).collect();
+        let mut results = Vec::new();
+        let outcome = self.guarded(|control| {
+            let mut draft = control.draft();
+            let mut ok = true;
+            for line in &lines {
+                let result = config::parse(line).and_then(|command| match command {
+                    command if command.is_configuration() => draft.apply(&command),
+                    _ => Err(Problem::new(
+                        config::Span::new(0, line.len()),
+                        "only commands that change the configuration can be atomic",
+                    )),
+                });
+                ok &= result.is_ok();
+                results.push(LineResult::new(line, result.map_err(|p| p.in_line(line))));
+            }
+            if ok {
+                control.commit(draft);
+                control.publish();
+            }
+            Ok(ok)
+        });
+        match outcome {
+            Ok(true) => {}
+            Ok(false) => {
+                for result in results.iter_mut().filter(|result| result.ok) {
+                    result.output.clear();
+                }
+            }
+            Err(problem) => {
+                results = lines
+                    .iter()
+                    .map(|line| LineResult::new(line, Err(problem.in_line(line))))
+                    .collect();
+            }
+        }
+        results
+    }
+}
+
+/// The lines that hold a command.
+fn commands_in(lines: &str) -> impl Iterator<Item = &str> {
+    lines.lines().filter(|line| !matches!(config::parse(line), Ok(Command::Blank)))
+}
+
+impl Control {
+    /// Runs a command that ends at once: all but `ping` and `exec`. A command that changes the
+    /// configuration is a transaction of its own.
+    ///
+    /// # Errors
+    ///
+    /// The word that is wrong, why, and what would be right; nothing has changed then.
+    pub fn execute(&mut self, command: &Command) -> Result<String, Problem> {
+        if command.is_configuration() {
+            let mut draft = self.draft();
+            let output = draft.apply(command)?;
+            self.commit(draft);
+            self.publish();
+            return Ok(output);
+        }
+        match command {
+            Command::Show { show, json } => return self.show(show, *json),
+            Command::TraceAdd { node, count } => self.trace_add(node, count.value)?,
+            Command::ClearTrace => self.clear_trace(),
+            Command::ClearRuntime => self.clear_runtime(),
+            Command::ClearErrors => self.clear_errors(),
+            Command::ClearInterfaces => self.clear_interfaces(),
+            Command::Help { topic } => return Ok(config::grammar::help(topic)),
+            _ => {}
+        }
+        Ok(String::new())
+    }
+}

@@ -1,0 +1,8 @@
+//! Neighbours: who answers for which address on which link, found by ARP (RFC 826) and kept fresh.
+
+pub mod arp;
+mod entry;
+mod table;
+
+pub use entry::{Entry, State};
+pub use table::{Action, NeighborTable, Update};

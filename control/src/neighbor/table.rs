@@ -1,0 +1,330 @@
+//! The neighbour table: a state machine without I/O or clock. Time goes in, actions come out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dataplane::interface::{InterfaceId, MacAddress};
+
+use super::entry::{Entry, HOLD_DOWN_MS, REACHABLE_MS, RETRY_MS, SEARCH_MS, State, TRIES};
+use crate::model::NeighborKey;
+
+/// Most neighbours kept (VPP's default).
+pub(super) const CAPACITY: usize = 50_000;
+
+/// An ARP request to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Whom to ask for.
+    pub neighbor: NeighborKey,
+    /// Whom to ask: the neighbour alone, or everybody.
+    pub to: Option<MacAddress>,
+}
+
+/// What a step of the state machine came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Requests to be sent.
+    pub actions: Vec<Action>,
+    /// True when an Ethernet address appeared, changed or went: workers need a new snapshot.
+    pub changed: bool,
+    /// Neighbours that do not answer (any more), for the log.
+    pub failed: Vec<NeighborKey>,
+}
+
+/// All learned neighbours. Static ones live in the model and never come here.
+#[derive(Clone, Debug, Default)]
+pub struct NeighborTable {
+    entries: BTreeMap<NeighborKey, Entry>,
+    /// By time: whose state ends when.
+    due: BTreeSet<(u64, NeighborKey)>,
+    /// How many are [`State::Incomplete`].
+    incomplete: usize,
+}
+
+impl NeighborTable {
+    /// All entries, by interface and address.
+    pub fn iter(&self) -> impl Iterator<Item = (&NeighborKey, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// The entry of a neighbour.
+    pub fn get(&self, key: NeighborKey) -> Option<&Entry> {
+        self.entries.get(&key)
+    }
+
+    /// The usable Ethernet addresses.
+    pub fn resolved(&self) -> BTreeMap<NeighborKey, MacAddress> {
+        self.entries.iter().filter_map(|(key, entry)| Some((*key, entry.mac?))).collect()
+    }
+
+    /// True while a first answer is awaited, which is worth looking for more often than usual.
+    pub fn is_resolving(&self) -> bool {
+        self.incomplete > 0
+    }
+
+    /// A packet waits for this neighbour.
+    pub fn need(&mut self, key: NeighborKey, now_ms: u64) -> Update {
+        let mut update = Update::default();
+        match self.entries.get(&key) {
+            None => self.begin(key, false, now_ms, &mut update),
+            Some(entry)
+                if entry.state == State::Failed && now_ms >= entry.confirmed_ms + HOLD_DOWN_MS =>
+            {
+                let needed = entry.needed;
+                self.begin(key, needed, now_ms, &mut update);
+            }
+            Some(_) => {}
+        }
+        update
+    }
+
+    /// The neighbours that the configuration needs from now on: those not known yet are asked for,
+    /// and they are looked for again for as long as they do not answer.
+    pub fn set_needed(&mut self, needed: &BTreeSet<NeighborKey>, now_ms: u64) -> Update {
+        let mut update = Update::default();
+        for (key, entry) in &mut self.entries {
+            entry.needed = needed.contains(key);
+        }
+        self.retain(|_, entry| entry.needed || entry.state != State::Failed);
+        for key in needed {
+            if !self.entries.contains_key(key) {
+                self.begin(*key, true, now_ms, &mut update);
+            }
+        }
+        update
+    }
+
+    /// ARP told where a neighbour is. The caller has checked that the address can be a neighbour's.
+    pub fn seen(&mut self, key: NeighborKey, mac: MacAddress, now_ms: u64) -> Update {
+        let old = self.entries.get(&key).copied();
+        let full = old.is_none() && self.entries.len() >= CAPACITY;
+        if full || mac.is_multicast() || mac == MacAddress::default() {
+            return Update::default();
+        }
+        self.put(
+            key,
+            Entry {
+                state: State::Reachable,
+                mac: Some(mac),
+                confirmed_ms: now_ms,
+                due_ms: now_ms + REACHABLE_MS + spread(key),
+                needed: old.is_some_and(|entry| entry.needed),
+                reported: false,
+            },
+        );
+        Update { changed: old.and_then(|entry| entry.mac) != Some(mac), ..Update::default() }
+    }
+
+    /// Drops a neighbour; true when there was one.
+    pub fn remove(&mut self, key: NeighborKey) -> bool {
+        let Some(entry) = self.entries.remove(&key) else { return false };
+        self.due.remove(&(entry.due_ms, key));
+        self.incomplete -= usize::from(matches!(entry.state, State::Incomplete { .. }));
+        true
+    }
+
+    /// Drops the neighbours that `keep` denies: their link is down or their network is gone.
+    /// Returns how many went.
+    pub fn retain(&mut self, keep: impl Fn(NeighborKey, &Entry) -> bool) -> usize {
+        let gone = self.entries.iter().filter(|(key, entry)| !keep(**key, entry));
+        let gone: Vec<_> = gone.map(|(key, _)| *key).collect();
+        gone.iter().filter(|key| self.remove(**key)).count()
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now_ms: u64) -> Update {
+        let mut update = Update::default();
+        while let Some(&(due_ms, key)) = self.due.first()
+            && due_ms <= now_ms
+        {
+            self.due.pop_first();
+            let Some(entry) = self.entries.get(&key).copied() else { continue };
+            self.expire(key, entry, now_ms, &mut update);
+        }
+        update
+    }
+
+    /// The state of `entry` has ended without news.
+    fn expire(&mut self, key: NeighborKey, entry: Entry, now_ms: u64, update: &mut Update) {
+        let asks = match entry.state {
+            State::Incomplete { tries } if tries < TRIES => {
+                Some(State::Incomplete { tries: tries + 1 })
+            }
+            State::Probe { tries } if tries < TRIES => Some(State::Probe { tries: tries + 1 }),
+            State::Reachable => Some(State::Probe { tries: 1 }),
+            _ => None,
+        };
+        if let Some(state) = asks {
+            update.actions.push(Action { neighbor: key, to: entry.mac });
+            self.put(key, Entry { state, due_ms: now_ms + RETRY_MS, ..entry });
+            return;
+        }
+        match entry.state {
+            State::Failed if entry.needed => self.begin(key, true, now_ms, update),
+            State::Failed => {
+                self.remove(key);
+            }
+            _ => {
+                // The search for one that is needed goes on quietly: it is reported once.
+                if !entry.reported {
+                    update.failed.push(key);
+                }
+                update.changed |= entry.mac.is_some();
+                let rest_ms = if entry.needed { SEARCH_MS } else { REACHABLE_MS };
+                self.put(
+                    key,
+                    Entry {
+                        state: State::Failed,
+                        mac: None,
+                        confirmed_ms: now_ms,
+                        due_ms: now_ms + rest_ms,
+                        needed: entry.needed,
+                        reported: true,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Sends the first request for a neighbour.
+    fn begin(&mut self, key: NeighborKey, needed: bool, now_ms: u64, update: &mut Update) {
+        let old = self.entries.get(&key);
+        if old.is_none() && self.entries.len() >= CAPACITY {
+            return;
+        }
+        let entry = Entry {
+            state: State::Incomplete { tries: 1 },
+            mac: None,
+            confirmed_ms: now_ms,
+            due_ms: now_ms + RETRY_MS,
+            needed,
+            reported: old.is_some_and(|entry| entry.reported),
+        };
+        update.actions.push(Action { neighbor: key, to: None });
+        self.put(key, entry);
+    }
+
+    fn put(&mut self, key: NeighborKey, entry: Entry) {
+        self.remove(key);
+        self.entries.insert(key, entry);
+        self.due.insert((entry.due_ms, key));
+        self.incomplete += usize::from(matches!(entry.state, State::Incomplete { .. }));
+    }
+}
+
+/// Spreads the refreshing of many neighbours over [`REACHABLE_MS`], by address.
+fn spread((InterfaceId(interface), address): NeighborKey) -> u64 {
+    let mixed = (u64::from(u32::from(address)) ^ u64::from(interface) << 32)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) % REACHABLE_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
+
+    fn key(last: u8) -> NeighborKey {
+        (InterfaceId(1), Ipv4Addr::new(10, 0, 0, last))
+    }
+
+    fn ask(last: u8) -> Action {
+        Action { neighbor: key(last), to: None }
+    }
+
+    fn state(table: &NeighborTable, last: u8) -> Option<State> {
+        table.get(key(last)).map(|entry| entry.state)
+    }
+
+    #[test]
+    fn an_unknown_neighbor_is_asked_for_three_times_a_second_apart() {
+        let mut table = NeighborTable::default();
+        assert_eq!(table.need(key(9), 0).actions, [ask(9)]);
+        assert!(table.is_resolving());
+        assert_eq!(table.need(key(9), 1), Update::default(), "already being asked for");
+        assert_eq!(table.tick(999), Update::default());
+        assert_eq!(table.tick(1_000).actions, [ask(9)]);
+        assert_eq!(table.tick(2_000).actions, [ask(9)]);
+        let update = table.tick(3_000);
+        assert_eq!((update.actions, update.failed), (vec![], vec![key(9)]));
+        assert!(!update.changed, "no address was known, none is lost");
+        assert_eq!(state(&table, 9), Some(State::Failed));
+        assert!(!table.is_resolving());
+        assert_eq!(table.need(key(9), 3_500), Update::default(), "held down");
+        assert_eq!(table.need(key(9), 4_000).actions, [ask(9)]);
+    }
+
+    #[test]
+    fn a_reachable_neighbor_is_probed_by_unicast_and_stays_usable_meanwhile() {
+        let mut table = NeighborTable::default();
+        table.need(key(9), 0);
+        assert!(table.seen(key(9), MAC, 10).changed);
+        assert_eq!(table.resolved()[&key(9)], MAC);
+        assert!(!table.is_resolving());
+        let due = table.get(key(9)).unwrap().due_ms;
+        assert!((10 + REACHABLE_MS..10 + 2 * REACHABLE_MS).contains(&due));
+        let update = table.tick(due);
+        assert_eq!(update.actions, [Action { neighbor: key(9), to: Some(MAC) }]);
+        assert_eq!(state(&table, 9), Some(State::Probe { tries: 1 }));
+        assert_eq!(table.resolved().len(), 1);
+        assert!(!table.seen(key(9), MAC, due + 5).changed);
+        assert_eq!(state(&table, 9), Some(State::Reachable));
+    }
+
+    #[test]
+    fn a_neighbor_that_stops_answering_is_given_up() {
+        let mut table = NeighborTable::default();
+        table.seen(key(9), MAC, 0);
+        let due = table.get(key(9)).unwrap().due_ms;
+        for probe in 0..3 {
+            assert_eq!(table.tick(due + probe * RETRY_MS).actions.len(), 1);
+        }
+        let update = table.tick(due + 3 * RETRY_MS);
+        assert!(update.changed && update.actions.is_empty());
+        assert_eq!(update.failed, [key(9)]);
+        assert!(table.resolved().is_empty());
+        table.tick(due + 3 * RETRY_MS + REACHABLE_MS);
+        assert_eq!(state(&table, 9), None, "forgotten in the end");
+    }
+
+    #[test]
+    fn what_the_configuration_needs_is_looked_for_for_ever() {
+        let mut table = NeighborTable::default();
+        let needed = BTreeSet::from([key(1)]);
+        assert_eq!(table.set_needed(&needed, 0).actions, [ask(1)]);
+        assert_eq!(table.set_needed(&needed, 1).actions, []);
+        let (mut asked, mut reported) = (0, 0);
+        for now in (0..60_000).step_by(100) {
+            let update = table.tick(now);
+            asked += update.actions.len();
+            reported += update.failed.len();
+        }
+        assert!(asked > 15, "{asked} requests in a minute");
+        assert_eq!(reported, 1);
+        assert!(table.seen(key(1), MAC, 60_000).changed);
+        table.set_needed(&BTreeSet::new(), 60_001);
+        assert!(!table.get(key(1)).unwrap().needed);
+    }
+
+    #[test]
+    fn a_moved_neighbor_is_noticed_and_group_addresses_are_not_believed() {
+        let mut table = NeighborTable::default();
+        table.seen(key(9), MAC, 0);
+        assert!(table.seen(key(9), MacAddress([2, 0, 0, 0, 0, 10]), 1).changed);
+        assert_eq!(table.seen(key(9), MacAddress::BROADCAST, 2), Update::default());
+        assert_eq!(table.resolved()[&key(9)], MacAddress([2, 0, 0, 0, 0, 10]));
+    }
+
+    #[test]
+    fn a_link_that_goes_down_takes_its_neighbors_along() {
+        let mut table = NeighborTable::default();
+        table.need(key(9), 0);
+        table.seen((InterfaceId(2), Ipv4Addr::new(10, 0, 0, 9)), MAC, 0);
+        assert_eq!(table.retain(|(interface, _), _| interface != InterfaceId(1)), 1);
+        assert!(!table.is_resolving());
+        assert_eq!(table.iter().count(), 1);
+        assert_eq!(table.tick(u64::MAX / 2).actions.len(), 1);
+    }
+}

@@ -1,0 +1,241 @@
+//! Starts the data plane, and ends it so that nothing is left behind.
+
+use dataplane::clock::{TscClock, read_tsc};
+use dataplane::dpdk::eal::Eal;
+use dataplane::dpdk::eal_args::EalArgs;
+use dataplane::dpdk::error::DpdkError;
+use dataplane::dpdk::io::DpdkIo;
+use dataplane::dpdk::mempool::{Mempool, needed_mib};
+use dataplane::dpdk::port::Port;
+use dataplane::dpdk::queue::{RxQueue, TxQueue};
+use dataplane::dpdk::{hugepages, lcore, log, runtime_files};
+use dataplane::graph::GraphError;
+use dataplane::interface::QueueId;
+use dataplane::shared::WorkerShared;
+use dataplane::worker::{RxAssignment, Worker, WorkerState};
+use std::sync::Arc;
+
+use super::dpdk_hardware::{DpdkHardware, OpenPort};
+use super::hardware::Hardware;
+use super::plan::Plan;
+use crate::compile::new_sticky_owner;
+use crate::control::{Control, Parts, TscBase, WorkerHandle};
+use crate::model::Model;
+
+/// Why the data plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// DPDK refuses.
+    #[error(transparent)]
+    Dpdk(#[from] DpdkError),
+    /// There is not the memory that was asked for.
+    #[error("{0}")]
+    Memory(String),
+    /// The graph does not fit together.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// What a killed daemon left cannot be removed, or belongs to one that runs.
+    #[error("cleaning up after an earlier run: {0}")]
+    Leftovers(std::io::Error),
+    /// No randomness for the sticky tables.
+    #[error("making the sticky tables: {0}")]
+    Sticky(#[from] std::io::Error),
+    /// Something is missing that was just made.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+/// The running workers and what they stand on.
+#[derive(Debug)]
+pub struct DataPlane {
+    eal: Eal,
+    shared: Vec<Arc<WorkerShared>>,
+}
+
+/// What one worker gets.
+#[derive(Default)]
+struct Share {
+    queues: Vec<RxAssignment>,
+    rx: Vec<RxQueue>,
+    tx: Vec<TxQueue>,
+}
+
+impl DataPlane {
+    /// Starts EAL, pools, ports and workers, which run an unconfigured box: all interfaces down.
+    /// `buckets` is the size of the sticky tables, per worker.
+    ///
+    /// # Errors
+    ///
+    /// What is refused; everything that was started by then is ended.
+    pub fn start(plan: &Plan, buckets: u32) -> Result<(Self, Control), StartError> {
+        log::set_sink(|line| tracing::info!(target: "dpdk", "{line}"));
+        let eal = start_eal(plan)?;
+        let mut hardware =
+            DpdkHardware { ports: Vec::new(), pools: pools(&eal, plan)?, version: eal.version() };
+        let mut model = Model::default();
+        let mut shares: Vec<Share> = Vec::new();
+        shares.resize_with(plan.worker_cpus.len(), Share::default);
+        open_ports(&eal, plan, &mut hardware, &mut model, &mut shares)?;
+        let graph = graph_nodes::builder().info()?;
+        let mut handles = Vec::new();
+        let mut owners = Vec::new();
+        for (index, cpu) in plan.worker_cpus.iter().enumerate() {
+            let owner = new_sticky_owner(buckets)?;
+            handles.push(WorkerHandle {
+                shared: WorkerShared::new(index, &graph),
+                sticky: Arc::clone(owner.table()),
+                lcore: eal.worker_lcores().get(index).copied().unwrap_or_default(),
+                cpu: *cpu,
+            });
+            owners.push(owner);
+        }
+        model.lb.buckets = buckets;
+        let tsc = TscBase { start: read_tsc(), hz: eal.tsc_hz() };
+        let worker_pools: Vec<Mempool> = handles
+            .iter()
+            .filter_map(|handle| pool_of(&eal, &hardware, handle.lcore).cloned())
+            .collect();
+        let (control, readers) = Control::new(Parts {
+            model,
+            workers: handles.clone(),
+            graph,
+            hardware: Box::new(hardware),
+            tsc,
+            main_cpus: plan.main_cpu.to_string(),
+        });
+        if readers.len() != handles.len() || worker_pools.len() != handles.len() {
+            return Err(StartError::Internal("a worker has no reader or pool"));
+        }
+        let mut workers = Vec::new();
+        let parts = owners.into_iter().zip(shares).zip(readers).zip(worker_pools);
+        for (handle, (((owner, share), reader), pool)) in handles.iter().zip(parts) {
+            let shared = Arc::clone(&handle.shared);
+            let graph = graph_nodes::builder().build(&shared)?;
+            let queue = QueueId(shared.index as u16);
+            let state = WorkerState::new(shared, owner, queue, share.queues);
+            let io = DpdkIo::new(pool, share.rx, share.tx);
+            let clock = TscClock::new(tsc.start, tsc.hz);
+            workers.push(Worker::new(state, graph, io, clock, reader, plan.poll));
+        }
+        // From here on the drop of this value stops whatever runs.
+        let data_plane = Self { eal, shared: handles.iter().map(|h| h.shared.clone()).collect() };
+        for (mut worker, handle) in workers.into_iter().zip(&handles) {
+            lcore::launch(&data_plane.eal, handle.lcore, move || worker.run())?;
+        }
+        Ok((data_plane, control))
+    }
+
+    /// Ends the workers, takes every packet back, closes the ports and cleans up EAL. Returns how
+    /// many packets did not come back.
+    pub fn stop(self, mut control: Control) -> u32 {
+        self.stop_workers();
+        control.discard_events();
+        let mut hardware: Box<dyn Hardware> = control.into_hardware();
+        let missing = hardware.close();
+        drop(hardware);
+        // EAL goes with `self`, as the last.
+        missing
+    }
+
+    fn stop_workers(&self) {
+        for shared in &self.shared {
+            shared.request_stop();
+        }
+        for lcore in self.eal.worker_lcores() {
+            lcore::wait(&self.eal, *lcore);
+        }
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.stop_workers();
+    }
+}
+
+fn start_eal(plan: &Plan) -> Result<Eal, StartError> {
+    let cpus = plan.worker_cpus.iter().map(|cpu| usize::from(*cpu));
+    let mut nodes: Vec<u32> = cpus.clone().map(hugepages::node_of_cpu).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    // A killed daemon's hugepages are free only when its files are gone.
+    let mounts: Vec<_> = hugepages::mounts_here().into_iter().map(|mount| mount.path).collect();
+    let folder = runtime_files::runtime_dir(&plan.file_prefix);
+    runtime_files::clean(&folder, &plan.file_prefix, &mounts).map_err(StartError::Leftovers)?;
+    let need_mib = needed_mib(plan.buffers_per_numa);
+    let (memory, why) =
+        hugepages::choose_here(plan.hugepages, need_mib, &nodes).map_err(StartError::Memory)?;
+    tracing::info!("{why}");
+    Ok(Eal::start(&EalArgs {
+        main_cpus: vec![usize::from(plan.main_cpu)],
+        worker_cpus: cpus.collect(),
+        file_prefix: plan.file_prefix.clone(),
+        memory,
+        vdevs: plan.vdevs.clone(),
+        pci: plan.pci.clone(),
+        extra: plan.eal_args.clone(),
+    })?)
+}
+
+/// One pool on each NUMA node that has a worker. Without hugepages all memory counts as one node.
+fn pools(eal: &Eal, plan: &Plan) -> Result<Vec<(u32, Mempool)>, StartError> {
+    let mut nodes: Vec<u32> = match eal.has_hugepages() {
+        true => eal.worker_lcores().iter().map(|lcore| eal.lcore_node(*lcore)).collect(),
+        false => vec![0],
+    };
+    nodes.sort_unstable();
+    nodes.dedup();
+    let create = |node: u32| {
+        Mempool::create(&format!("numa-{node}"), plan.buffers_per_numa, node).map(|p| (node, p))
+    };
+    Ok(nodes.into_iter().map(create).collect::<Result<_, _>>()?)
+}
+
+/// The pool nearest to an lcore.
+fn pool_of<'a>(eal: &Eal, hardware: &'a DpdkHardware, lcore: u32) -> Option<&'a Mempool> {
+    let node = eal.lcore_node(lcore);
+    let near = hardware.pools.iter().find(|(of, _)| *of == node);
+    near.or(hardware.pools.first()).map(|(_, pool)| pool)
+}
+
+/// Starts the ports, makes their interfaces, and deals out their queues.
+fn open_ports(
+    eal: &Eal,
+    plan: &Plan,
+    hardware: &mut DpdkHardware,
+    model: &mut Model,
+    shares: &mut [Share],
+) -> Result<(), StartError> {
+    for port_plan in &plan.ports {
+        let first = port_plan.rx_workers.first().copied().unwrap_or(0);
+        let lcore = eal.worker_lcores().get(first).copied().unwrap_or_default();
+        let pool = pool_of(eal, hardware, lcore)
+            .ok_or(StartError::Internal("there is no buffer pool"))?
+            .clone();
+        let mut port = Port::start(eal, &port_plan.config, &pool)?;
+        let (info, name) = (port.info().clone(), &port_plan.config.name);
+        let id = model.add_device(name, port.id(), info.mac, config::defaults::MTU);
+        tracing::info!(
+            "{name}: {} {}, {} rx and {} tx queues, {}",
+            info.driver,
+            port_plan.config.device,
+            info.queues.0,
+            info.queues.1,
+            info.mac
+        );
+        for (queue, worker) in port.take_rx_queues().into_iter().zip(&port_plan.rx_workers) {
+            let assignment = RxAssignment { port: port.id(), queue: queue.id(), interface: id };
+            shares[*worker].queues.push(assignment);
+            shares[*worker].rx.push(queue);
+        }
+        for (queue, share) in port.take_tx_queues().into_iter().zip(shares.iter_mut()) {
+            share.tx.push(queue);
+        }
+        hardware.ports.push(OpenPort {
+            port,
+            device: port_plan.config.device.clone(),
+            rx_workers: port_plan.rx_workers.clone(),
+        });
+    }
+    Ok(())
+}

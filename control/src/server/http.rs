@@ -1,0 +1,109 @@
+//! What is answered to which request.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::json;
+
+use crate::execute::Shared;
+
+/// Longest body of a request, in bytes.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+/// Time a client has for the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Answer = Response<Full<Bytes>>;
+
+/// Answers one request.
+pub(super) async fn answer<B>(shared: &Shared, request: Request<B>) -> Answer
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let path = request.uri().path().to_owned();
+    let Some(path) = path.strip_prefix("/v1/").map(|path| path.trim_end_matches('/')) else {
+        return refuse(StatusCode::NOT_FOUND, "paths start with /v1/");
+    };
+    if path == "cli" {
+        return match *request.method() {
+            Method::POST => cli(shared, request).await,
+            _ => not_allowed("POST"),
+        };
+    }
+    let body = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        shared.with(|control| control.api(path))
+    }));
+    match (body, request.method()) {
+        (Err(_), _) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
+        (Ok(None), _) => refuse(StatusCode::NOT_FOUND, &format!("there is no /v1/{path}")),
+        (Ok(Some(body)), &Method::GET) => json_answer(StatusCode::OK, body),
+        (Ok(Some(_)), _) => not_allowed("GET"),
+    }
+}
+
+async fn cli<B>(shared: &Shared, request: Request<B>) -> Answer
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let atomic = match request.uri().query() {
+        None | Some("" | "atomic=false") => false,
+        Some("atomic=true") => true,
+        Some(query) => {
+            let reason = format!("unknown query {query}: atomic=true is the only one");
+            return refuse(StatusCode::BAD_REQUEST, &reason);
+        }
+    };
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let reason = format!("a body has at most {MAX_BODY} bytes");
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, &reason);
+        }
+        Ok(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "the body could not be read"),
+        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+    };
+    let Ok(lines) = std::str::from_utf8(&body) else {
+        return refuse(StatusCode::BAD_REQUEST, "the body is not UTF-8");
+    };
+    let results = match atomic {
+        true => shared.atomic_batch(lines),
+        false => shared.batch(lines).await,
+    };
+    let status = match results.iter().all(|result| result.ok) {
+        true => StatusCode::OK,
+        false => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    json_answer(status, format!("{}\n", json!({ "results": results })))
+}
+
+/// The answer when too many clients are connected.
+pub(super) fn too_many(limit: usize) -> Answer {
+    let reason = format!("{limit} clients are connected, which is the limit; try again later");
+    let mut answer = refuse(StatusCode::SERVICE_UNAVAILABLE, &reason);
+    answer.headers_mut().insert(CONNECTION, hyper::header::HeaderValue::from_static("close"));
+    answer
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let reason = format!("only {allowed} is allowed here");
+    let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, &reason);
+    answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
+    answer
+}
+
+fn refuse(status: StatusCode, reason: &str) -> Answer {
+    json_answer(status, format!("{}\n", json!({ "error": { "reason": reason } })))
+}
+
+fn json_answer(status: StatusCode, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let json = hyper::header::HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, json);
+    answer
+}

@@ -1,0 +1,62 @@
+//! `show lb`, `GET /v1/lb`.
+
+use std::fmt::{self, Display, Formatter};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::Serialize;
+
+/// The load balancer as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LbStatus {
+    /// Source of IPv4 tunnels; all ones until it is set.
+    pub ip4_src_address: Ipv4Addr,
+    /// Source of IPv6 tunnels; all ones until it is set.
+    pub ip6_src_address: Ipv6Addr,
+    /// VIPs that are configured.
+    pub vips: usize,
+    /// ASs of all VIPs, removed ones that still have flows included.
+    #[serde(rename = "as")]
+    pub servers: usize,
+    /// How many of them are removed.
+    pub as_removed: usize,
+    /// Sticky buckets per worker; each takes four flows.
+    pub buckets_per_worker: u32,
+    /// Idle time of UDP and half-open TCP flows.
+    pub timeout_s: u32,
+    /// Idle time of established TCP flows.
+    pub tcp_established_timeout_s: u32,
+    /// Idle time of TCP flows that have seen FIN or RST.
+    pub tcp_closing_timeout_s: u32,
+    /// File with the key of the flow hash; absent when the built-in key serves.
+    pub hash_key_file: Option<String>,
+    /// Tells keys apart without telling the key.
+    pub hash_key_fingerprint: String,
+    /// The sticky table of each worker.
+    pub workers: Vec<StickyUsage>,
+}
+
+/// One worker's sticky table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StickyUsage {
+    /// Thread number, from 1 as VPP counts workers.
+    pub thread: usize,
+    /// Entries in use.
+    pub flows: u64,
+    /// Flows that fit.
+    pub flows_max: u64,
+}
+
+impl Display for LbStatus {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "lb_main ip4-src-address: {} ", self.ip4_src_address)?;
+        writeln!(f, " ip6-src-address: {} ", self.ip6_src_address)?;
+        writeln!(f, " #vips: {}", self.vips)?;
+        writeln!(f, " #ass: {}", self.servers)?;
+        for worker in &self.workers {
+            writeln!(f, "core {}", worker.thread)?;
+            writeln!(f, "  timeout: {}s", self.timeout_s)?;
+            writeln!(f, "  usage: {} / {}", worker.flows, worker.flows_max)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! What `show` shows. Every answer is a structure: the API sends it as JSON, the CLI prints it in
+//! VPP's layout. Fields are only ever added.
+
+pub mod buffers;
+pub mod errors;
+pub mod fib;
+pub mod hardware;
+pub mod interfaces;
+mod layout;
+pub mod lb;
+pub mod neighbors;
+mod packet;
+pub mod runtime;
+pub mod trace;
+pub mod version;
+pub mod vips;
+
+use serde::Serialize;
+
+/// The running configuration, `GET /v1/config`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunningConfig {
+    /// Command lines that would make it.
+    pub commands: Vec<String>,
+}
