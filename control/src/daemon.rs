@@ -1,5 +1,6 @@
 //! The life of the daemon: check, start, serve, stop.
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use dataplane::interface::{MacAddress, PortId};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
-use crate::control::Control;
+use crate::control::{Control, Draft};
 use crate::execute::Shared;
 use crate::model::Model;
 use crate::runtime::{DataPlane, Plan};
@@ -50,12 +51,15 @@ pub fn run(path: &Path) -> ExitCode {
     if let Err(error) = Socket::check(&startup.unix.cli_listen) {
         return fail(&error.to_string());
     }
-    let (data_plane, control) = match DataPlane::start(&plan, buckets(&startup)) {
+    let (mut data_plane, control) = match DataPlane::start(&plan, buckets(&startup)) {
         Ok(started) => started,
         Err(error) => return fail(&error.to_string()),
     };
     let shared = Shared::new(control);
-    let served = serve(&startup, &shared);
+    let served = shared
+        .with(|control| configure(control, &startup))
+        .and_then(|()| data_plane.launch().map_err(|error| error.to_string()))
+        .and_then(|()| serve(&startup, &shared));
     let Some(control) = shared.into_inner() else {
         return fail("internal error: control is still in use");
     };
@@ -70,7 +74,7 @@ pub fn run(path: &Path) -> ExitCode {
     }
 }
 
-/// Configures the box and answers on the socket until a signal comes.
+/// Runs the command file, if there is one, and answers on the socket until a signal comes.
 fn serve(startup: &Startup, shared: &Shared) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("starting the control loop: {error}"))?;
@@ -78,7 +82,6 @@ fn serve(startup: &Startup, shared: &Shared) -> Result<(), String> {
     let ended = local.block_on(&runtime, async {
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
-        shared.with(|control| configure(control, startup))?;
         let pump = tokio::task::spawn_local(pump(shared.clone()));
         if let Some(file) = &startup.unix.exec {
             match shared.startup_file(file).await {
@@ -104,9 +107,15 @@ fn serve(startup: &Startup, shared: &Shared) -> Result<(), String> {
 /// Takes up events for as long as the daemon runs.
 async fn pump(shared: Shared) {
     loop {
-        let waiting = shared.with(|control| {
-            control.pump();
-            control.is_waiting()
+        let waiting = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            shared.with(|control| {
+                control.pump();
+                control.is_waiting()
+            })
+        }));
+        let waiting = waiting.unwrap_or_else(|_| {
+            tracing::error!("control panicked while taking up events; it goes on");
+            false
         });
         tokio::time::sleep(if waiting { WAITING } else { IDLE }).await;
     }
@@ -168,9 +177,9 @@ fn problems_of(startup: &Startup) -> Vec<Problem> {
             // Only follows from the VIP's own problem.
             continue;
         }
-        let mut draft = model.clone();
+        let mut draft = Draft::of(model.clone());
         match draft.apply(&statement.command) {
-            Ok(_) => model = draft,
+            Ok(_) => model = draft.into_model(),
             Err(mut problem) => {
                 if problem.span == config::Span::default() {
                     problem.span = statement.span;

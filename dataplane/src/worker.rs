@@ -25,7 +25,7 @@ pub const ICMP_ECHOS_PER_SECOND: u32 = 10_000;
 /// Events about neighbours a worker may post per second.
 pub const NEIGHBOR_EVENTS_PER_SECOND: u32 = 1000;
 /// Sticky buckets swept per turn, so that expired flows leave the count of live ones.
-const SWEEP_BUCKETS: usize = 16;
+pub const SWEEP_BUCKETS: usize = 16;
 /// Packets with which control fills a turn at most.
 const REQUESTS_PER_TURN: usize = 32;
 

@@ -20,6 +20,11 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// A draft that starts from `model`.
+    pub fn of(model: Model) -> Self {
+        Self { model, hash_key: None }
+    }
+
     /// Applies one command; returns what it prints. After an error the draft is good for nothing.
     ///
     /// # Errors
@@ -40,15 +45,15 @@ impl Draft {
     }
 
     /// The state it would make.
-    pub fn model(&self) -> &Model {
-        &self.model
+    pub fn into_model(self) -> Model {
+        self.model
     }
 }
 
 impl Control {
     /// A copy to work on.
     pub fn draft(&self) -> Draft {
-        Draft { model: self.model.clone(), hash_key: None }
+        Draft::of(self.model.clone())
     }
 
     /// Makes a draft the desired state. Workers see it with the next [`Self::publish`].
@@ -65,6 +70,7 @@ impl Control {
             self.baseline.vips.insert(*index, self.vip_counted(*index));
         }
         self.tell_mtus(&model);
+        self.flushes.note(&self.model.lb, &model.lb);
         self.model = model;
         self.dirty = true;
         if resized {
@@ -131,6 +137,7 @@ impl Control {
         let compiled = compile(&self.model, self.generation, &mut self.lb, &sticky);
         self.rows = compiled.rows;
         self.publisher.publish(compiled.snapshot);
+        self.flushes.begin(&self.workers);
         let update = self.neighbors.set_needed(&compiled.needed, self.now_ms);
         self.carry_out(update);
         self.announce();

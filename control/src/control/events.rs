@@ -9,6 +9,7 @@ use smoltcp::wire::{Icmpv4Message, Icmpv4Packet, Ipv4Packet};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Control;
+use super::flushes::entries_of;
 
 /// Events taken from a worker at once, so that a flood of them does not keep control from the rest.
 const EVENTS_AT_ONCE: usize = 1024;
@@ -40,6 +41,7 @@ impl Control {
         }
         let update = self.neighbors.tick(self.now_ms);
         self.carry_out(update);
+        self.flushes.end(&self.workers);
         if self.now_ms >= self.next_second_ms {
             self.next_second_ms = self.now_ms + 1_000;
             self.every_second();
@@ -65,18 +67,12 @@ impl Control {
 
     fn every_second(&mut self) {
         self.rates.sample(self.now_ms, &self.workers, &self.graph);
-        self.traces.drain(&self.workers);
+        self.traces.every_second(&self.workers);
         // A worker that has not seen the removal yet may still open flows for the AS.
         if self.publisher.reclaim() == 0 && !self.dirty {
             let workers = &self.workers;
-            let live = |server| {
-                let id = balancer::AsId::new(server);
-                let of = |worker: &super::WorkerHandle| {
-                    id.map_or(0, |id| u64::from(worker.sticky.live_flows().of(id)))
-                };
-                workers.iter().map(of).sum()
-            };
-            self.dirty |= self.model.lb.collect(live) > 0;
+            let collected = self.model.lb.collect(|server| entries_of(server, workers));
+            self.dirty |= collected > 0;
         }
     }
 

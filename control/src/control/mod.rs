@@ -3,6 +3,7 @@
 mod baseline;
 mod commit;
 mod events;
+mod flushes;
 mod neighbors;
 mod rates;
 mod traces;
@@ -27,6 +28,7 @@ use crate::model::{Model, NeighborKey};
 use crate::neighbor::NeighborTable;
 use crate::runtime::hardware::Hardware;
 use baseline::Baseline;
+use flushes::Flushes;
 use rates::Rates;
 use traces::Traces;
 
@@ -88,6 +90,7 @@ pub struct Control {
     tsc: TscBase,
     main_cpus: String,
     baseline: Baseline,
+    flushes: Flushes,
     rates: Rates,
     traces: Traces,
     /// By identifier: who waits for echo replies.
@@ -115,6 +118,7 @@ impl Control {
             neighbors: NeighborTable::default(),
             announced: BTreeSet::new(),
             baseline: Baseline::default(),
+            flushes: Flushes::default(),
             rates: Rates::new(workers.len()),
             traces: Traces::new(workers.len()),
             workers,
@@ -157,8 +161,7 @@ impl Control {
 
     /// Flows of an AS that are alive, over all workers.
     pub fn live_flows(&self, server: u32) -> u64 {
-        let Some(id) = balancer::AsId::new(server) else { return 0 };
-        self.workers.iter().map(|worker| u64::from(worker.sticky.live_flows().of(id))).sum()
+        self.flushes.live(server, &self.workers)
     }
 
     /// Our address to use towards `target`, if there is a way there.

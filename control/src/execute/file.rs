@@ -52,7 +52,9 @@ impl Shared {
     ///
     /// `file:line:column: reason`.
     pub async fn startup_file(&self, path: &std::path::Path) -> Result<String, CommandError> {
-        self.file("", &path.to_owned().into(), 0).await
+        let result = self.file("", &path.to_owned().into(), 0).await;
+        self.with(crate::control::Control::publish);
+        result
     }
 }
 

@@ -15,6 +15,9 @@ use crate::control::Control;
 
 pub use file::MAX_NESTING;
 
+/// Lines run in one go.
+const LINES_AT_ONCE: usize = 64;
+
 /// Control, shared by the tasks of its one thread. It is never borrowed across an await.
 #[derive(Clone)]
 pub struct Shared {
@@ -82,8 +85,12 @@ impl Shared {
     ///
     /// The word that is wrong, why, and what would be right.
     pub async fn line(&self, line: &str) -> Result<String, CommandError> {
-        self.nested_line(line, 0).await
+        let result = self.nested_line(line, 0).await;
+        self.with(Control::publish);
+        result
     }
+
+    /// Runs one line; what it changes is published by the caller, once for many lines.
 
     async fn nested_line(&self, line: &str, depth: usize) -> Result<String, CommandError> {
         let command = config::parse_line(line)?;
@@ -104,9 +111,14 @@ impl Shared {
     /// Runs a batch, each line for itself, and goes on after errors.
     pub async fn batch(&self, lines: &str) -> Vec<LineResult> {
         let mut results = Vec::new();
-        for line in commands_in(lines) {
-            results.push(LineResult::new(line, self.line(line).await));
+        for (number, line) in commands_in(lines).enumerate() {
+            results.push(LineResult::new(line, self.nested_line(line, 0).await));
+            if number % LINES_AT_ONCE == LINES_AT_ONCE - 1 {
+                // Others want to be served too.
+                tokio::task::yield_now().await;
+            }
         }
+        self.with(Control::publish);
         results
     }
 
@@ -160,7 +172,8 @@ fn commands_in(lines: &str) -> impl Iterator<Item = &str> {
 
 impl Control {
     /// Runs a command that ends at once: all but `ping` and `exec`. A command that changes the
-    /// configuration is a transaction of its own.
+    /// configuration is a transaction of its own; it is published with the next command that does
+    /// not, or by [`Self::publish`].
     ///
     /// # Errors
     ///
@@ -170,9 +183,9 @@ impl Control {
             let mut draft = self.draft();
             let output = draft.apply(command)?;
             self.commit(draft);
-            self.publish();
             return Ok(output);
         }
+        self.publish();
         match command {
             Command::Show { show, json } => return self.show(show, *json),
             Command::TraceAdd { node, count } => self.trace_add(node, count.value)?,

@@ -92,6 +92,7 @@ impl Drop for EndPing {
 
 impl Control {
     fn begin_ping(&mut self, ping: &Ping) -> Result<(Plan, UnboundedReceiver<EchoReply>), Problem> {
+        self.publish();
         let target = crate::model::ip4(&ping.address)?;
         let source = match &ping.source {
             Some(name) => {

@@ -172,6 +172,18 @@ impl Model {
         }
         let weight = command.weight.map(|weight| weight.value);
         let Some(vip) = self.lb.vip_mut(vip_index) else { return Ok(()) };
+        let others = vip
+            .servers
+            .iter()
+            .filter(|server| server.address != ip && !server.removed && server.weight > 0);
+        if weight != Some(0) && others.count() >= vip.new_len as usize {
+            let slots = vip.new_len;
+            return Err(problem(format!(
+                "the new-flow table of {} is full: new_len {slots}",
+                vip.key
+            ))
+            .with_hint("an AS without a slot gets no flows; give the VIP a larger new_len"));
+        }
         let epoch_step = u8::from(command.flush);
         match vip.servers.iter_mut().find(|server| server.address == ip) {
             Some(server) if server.removed || weight.is_some() || command.flush => {

@@ -45,11 +45,19 @@ pub enum StartError {
     Internal(&'static str),
 }
 
-/// The running workers and what they stand on.
-#[derive(Debug)]
+/// The workers and what they stand on.
 pub struct DataPlane {
-    eal: Eal,
+    /// Not launched yet.
+    waiting: Vec<(u32, Worker<DpdkIo, TscClock>)>,
     shared: Vec<Arc<WorkerShared>>,
+    // The last to go.
+    eal: Eal,
+}
+
+impl std::fmt::Debug for DataPlane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DataPlane({} workers)", self.shared.len())
+    }
 }
 
 /// What one worker gets.
@@ -61,14 +69,15 @@ struct Share {
 }
 
 impl DataPlane {
-    /// Starts EAL, pools, ports and workers, which run an unconfigured box: all interfaces down.
+    /// Starts EAL, pools and ports, and makes the workers ready. They run from
+    /// [`launch`](Self::launch) on, so that the box can be configured before the first packet.
     /// `buckets` is the size of the sticky tables, per worker.
     ///
     /// # Errors
     ///
     /// What is refused; everything that was started by then is ended.
     pub fn start(plan: &Plan, buckets: u32) -> Result<(Self, Control), StartError> {
-        log::set_sink(|line| tracing::info!(target: "dpdk", "{line}"));
+        log::set_sink(|line| tracing::info!("dpdk: {line}"));
         let eal = start_eal(plan)?;
         let mut hardware =
             DpdkHardware { ports: Vec::new(), pools: pools(&eal, plan)?, version: eal.version() };
@@ -115,19 +124,28 @@ impl DataPlane {
             let state = WorkerState::new(shared, owner, queue, share.queues);
             let io = DpdkIo::new(pool, share.rx, share.tx);
             let clock = TscClock::new(tsc.start, tsc.hz);
-            workers.push(Worker::new(state, graph, io, clock, reader, plan.poll));
+            let worker = Worker::new(state, graph, io, clock, reader, plan.poll);
+            workers.push((handle.lcore, worker));
         }
-        // From here on the drop of this value stops whatever runs.
-        let data_plane = Self { eal, shared: handles.iter().map(|h| h.shared.clone()).collect() };
-        for (mut worker, handle) in workers.into_iter().zip(&handles) {
-            lcore::launch(&data_plane.eal, handle.lcore, move || worker.run())?;
+        let shared = handles.iter().map(|handle| Arc::clone(&handle.shared)).collect();
+        Ok((Self { waiting: workers, shared, eal }, control))
+    }
+
+    /// Lets the workers run.
+    ///
+    /// # Errors
+    ///
+    /// An lcore that does not take its worker.
+    pub fn launch(&mut self) -> Result<(), StartError> {
+        for (lcore, mut worker) in self.waiting.drain(..) {
+            lcore::launch(&self.eal, lcore, move || worker.run())?;
         }
-        Ok((data_plane, control))
+        Ok(())
     }
 
     /// Ends the workers, takes every packet back, closes the ports and cleans up EAL. Returns how
     /// many packets did not come back.
-    pub fn stop(self, mut control: Control) -> u32 {
+    pub fn stop(mut self, mut control: Control) -> u32 {
         self.stop_workers();
         control.discard_events();
         let mut hardware: Box<dyn Hardware> = control.into_hardware();
@@ -137,7 +155,11 @@ impl DataPlane {
         missing
     }
 
-    fn stop_workers(&self) {
+    fn stop_workers(&mut self) {
+        // Those that never ran may have packets in their mailboxes.
+        for (_, mut worker) in self.waiting.drain(..) {
+            worker.finish();
+        }
         for shared in &self.shared {
             shared.request_stop();
         }

@@ -28,12 +28,23 @@ impl Socket {
     pub fn bind(path: &Path) -> io::Result<Self> {
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        Self::make_room(path)?;
+        Self::check(path)?;
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(named)?;
         }
-        let listener = UnixListener::bind(path).map_err(named)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(named)?;
+        // Made under another name, so that nobody meets it with other permissions.
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        remove(&new).map_err(named)?;
+        let listener = UnixListener::bind(&new).map_err(named)?;
+        let moved = fs::set_permissions(&new, fs::Permissions::from_mode(MODE))
+            .and_then(|()| fs::rename(&new, path));
+        if let Err(error) = moved {
+            // The first error is the one to report.
+            let _ = remove(&new);
+            return Err(named(error));
+        }
         Ok(Self { listener, path: path.to_owned() })
     }
 
@@ -56,17 +67,16 @@ impl Socket {
         Ok(())
     }
 
-    fn make_room(path: &Path) -> io::Result<()> {
-        Self::check(path)?;
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
     /// The next connection.
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

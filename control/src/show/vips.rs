@@ -41,8 +41,6 @@ pub struct VipStatus {
     pub new_flow_table_digest: String,
     /// Chooses the AS by the client's address only.
     pub src_ip_sticky: bool,
-    /// Deleted; its flows are ending.
-    pub removed: bool,
     /// VPP's four counters.
     pub counters: VipCounters,
     /// Its ASs.
@@ -118,10 +116,9 @@ impl VipStatus {
     pub fn line(&self) -> String {
         let Self { encap, prefix, new_len, port, protocol_number, .. } = self;
         format!(
-            "ip4-{encap} {prefix} new_size:{new_len} #as:{}{}  protocol:{protocol_number} \
+            "ip4-{encap} {prefix} new_size:{new_len} #as:{}  protocol:{protocol_number} \
              port:{port}  type:{} port:{port} target_port:{}",
             self.servers.len(),
-            if self.removed { " removed" } else { "" },
             self.service_type,
             self.target_port,
         )
@@ -131,8 +128,7 @@ impl VipStatus {
 impl Display for VipStatus {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let sticky = if self.src_ip_sticky { " src_ip_sticky" } else { "" };
-        let removed = if self.removed { " removed" } else { "" };
-        writeln!(f, " ip4-{} [{}] {}{sticky}{removed}", self.encap, self.index, self.prefix)?;
+        writeln!(f, " ip4-{} [{}] {}{sticky}", self.encap, self.index, self.prefix)?;
         writeln!(f, "  new_size:{}", self.new_len)?;
         writeln!(f, "  protocol:{} port:{}", self.protocol_number, self.port)?;
         let Self { service_type, port, target_port, .. } = self;

@@ -11,7 +11,8 @@ impl Control {
     /// `show lb`.
     pub fn lb_status(&self) -> LbStatus {
         let lb = &self.model.lb;
-        let servers = || lb.vips.values().flat_map(|vip| &vip.servers);
+        let vips = || lb.vips.values().filter(|vip| !vip.removed);
+        let servers = || vips().flat_map(|vip| &vip.servers);
         let usage = self.workers.iter().enumerate().map(|(worker, handle)| StickyUsage {
             thread: worker + 1,
             flows: u64::from(handle.sticky.used()),
@@ -20,7 +21,7 @@ impl Control {
         LbStatus {
             ip4_src_address: lb.ip4_src_address.unwrap_or(Ipv4Addr::BROADCAST),
             ip6_src_address: lb.ip6_src_address.unwrap_or(Ipv6Addr::from_bits(u128::MAX)),
-            vips: lb.vips.values().filter(|vip| !vip.removed).count(),
+            vips: vips().count(),
             servers: servers().count(),
             as_removed: servers().filter(|server| server.removed).count(),
             buckets_per_worker: lb.buckets,
@@ -33,9 +34,11 @@ impl Control {
         }
     }
 
-    /// `show lb vips`.
+    /// `show lb vips`. A removed VIP is not shown: its flows ended with it, only their entries are
+    /// still to be swept away.
     pub fn vips(&self) -> Vips {
-        Vips { vips: self.model.lb.vips.values().map(|vip| self.vip_status(vip)).collect() }
+        let vips = self.model.lb.vips.values().filter(|vip| !vip.removed);
+        Vips { vips: vips.map(|vip| self.vip_status(vip)).collect() }
     }
 
     pub(super) fn vip_status(&self, vip: &Vip) -> VipStatus {
@@ -57,7 +60,6 @@ impl Control {
                 .map(|t| format!("{:016x}", t.digest()))
                 .unwrap_or_default(),
             src_ip_sticky: vip.src_ip_sticky,
-            removed: vip.removed,
             counters: counted.since(&before),
             servers: vip.servers.iter().map(|server| self.server_status(vip, server)).collect(),
         }
@@ -76,7 +78,7 @@ impl Control {
     }
 
     pub(super) fn server_status(&self, vip: &Vip, server: &Server) -> ServerStatus {
-        let table = self.lb.table(vip.index).filter(|_| !server.removed && !vip.removed);
+        let table = self.lb.table(vip.index).filter(|_| !server.removed);
         let adjacency = self.snapshot().server_adjacency.get(server.index as usize);
         ServerStatus {
             index: server.index,

@@ -1,0 +1,85 @@
+//! Flows that a flush has killed and the sweep has not taken away yet.
+//!
+//! A flush counts an AS's epoch up, which ends its flows at once; their entries go as the sweep
+//! comes by. Until then they would still be counted as flows, so control takes them off.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use balancer::AsId;
+use dataplane::worker::SWEEP_BUCKETS;
+
+use super::WorkerHandle;
+use crate::model::LbModel;
+
+/// Turns within which a worker surely runs with a snapshot that was published.
+const ADOPTION_TURNS: u64 = 2;
+
+#[derive(Debug)]
+struct Flush {
+    /// Entries that were there when the flush was published.
+    dead: u64,
+    /// By worker: the turn at which the sweep has been everywhere since.
+    swept_at: Vec<u64>,
+}
+
+/// The flushes that the sweep has not caught up with.
+#[derive(Debug, Default)]
+pub(super) struct Flushes {
+    /// AS indices of flushes that are not published yet.
+    noted: Vec<u32>,
+    /// By AS index.
+    running: BTreeMap<u32, Flush>,
+}
+
+/// The entries of an AS over all workers, dead ones included.
+pub(super) fn entries_of(server: u32, workers: &[WorkerHandle]) -> u64 {
+    let Some(id) = AsId::new(server) else { return 0 };
+    workers.iter().map(|worker| u64::from(worker.sticky.live_flows().of(id))).sum()
+}
+
+impl Flushes {
+    /// Notes the ASs whose epochs differ.
+    pub(super) fn note(&mut self, old: &LbModel, new: &LbModel) {
+        for (index, vip) in &new.vips {
+            let Some(before) = old.vips.get(index).filter(|before| !Arc::ptr_eq(before, vip))
+            else {
+                continue;
+            };
+            let flushed = vip.servers.iter().filter(|server| {
+                let before = before.servers.iter().find(|other| other.index == server.index);
+                before.is_some_and(|before| before.epoch != server.epoch)
+            });
+            self.noted.extend(flushed.map(|server| server.index));
+        }
+    }
+
+    /// The flushes noted before are published now.
+    pub(super) fn begin(&mut self, workers: &[WorkerHandle]) {
+        for server in self.noted.drain(..) {
+            let swept_at = workers.iter().map(|worker| {
+                let round = worker.sticky.buckets().div_ceil(SWEEP_BUCKETS) as u64;
+                worker.shared.turns.get() + ADOPTION_TURNS + round
+            });
+            let flush = Flush { dead: entries_of(server, workers), swept_at: swept_at.collect() };
+            if flush.dead > 0 {
+                self.running.insert(server, flush);
+            }
+        }
+    }
+
+    /// Forgets those that are over.
+    pub(super) fn end(&mut self, workers: &[WorkerHandle]) {
+        self.running.retain(|_, flush| {
+            let swept = workers.iter().zip(&flush.swept_at);
+            !swept.into_iter().all(|(worker, at)| worker.shared.turns.get() >= *at)
+        });
+    }
+
+    /// The flows of an AS that are alive. While a sweep is under way they may be too few by those
+    /// that began after the flush, never too many.
+    pub(super) fn live(&self, server: u32, workers: &[WorkerHandle]) -> u64 {
+        let dead = self.running.get(&server).map_or(0, |flush| flush.dead);
+        entries_of(server, workers).saturating_sub(dead)
+    }
+}
