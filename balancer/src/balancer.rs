@@ -39,6 +39,20 @@ pub(crate) enum Asker {
     Direct,
 }
 
+/// How free a client's address and port are at a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Occupancy {
+    /// Nothing is known of them there.
+    Free,
+    /// A flow there is over for us ([`Balancer::supersede`] ends it), but the server still keeps
+    /// its TIME_WAIT. The new flow comes through another VIP, so its sequence numbers and
+    /// timestamps need not be newer, and then the server answers the SYN with an ACK of the old
+    /// connection: the client resets and tries again a second later (RFC 6191).
+    Closing,
+    /// A flow there is alive.
+    InUse,
+}
+
 impl Balancer<'_> {
     /// Whether an entry counts: not expired, and of its AS's present epoch.
     pub(crate) fn is_alive(&self, key: FlowKey, value: FlowValue) -> bool {
@@ -76,23 +90,30 @@ impl Balancer<'_> {
         owner.insert(key, entry, *now_s, |as_id| tables.epoch_of(as_id)).is_ok()
     }
 
-    /// Whether the client's address and port have a flow at the service already, other than the
+    /// Whether the client's address and port have flows at the service already, other than the
     /// asker's, which the server could not tell from a new one.
     ///
-    /// A closing flow of this worker is in nobody's way: [`supersede`](Self::supersede) ends it.
-    /// One of a peer is, as only the peer can end it.
-    pub(crate) fn is_tuple_in_use(
+    /// A closing flow of a peer counts as in use: only the peer can end it.
+    pub(crate) fn occupancy(
         &self,
         endpoint: &Endpoint,
         client: (Ipv4Addr, u16),
         asker: Asker,
-    ) -> bool {
-        rivals(endpoint, client, asker, self.any_direct()).any(|(key, as_id)| {
+    ) -> Occupancy {
+        let mut occupancy = Occupancy::Free;
+        for (key, as_id) in rivals(endpoint, client, asker, self.any_direct()) {
             let is_rival = |value: &FlowValue| as_id.is_none_or(|as_id| value.as_id() == as_id);
             let own = self.own(key).map(|(_, value)| value).filter(is_rival);
-            own.is_some_and(|value| value.state() != FlowState::Closing)
+            if own.is_some_and(|value| value.state() != FlowState::Closing)
                 || self.at_peers(key).as_ref().is_some_and(is_rival)
-        })
+            {
+                return Occupancy::InUse;
+            }
+            if own.is_some() {
+                occupancy = Occupancy::Closing;
+            }
+        }
+        occupancy
     }
 
     /// Ends this worker's closing flows that would clash with the asker's.

@@ -3,7 +3,7 @@
 //! Their replies look exactly like replies for a VIP. An entry tells them apart.
 
 use crate::application_server::AsId;
-use crate::balancer::{Asker, Balancer};
+use crate::balancer::{Asker, Balancer, Occupancy};
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
 use crate::sticky_owner::NewEntry;
@@ -42,7 +42,7 @@ impl Balancer<'_> {
             return DirectDecision::Existing;
         }
         let client = (tuple.src, tuple.src_port);
-        if self.is_tuple_in_use(endpoint, client, Asker::Direct) {
+        if self.occupancy(endpoint, client, Asker::Direct) == Occupancy::InUse {
             return DirectDecision::TupleInUse;
         }
         self.supersede(endpoint, client, Asker::Direct);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::application_server::{AsId, ServerState};
-use crate::balancer::{Asker, Balancer};
+use crate::balancer::{Asker, Balancer, Occupancy};
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
 use crate::nat_reverse::Endpoint;
@@ -118,9 +118,12 @@ impl<'a> Balancer<'a> {
             return Decision::NoServer;
         };
         let client = (tuple.src, tuple.src_port);
-        let (as_id, endpoint) = match self.free_at(vip, first, client) {
-            Some(endpoint) => (first, endpoint),
-            None => match self.other_server(vip, slot, first, client) {
+        // A new connection keeps clear of a server's TIME_WAIT where it can; a packet from the
+        // middle of one goes where the table says.
+        let wanted = if flags.opens() { Occupancy::Free } else { Occupancy::Closing };
+        let (as_id, endpoint) = match self.service(vip, first, client) {
+            Some((endpoint, occupancy)) if occupancy <= wanted => (first, endpoint),
+            _ => match self.other_server(vip, slot, client, wanted) {
                 Some(other) => other,
                 None => return Decision::TupleInUse,
             },
@@ -136,42 +139,55 @@ impl<'a> Balancer<'a> {
         }
     }
 
-    /// The service of the VIP at an AS, if the client's address and port are free there.
-    fn free_at(&self, vip: &Vip, as_id: AsId, client: (Ipv4Addr, u16)) -> Option<&'a Endpoint> {
+    /// The service of the VIP at an AS, and how free the client's address and port are there.
+    fn service(
+        &self,
+        vip: &Vip,
+        as_id: AsId,
+        client: (Ipv4Addr, u16),
+    ) -> Option<(&'a Endpoint, Occupancy)> {
         let tables = self.tables;
         let address = tables.server(as_id)?.address;
         let endpoint = tables.reverse.get(address, vip.target_port, vip.key.protocol)?;
-        (!self.is_tuple_in_use(endpoint, client, Asker::Vip(vip.id))).then_some(endpoint)
+        Some((endpoint, self.occupancy(endpoint, client, Asker::Vip(vip.id))))
     }
 
-    /// The next AS of the new-flow table after `slot` at which the client's address and port are
-    /// free. The search is bounded, as an attacker can make ports clash on purpose.
+    /// The first AS of the new-flow table from `slot` on at which the client's address and port
+    /// are as free as wanted; failing that, the first at which no flow is alive. The search is
+    /// bounded, as an attacker can make ports clash on purpose.
     #[cold]
     fn other_server(
         &self,
         vip: &Vip,
         slot: usize,
-        first: AsId,
         client: (Ipv4Addr, u16),
+        wanted: Occupancy,
     ) -> Option<(AsId, &'a Endpoint)> {
-        let mut tried = [first; CLASH_SERVERS_MAX];
-        let mut count = 1;
+        let mut tried = [None; CLASH_SERVERS_MAX];
+        let mut count = 0;
+        let mut closing = None;
         let limit = CLASH_SERVERS_MAX.min(vip.members.len());
         let length = vip.table.length().get() as usize;
-        for step in 1..length.min(CLASH_SLOTS_MAX) {
+        for step in 0..length.min(CLASH_SLOTS_MAX) {
             if count == limit {
                 break;
             }
             let as_id = vip.server_in_slot((slot + step) % length)?;
-            if tried[..count].contains(&as_id) {
+            if tried[..count].contains(&Some(as_id)) {
                 continue;
             }
-            if let Some(endpoint) = self.free_at(vip, as_id, client) {
-                return Some((as_id, endpoint));
-            }
-            tried[count] = as_id;
+            tried[count] = Some(as_id);
             count += 1;
+            match self.service(vip, as_id, client) {
+                Some((endpoint, occupancy)) if occupancy <= wanted => {
+                    return Some((as_id, endpoint));
+                }
+                Some((endpoint, Occupancy::Closing)) => {
+                    closing = closing.or(Some((as_id, endpoint)));
+                }
+                _ => {}
+            }
         }
-        None
+        closing
     }
 }

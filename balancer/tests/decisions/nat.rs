@@ -1,6 +1,6 @@
 //! Replies, services behind two VIPs, direct flows, and full tables.
 
-use balancer::{Decision, DirectDecision, FlowTuple, Protocol, ReplyVerdict, VipCounter};
+use balancer::{Decision, DirectDecision, Protocol, ReplyVerdict, VipCounter};
 
 use crate::world::*;
 
@@ -60,18 +60,30 @@ fn one_port_on_both_vips_goes_to_two_servers() {
             assert_eq!(world.reply(world.last_octet(one), port, ACK), translate(1, one));
             assert_eq!(world.reply(world.last_octet(two), port, ACK), translate(2, two));
             // Where the table would have sent the flow but for the clash?
-            let vip = world.tables.vip(vip_id(2)).unwrap();
-            let tuple = FlowTuple {
-                src: CLIENT,
-                dst: vip.key.address,
-                src_port: port,
-                dst_port: vip.key.port,
-                protocol: Protocol::Tcp,
-            };
-            let wish = vip.server_for(world.tables.hasher.hash(&tuple, false)).unwrap();
+            let wish = world.wish(2, port);
             clashes += u32::from(wish != two);
         }
         assert!((60..140).contains(&clashes), "half of the ports: {clashes}");
+    }
+}
+
+/// The server is still in TIME_WAIT for the connection that came through the other VIP, and would
+/// answer the SYN of the new one with an ACK of the old one.
+#[test]
+fn a_new_connection_keeps_clear_of_a_closing_one() {
+    let mut world = World::two_vips(1024);
+    for port in 0..200 {
+        let one = world.send(1, port, SYN).server().unwrap();
+        world.send(1, port, FIN);
+        let two = world.send(2, port, SYN).server().unwrap();
+        assert_ne!(world.last_octet(one), world.last_octet(two));
+        // On the same VIP it stays: the client's own clock makes the new SYN acceptable there.
+        assert_eq!(world.send(1, port, SYN), Decision::New(one));
+        // What is no SYN belongs to an older connection, which knows no closing one.
+        let wish = world.wish(2, port + 1000);
+        world.send(1, port + 1000, SYN);
+        world.send(1, port + 1000, FIN);
+        assert_eq!(world.send(2, port + 1000, ACK), Decision::New(wish));
     }
 }
 

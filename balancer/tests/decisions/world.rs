@@ -102,6 +102,23 @@ impl World {
         }
     }
 
+    fn tuple(&self, vip: u32, port: u16) -> FlowTuple {
+        let key = self.tables.vip(vip_id(vip)).unwrap().key;
+        FlowTuple {
+            src: CLIENT,
+            dst: key.address,
+            src_port: port,
+            dst_port: key.port,
+            protocol: key.protocol,
+        }
+    }
+
+    /// The AS that the new-flow table says for a client port.
+    pub(crate) fn wish(&self, vip: u32, port: u16) -> AsId {
+        let hash = self.tables.hasher.hash(&self.tuple(vip, port), false);
+        self.tables.vip(vip_id(vip)).unwrap().server_for(hash).unwrap()
+    }
+
     pub(crate) fn send_at(
         &mut self,
         worker: usize,
@@ -110,13 +127,7 @@ impl World {
         flags: TcpFlags,
     ) -> Decision {
         let vip = self.tables.vip(vip_id(vip)).unwrap().clone();
-        let tuple = FlowTuple {
-            src: CLIENT,
-            dst: vip.key.address,
-            src_port: port,
-            dst_port: vip.key.port,
-            protocol: vip.key.protocol,
-        };
+        let tuple = self.tuple(vip.id.get(), port);
         self.balancer(worker).select(&vip, &tuple, flags)
     }
 

@@ -136,8 +136,15 @@ impl Reference {
             self.out.drop(reason::NO_SERVER);
             return None;
         }
-        let free = |server: &Ipv4Addr| !self.clashes(&key, *server, vip.target_port, protocol);
-        let Some(server) = order.into_iter().find(free) else {
+        let clashes = |server: &Ipv4Addr| self.clashes(&key, *server, vip.target_port, protocol);
+        // A new connection keeps clear of a server that may still be in TIME_WAIT for a twin.
+        let fresh = |server: &Ipv4Addr| {
+            let twins = self.twins(&key, *server, vip.target_port, protocol);
+            !twins.iter().any(|twin| self.is_alive(twin))
+        };
+        let fresh = order.iter().copied().find(|server| opens && fresh(server));
+        let Some(server) = fresh.or_else(|| order.into_iter().find(|server| !clashes(server)))
+        else {
             self.out.drop(reason::TUPLE_IN_USE);
             return None;
         };
