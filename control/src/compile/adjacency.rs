@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use dataplane::adjacency::{Adjacency, AdjacencyId};
-use dataplane::fib::FibEntry;
+use dataplane::fib::{Fib4, FibEntry};
 use dataplane::interface::InterfaceId;
 
 use super::fib::{FibRow, Source};
@@ -56,17 +56,13 @@ impl Adjacencies {
         Some(id)
     }
 
-    /// The /32 of every neighbour that can be one: hosts of a connected network.
-    pub fn rows(&self, model: &Model) -> Vec<FibRow> {
+    /// The /32 of every neighbour whose packets `base` gives to its own link. One that a route leads
+    /// elsewhere gets none, or packets would take another way as soon as ARP hears of it.
+    pub fn rows(&self, base: &Fib4) -> Vec<FibRow> {
         let mut rows = Vec::new();
         for (id, adjacency) in self.list.iter().enumerate() {
             let (interface, address) = (adjacency.interface, adjacency.next_hop);
-            let on_link = model.interface(interface).is_some_and(|link| {
-                link.addresses.iter().any(|own| {
-                    own.address != address && Ip4Network::of(*own).is_host_address(address)
-                })
-            });
-            if on_link {
+            if base.lookup(address) == FibEntry::Glean(interface) {
                 rows.push(FibRow {
                     network: Ip4Network::new(address, 32),
                     source: Source::Adjacency,

@@ -41,7 +41,7 @@ pub fn compile(
     let mut rows = fib::base_rows(model, &mut adjacencies);
     let base = Fib4::build(&fib::routes(&rows));
     let servers = lb::resolve_servers(model, &base, &mut adjacencies);
-    rows.extend(adjacencies.rows(model));
+    rows.extend(adjacencies.rows(&base));
     fib::add_lb_rows(model, &servers, &mut rows);
     rows.sort_by_key(|row| (row.network.prefix_len, row.network.address));
     let needed = adjacencies.needed().clone();

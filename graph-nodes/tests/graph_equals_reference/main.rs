@@ -28,7 +28,7 @@ fn equal(result: Result<(), String>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(config(800))]
+    #![proptest_config(config(3000))]
 
     #[test]
     fn whatever_happens(scenario in strategy::scenario(40)) {
@@ -38,7 +38,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(150))]
+    #![proptest_config(config(300))]
 
     #[test]
     fn any_bytes(

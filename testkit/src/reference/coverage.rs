@@ -57,6 +57,10 @@ fn play(scenario: &Scenario, counts: &mut BTreeMap<Reason, u64>) {
                 reference.change(&change);
                 (0, reference.turn(&table))
             }
+            Action::Audit => {
+                reference.collect();
+                continue;
+            }
             Action::Nothing => (0, Outcome::default()),
         };
         if outcome == Outcome::default() && received == 0 {
@@ -80,7 +84,7 @@ fn every_reason_is_reached_and_every_frame_ends_once() {
     let mut runner = TestRunner::new_with_rng(RunnerConfig::default(), rng);
     let strategy = scenario(60);
     let mut counts = BTreeMap::new();
-    for _ in 0..400 {
+    for _ in 0..1500 {
         let scenario = strategy.new_tree(&mut runner).expect("no filter can fail").current();
         play(&scenario, &mut counts);
     }

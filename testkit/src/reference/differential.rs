@@ -30,7 +30,7 @@ use crate::virtual_clock::VirtualClock;
 
 /// Sticky buckets of the worker: many more entries than a scenario has flows, so that the table
 /// never is full; what a full one does is for `balancer`'s own tests.
-const BUCKETS: u64 = 256;
+const BUCKETS: u64 = 1024;
 /// Buckets that a worker sweeps per turn, at least.
 const SWEPT_PER_TURN: u64 = 16;
 /// Buffers of the worker.
@@ -155,6 +155,7 @@ impl<C: Compiler> Differential<C> {
             both.act(&action)
                 .map_err(|why| format!("step {at} {step:?} = {action:02x?}:\n{why}"))?;
         }
+        both.audit()?;
         both.finish()
     }
 
@@ -180,6 +181,7 @@ impl<C: Compiler> Differential<C> {
             frames.retain(|(interface, _)| *interface == first);
         }
         both.receive(&frames)?;
+        both.audit()?;
         both.finish()
     }
 
@@ -209,6 +211,7 @@ impl<C: Compiler> Differential<C> {
                 self.publish();
                 self.turn()
             }
+            Action::Audit => self.audit(),
             Action::Nothing => Ok(()),
         }
     }
@@ -264,7 +267,7 @@ impl<C: Compiler> Differential<C> {
         expected.sent.iter().for_each(|(interface, frame)| self.player.sent(*interface, frame));
         let needed = expected.needed.iter();
         needed.for_each(|(interface, address)| self.player.needed(*interface, *address));
-        self.compare_flows()
+        Ok(())
     }
 
     /// Everything that the last turn did.
@@ -320,7 +323,7 @@ impl<C: Compiler> Differential<C> {
     }
 
     /// Sweeps the sticky table, compares the flows of each AS, and lets go of removed ASs.
-    fn compare_flows(&mut self) -> Result<(), String> {
+    fn audit(&mut self) -> Result<(), String> {
         for _ in 0..BUCKETS / SWEPT_PER_TURN {
             self.worker.turn();
         }
@@ -340,6 +343,7 @@ impl<C: Compiler> Differential<C> {
         if live != expected {
             return Err(format!("flows of the graph {live:?}\nof the reference {expected:?}"));
         }
+        self.reference.collect();
         if self.compiler.collect(&|id| table.live_flows().of(id)) {
             self.publish();
             self.worker.turn();

@@ -1,5 +1,6 @@
 //! What changes between packets: time, and what control does.
 
+use super::flows::Goal;
 use super::model::{NewFlowOrder, Reference};
 use super::outcome::Outcome;
 use super::scenario::Change;
@@ -12,11 +13,13 @@ impl Reference {
         match *change {
             Change::AddServer { vip, server, weight } => {
                 config.vips[vip].servers.insert(server, weight);
+                self.removed.remove(&(config.vips[vip].service, server));
             }
             Change::RemoveServer { vip, server, flush } => {
+                let service = config.vips[vip].service;
                 config.vips[vip].servers.remove(&server);
+                self.removed.insert((service, server));
                 if flush {
-                    let service = config.vips[vip].service;
                     *self.flushes.entry((service, server)).or_default() += 1;
                 }
             }
@@ -33,6 +36,19 @@ impl Reference {
                 config.interfaces[usize::from(interface) - 1].nat4_in = on;
             }
         }
+    }
+
+    /// Control notices which removed ASs have no flows any more, and forgets them. What clients have
+    /// with a service that no VIP leads to any more is not the balancer's business.
+    pub fn collect(&mut self) {
+        let live = self.live_flows();
+        self.removed.retain(|server| live.contains_key(server));
+        let mut flows = std::mem::take(&mut self.flows);
+        flows.retain(|key, _| match key.goal {
+            Goal::Vip(_) => true,
+            Goal::Direct(service) => !self.candidates(service).is_empty(),
+        });
+        self.flows = flows;
     }
 
     /// A turn without a packet.

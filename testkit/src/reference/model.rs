@@ -1,6 +1,6 @@
 //! [`Reference`]: the box, one packet at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::config::{Config, Service};
@@ -49,6 +49,8 @@ pub struct Reference {
     pub(super) flows: Flows,
     /// How often each AS of each VIP was flushed.
     pub(super) flushes: BTreeMap<(Service, Ipv4Addr), u32>,
+    /// Removed ASs that flows may still use.
+    pub(super) removed: BTreeSet<(Service, Ipv4Addr)>,
     pub(super) held: Vec<Held>,
     /// When control was last asked for the neighbours that packets wait for.
     pub(super) asked_s: BTreeMap<(u16, Ipv4Addr), u32>,
@@ -69,6 +71,7 @@ impl Reference {
             now_s: 0,
             flows: Flows::new(),
             flushes: BTreeMap::new(),
+            removed: BTreeSet::new(),
             held: Vec::new(),
             asked_s: BTreeMap::new(),
             errors: Rate::default(),

@@ -1,5 +1,6 @@
 //! The load balancer: which AS a client's packet goes to, and whose reply a server's packet is.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::checksum;
@@ -131,6 +132,10 @@ impl Reference {
             return Some(flow.server);
         }
         let order = table.order(vip.service, client);
+        let named: BTreeSet<_> = order.iter().copied().collect();
+        let takes_flows = vip.servers.iter().filter(|(_, weight)| **weight > 0);
+        let wanted: BTreeSet<_> = takes_flows.map(|(server, _)| *server).collect();
+        assert_eq!(named, wanted, "the new-flow table of {:?}", vip.service);
         if order.is_empty() {
             self.out.vips.entry(at).or_default().no_server += 1;
             self.out.drop(reason::NO_SERVER);
@@ -234,7 +239,7 @@ impl Reference {
     }
 
     /// VIPs whose AS and target port this is.
-    fn candidates(&self, from: Service) -> Vec<Service> {
+    pub(super) fn candidates(&self, from: Service) -> Vec<Service> {
         self.config
             .vips
             .iter()
@@ -247,12 +252,9 @@ impl Reference {
             .collect()
     }
 
-    /// True for a configured AS, and for a removed one while flows use it.
+    /// True for a configured AS, and for a removed one until control forgets it.
     pub(super) fn knows(&self, vip: &Vip, server: Ipv4Addr) -> bool {
-        vip.servers.contains_key(&server)
-            || self.flows.iter().any(|(key, flow)| {
-                key.goal == Goal::Vip(vip.service) && flow.server == server && self.is_alive(key)
-            })
+        vip.servers.contains_key(&server) || self.removed.contains(&(vip.service, server))
     }
 
     fn touch_by_server(&mut self, key: FlowKey, flags: u8) {

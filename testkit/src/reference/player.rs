@@ -19,6 +19,8 @@ pub struct Player {
     /// Newest first.
     sent: Vec<(u16, Vec<u8>)>,
     needed: Vec<(u16, Ipv4Addr)>,
+    /// Conversations of clients with VIPs, newest first: interface, address and port, VIP.
+    spoken: Vec<(u16, (Ipv4Addr, u16), Pick)>,
 }
 
 fn pick<T: Clone>(list: &[T], pick: Pick) -> Option<T> {
@@ -32,7 +34,12 @@ fn data(len: usize) -> Vec<u8> {
 impl Player {
     /// Nothing sent yet.
     pub fn new(universe: &Universe) -> Self {
-        Self { universe: universe.clone(), sent: Vec::new(), needed: Vec::new() }
+        Self {
+            universe: universe.clone(),
+            sent: Vec::new(),
+            needed: Vec::new(),
+            spoken: Vec::new(),
+        }
     }
 
     /// Remembers what the box sent, so that it can be answered.
@@ -71,8 +78,10 @@ impl Player {
             Step::ToVip { client, port, vip, flags, len, flaws } => {
                 let (interface, source) = pick(&universe.clients, *client)?;
                 let service = pick(&config.vips, *vip)?.service;
-                let body =
-                    segment(service.protocol, client_port(*port), service.port, *flags, *len);
+                let port = client_port(*port);
+                let body = segment(service.protocol, port, service.port, *flags, *len);
+                self.spoken.insert(0, (interface, (source, port), *vip));
+                self.spoken.truncate(REMEMBERED);
                 receive(interface, self.sent_by(interface, source, service.address, body), flaws)
             }
             Step::ToVipZeroSum { client, port, vip, server } => {
@@ -176,6 +185,13 @@ impl Player {
                 Some(Action::Receive { interface, frame })
             }
             Step::Repeat(times) => Some(Action::Repeat(*times)),
+            Step::Again { back, flags, len } => {
+                let (interface, client, vip) = pick(&self.spoken, *back)?;
+                let service = pick(&config.vips, vip)?.service;
+                let body = segment(service.protocol, client.1, service.port, *flags, *len);
+                receive(interface, self.sent_by(interface, client.0, service.address, body), &[])
+            }
+            Step::Audit => Some(Action::Audit),
             Step::Wait(seconds) => Some(Action::Wait(*seconds)),
             _ => self.change(step, config).map(Action::Change),
         }
@@ -191,6 +207,11 @@ impl Player {
                 weight,
             }),
             Step::RemoveServer(vip, server, flush) => {
+                if server % 3 > 0
+                    && let Some((vip, server)) = self.last_server(server / 3, config)
+                {
+                    return Some(Change::RemoveServer { vip, server, flush });
+                }
                 let vip = some_vip(vip)?;
                 let servers: Vec<Ipv4Addr> = config.vips[vip].servers.keys().copied().collect();
                 Some(Change::RemoveServer { vip, server: pick(&servers, server)?, flush })
@@ -214,6 +235,14 @@ impl Player {
             Step::SetNat4In(at, on) => Some(Change::SetNat4In { interface: interface(at)?, on }),
             _ => None,
         }
+    }
+
+    /// The AS that one of the last packets went to, and a VIP that has it.
+    fn last_server(&self, back: Pick, config: &Config) -> Option<(usize, Ipv4Addr)> {
+        let (_, frame) = pick(&self.sent, back)?;
+        let server = Header::of(&frame[14..]).destination;
+        let vip = config.vips.iter().position(|vip| vip.servers.contains_key(&server))?;
+        Some((vip, server))
     }
 
     /// Hosts that can speak ARP, or only those that may do so on this interface.

@@ -199,9 +199,20 @@ pub enum Step {
     Repeat(usize),
     /// Time passes, in seconds.
     Wait(u32),
+    /// A client goes on with one of its last conversations with a VIP.
+    Again {
+        /// Which, counted from the last one.
+        back: Pick,
+        /// TCP flags.
+        flags: u8,
+        /// Data bytes.
+        len: usize,
+    },
+    /// Flows are counted, and control forgets removed ASs without any.
+    Audit,
     /// Control does something.
     AddServer(Pick, Pick, u8),
-    /// Control does something.
+    /// Control removes the AS that one of the last packets went to, or any.
     RemoveServer(Pick, Pick, bool),
     /// Control learns the neighbour that was last needed, or one of all.
     Learn(Pick, u8),
@@ -251,6 +262,8 @@ pub enum Action {
     Repeat(usize),
     /// Seconds pass.
     Wait(u32),
+    /// Flows are counted.
+    Audit,
     /// Control changes something.
     Change(Change),
     /// The step has no meaning here.

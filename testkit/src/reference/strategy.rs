@@ -297,6 +297,11 @@ pub fn step() -> impl Strategy<Value = Step> {
             flaws,
         },
     );
+    let again = (0_usize..4, flags(), 0_usize..8).prop_map(|(back, flags, len)| Step::Again {
+        back,
+        flags,
+        len,
+    });
     let wait = prop_oneof![3 => 0_u32..3, 3 => 3_u32..50, 1 => 50_u32..1000];
     let weight = prop_oneof![3 => Just(100_u8), 1 => 0_u8..=100];
     prop_oneof![
@@ -309,6 +314,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         5 => plain,
         4 => arp,
         1 => bytes(),
+        8 => again,
+        2 => Just(Step::Audit),
         4 => wait.prop_map(Step::Wait),
         1 => (1_usize..80).prop_map(Step::Repeat),
         2 => (host(), host(), weight).prop_map(|(v, s, w)| Step::AddServer(v, s, w)),

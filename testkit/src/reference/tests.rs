@@ -169,7 +169,9 @@ fn flows_die_of_age_and_of_flushing_but_not_of_removal() {
     assert_eq!(goes_to(&mut lb, &later), FIRST);
     lb.wait(900);
     assert_eq!(goes_to(&mut lb, &later), SECOND);
+    lb.change(&Change::AddServer { vip: 0, server: FIRST, weight: 100 });
     lb.change(&Change::RemoveServer { vip: 0, server: SECOND, flush: true });
+    let table = InOrder(vec![FIRST]);
     assert_eq!(goes_to(&mut lb, &table), FIRST);
 }
 
