@@ -28,7 +28,7 @@ fn equal(result: Result<(), String>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(config(3000))]
+    #![proptest_config(config(2000))]
 
     #[test]
     fn whatever_happens(scenario in strategy::scenario(40)) {

@@ -95,7 +95,10 @@ pub struct Differential<C> {
     /// Counter values at the end of the last step.
     before: Vec<u64>,
     vips_before: BTreeMap<Service, VipCounts>,
-    drops_before: u64,
+    totals: Totals,
+    /// Frames that arrived and left so far.
+    arrived: u64,
+    left: u64,
     /// Only the order within flows counts.
     loose: bool,
 }
@@ -139,7 +142,9 @@ impl<C: Compiler> Differential<C> {
             player: Player::new(&scenario.universe),
             last_frame: None,
             vips_before: BTreeMap::new(),
-            drops_before: 0,
+            totals: Totals::default(),
+            arrived: 0,
+            left: 0,
             loose: false,
         }
     }
@@ -226,6 +231,7 @@ impl<C: Compiler> Differential<C> {
             let packet = self.worker.io.pool.packet(frame);
             self.worker.io.arrive(port(*interface), QueueId(0), packet);
         }
+        self.arrived += frames.len() as u64;
         self.compare(expected, (frames.len() + held) as u64)
     }
 
@@ -263,6 +269,13 @@ impl<C: Compiler> Differential<C> {
         let ended = (seen.sent.len() + seen.punted.len()) as u64 + seen.drops + seen.consumed;
         if ended + seen.held != packets {
             return Err(format!("{packets} packets became {seen:02x?}"));
+        }
+        self.left += seen.sent.len() as u64;
+        if (self.totals.rx, self.totals.tx) != (self.arrived, self.left) {
+            return Err(format!(
+                "counted {:?}; {} in, {} out",
+                self.totals, self.arrived, self.left
+            ));
         }
         expected.sent.iter().for_each(|(interface, frame)| self.player.sent(*interface, frame));
         let needed = expected.needed.iter();
@@ -313,9 +326,9 @@ impl<C: Compiler> Differential<C> {
             let before = self.vips_before.insert(vip.service, now).unwrap_or_default();
             seen.vips.insert(at, now.since(before));
         }
-        let drops: u64 = shared.interfaces.iter().map(|stats| stats.drops.get()).sum();
-        seen.drops = drops - self.drops_before;
-        self.drops_before = drops;
+        let totals = Totals::of(shared);
+        seen.drops = totals.drops - self.totals.drops;
+        self.totals = totals;
         seen.consumed =
             super::reason::CONSUMING.iter().filter_map(|reason| seen.counts.get(reason)).sum();
         seen.held = self.worker.io.pool.outstanding() as u64;
@@ -361,6 +374,26 @@ impl<C: Compiler> Differential<C> {
             0 => Ok(()),
             leaked => Err(format!("{leaked} packets leaked")),
         }
+    }
+}
+
+/// The interface counters, summed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Totals {
+    rx: u64,
+    tx: u64,
+    drops: u64,
+}
+
+impl Totals {
+    fn of(shared: &WorkerShared) -> Self {
+        let mut totals = Self::default();
+        for stats in &shared.interfaces {
+            totals.rx += stats.rx_packets.get();
+            totals.tx += stats.tx_packets.get();
+            totals.drops += stats.drops.get();
+        }
+        totals
     }
 }
 
