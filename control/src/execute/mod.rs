@@ -91,7 +91,6 @@ impl Shared {
     }
 
     /// Runs one line; what it changes is published by the caller, once for many lines.
-
     async fn nested_line(&self, line: &str, depth: usize) -> Result<String, CommandError> {
         let command = config::parse_line(line)?;
         if let Command::Exec { file } = &command {

@@ -1,5 +1,6 @@
 //! Packet headers in the words of VPP's traces.
 
+use dataplane::interface::MacAddress;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet,
     IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
@@ -38,7 +39,8 @@ pub(super) fn ethernet(bytes: &[u8]) -> Option<String> {
         EthernetProtocol::Ipv6 => "IP6".to_owned(),
         EthernetProtocol::Unknown(other) => format!("0x{other:04x}"),
     };
-    Some(format!("{kind}: {} -> {}", frame.src_addr(), frame.dst_addr()))
+    let (from, to) = (MacAddress(frame.src_addr().0), MacAddress(frame.dst_addr().0));
+    Some(format!("{kind}: {from} -> {to}"))
 }
 
 /// An ARP message.

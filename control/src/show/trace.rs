@@ -164,10 +164,14 @@ fn adjacency_text(snapshot: &Snapshot, id: dataplane::adjacency::AdjacencyId) ->
     }
 }
 
-/// The headers of a recorded packet.
+/// The headers of a recorded packet; the Ethernet header where a node has to do with it.
 fn headers(record: &TraceRecord) -> Vec<String> {
     let bytes = &record.bytes[..usize::from(record.bytes_len).min(record.bytes.len())];
-    let mut lines: Vec<String> = packet::ethernet(bytes).into_iter().collect();
+    let link = matches!(record.detail, TraceDetail::Interface(_) | TraceDetail::Rewrite(_));
+    let mut lines = Vec::new();
+    if link || record.l3_offset == 0 {
+        lines.extend(packet::ethernet(bytes));
+    }
     let kind = bytes.get(12..14).map(|kind| u16::from_be_bytes([kind[0], kind[1]]));
     let l3 = match record.l3_offset {
         0 => 14,

@@ -1,0 +1,11 @@
+//! The daemon without hardware: commands, snapshots, neighbours, the socket; and VPP's defects that
+//! touch what is built, each as a test that shows we do not have it.
+
+mod bench;
+mod commands;
+mod defects;
+mod layouts;
+mod neighbors;
+mod snapshots;
+mod socket;
+mod work_layouts;

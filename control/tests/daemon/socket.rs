@@ -1,0 +1,297 @@
+//! The daemon's socket, with real clients and no data plane.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use control::execute::Shared;
+use control::server::{self, MAX_CONNECTIONS, Socket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::task::LocalSet;
+
+use crate::bench::Bench;
+
+/// A folder of this test's own, removed with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sluice-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+    fn socket(&self) -> PathBuf {
+        self.0.join("cli.sock")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Serves a box on a socket of its own while `client` runs, its workers turning meanwhile.
+fn with_server<F: Future<Output = ()>>(name: &str, client: impl FnOnce(PathBuf) -> F) {
+    let folder = Folder::new(name);
+    let path = folder.socket();
+    let bench = Bench::walkthrough();
+    let Bench { control, mut workers, .. } = bench;
+    let shared = Shared::new(control);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let socket = Socket::bind(&path).unwrap();
+        let pump = shared.clone();
+        tokio::task::spawn_local(async move {
+            loop {
+                workers.iter_mut().for_each(|worker| {
+                    worker.turn();
+                });
+                pump.with(control::control::Control::pump);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        tokio::select! {
+            never = server::serve(&socket, &shared) => match never {},
+            () = client(path.clone()) => {}
+        }
+    });
+    assert!(!path.exists(), "the socket is left behind");
+}
+
+/// Sends one request and gives status and body.
+async fn request(path: &PathBuf, method: &str, target: &str, body: &str) -> (u16, String) {
+    let mut stream = UnixStream::connect(path).await.unwrap();
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A refusal may come before the body was taken.
+    let _ = stream.write_all(body.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+async fn cli(path: &PathBuf, lines: &str, atomic: bool) -> (u16, serde_json::Value) {
+    let target = if atomic { "/v1/cli?atomic=true" } else { "/v1/cli" };
+    let (status, body) = request(path, "POST", target, lines).await;
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+const PATHS: [&str; 15] = [
+    "version",
+    "threads",
+    "runtime",
+    "errors",
+    "buffers",
+    "interfaces",
+    "addresses",
+    "hardware",
+    "neighbors",
+    "fib/ip4",
+    "trace",
+    "config",
+    "lb",
+    "lb/vips",
+    "lb/as",
+];
+
+#[test]
+fn every_path_answers_with_an_object_and_others_with_an_error() {
+    with_server("paths", |path| async move {
+        for name in PATHS {
+            let (status, body) = request(&path, "GET", &format!("/v1/{name}"), "").await;
+            assert_eq!(status, 200, "{name}");
+            assert!(
+                serde_json::from_str::<serde_json::Value>(&body).unwrap().is_object(),
+                "{name}"
+            );
+            assert_eq!(request(&path, "DELETE", &format!("/v1/{name}"), "").await.0, 405, "{name}");
+        }
+        for (method, target, expected) in [
+            ("GET", "/v1/nothing", 404),
+            ("GET", "/", 404),
+            ("GET", "/v1/", 404),
+            ("GET", "/v1/cli", 405),
+            ("POST", "/v1/cli?atomic=maybe", 400),
+        ] {
+            let (status, body) = request(&path, method, target, "").await;
+            assert_eq!(status, expected, "{method} {target}");
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert!(!body["error"]["reason"].as_str().unwrap().is_empty());
+        }
+    });
+}
+
+#[test]
+fn show_json_prints_the_body_of_the_api() {
+    with_server("json", |path| async move {
+        for (command, name) in [
+            ("show lb json", "lb"),
+            ("show lb vips json", "lb/vips"),
+            ("show lb as json", "lb/as"),
+            ("show interface json", "interfaces"),
+            ("show interface address json", "addresses"),
+            ("show ip fib json", "fib/ip4"),
+            ("show version json", "version"),
+            ("show running-config json", "config"),
+        ] {
+            let (_, body) = request(&path, "GET", &format!("/v1/{name}"), "").await;
+            let (status, results) = cli(&path, command, false).await;
+            assert_eq!((status, results["results"][0]["output"].as_str()), (200, Some(&*body)));
+        }
+    });
+}
+
+#[test]
+fn lines_are_answered_one_by_one() {
+    with_server("lines", |path| async move {
+        let lines = "# a comment\n\nshow lb vips\nlb vip nonsense\nlb conf timeout 50\n";
+        let (status, body) = cli(&path, lines, false).await;
+        assert_eq!(status, 422);
+        let results = body["results"].as_array().unwrap();
+        let ok: Vec<_> = results.iter().map(|result| result["ok"].as_bool().unwrap()).collect();
+        assert_eq!(ok, [true, false, true]);
+        assert_eq!(results[1]["line"], "lb vip nonsense");
+        assert_eq!(results[1]["error"]["token"], "nonsense");
+        assert_eq!(results[1]["error"]["column"], 8);
+        assert!(results[1]["error"]["reason"].is_string());
+        assert!(results[1]["error"].get("hint").is_some(), "present even when there is none");
+        assert!(results[0].get("error").is_none());
+        let (_, body) = request(&path, "GET", "/v1/lb", "").await;
+        assert!(body.contains("\"timeout_s\": 50"), "{body}");
+    });
+}
+
+#[test]
+fn an_atomic_batch_is_all_or_nothing() {
+    with_server("atomic", |path| async move {
+        let before = request(&path, "GET", "/v1/config", "").await.1;
+        let good = "lb vip 10.9.0.1/32 protocol tcp port 1 encap nat4\n\
+                    lb as 10.9.0.1/32 protocol tcp port 1 192.168.1.9\n";
+        let (status, body) = cli(&path, &format!("{good}lb vip nonsense\n"), true).await;
+        assert_eq!(status, 422);
+        assert_eq!(body["results"][0]["output"], "", "nothing was added, so nothing says so");
+        assert_eq!(request(&path, "GET", "/v1/config", "").await.1, before);
+        let (status, body) = cli(&path, good, true).await;
+        assert_eq!((status, &body["results"][0]["output"]), (200, &"lb_vip_add ok 2".into()));
+        let (status, _) = cli(&path, "show version\n", true).await;
+        assert_eq!(status, 422, "only changes can be atomic");
+    });
+}
+
+#[test]
+fn a_ping_does_not_keep_others_waiting() {
+    with_server("ping", |path| async move {
+        let ping = cli(&path, "ping 10.10.10.254 repeat 3 interval 0.05", false);
+        let meanwhile = request(&path, "GET", "/v1/version", "");
+        let ((status, body), (version, _)) = tokio::join!(ping, meanwhile);
+        assert_eq!((status, version), (200, 200));
+        let text = body["results"][0]["output"].as_str().unwrap();
+        assert!(text.starts_with("68 bytes from 10.10.10.254: icmp_seq=1 ttl=64 time="), "{text}");
+        assert!(text.ends_with("Statistics: 3 sent, 3 received, 0% packet loss\n"), "{text}");
+        let (status, body) = cli(&path, "ping 203.0.113.1", false).await;
+        assert_eq!(status, 422);
+        assert_eq!(body["results"][0]["error"]["reason"], "there is no route to 203.0.113.1");
+        let (_, body) = cli(&path, "ping 192.168.1.77 repeat 1 interval 0.01", false).await;
+        let text = body["results"][0]["output"].as_str().unwrap();
+        assert_eq!(text, "\nStatistics: 1 sent, 0 received, 100% packet loss\n");
+    });
+}
+
+#[test]
+fn command_files_nest_to_a_limit_and_errors_name_the_line() {
+    let folder = Folder::new("exec-files");
+    let good = folder.0.join("good.cli");
+    fs::write(&good, "# fine\nlb vip 10.9.0.1/32 protocol tcp port 1 encap nat4\n").unwrap();
+    let bad = folder.0.join("bad.cli");
+    fs::write(&bad, "show version\nlb vip nonsense\nlb conf timeout 77\n").unwrap();
+    let endless = folder.0.join("endless.cli");
+    fs::write(&endless, format!("exec {}\n", endless.display())).unwrap();
+    with_server("exec", |path| async move {
+        let (status, body) = cli(&path, &format!("exec {}", good.display()), false).await;
+        assert_eq!((status, &body["results"][0]["output"]), (200, &"lb_vip_add ok 2\n".into()));
+        let (status, body) = cli(&path, &format!("exec {}", bad.display()), false).await;
+        let reason = body["results"][0]["error"]["reason"].as_str().unwrap();
+        assert_eq!(status, 422);
+        assert!(reason.starts_with(&format!("{}:2:8: ", bad.display())), "{reason}");
+        let (_, lb) = request(&path, "GET", "/v1/lb", "").await;
+        assert!(lb.contains("\"timeout_s\": 40"), "the file ends at its first error");
+        let (_, body) = cli(&path, &format!("exec {}", endless.display()), false).await;
+        let reason = body["results"][0]["error"]["reason"].as_str().unwrap();
+        assert!(reason.contains("more than 8 deep"), "{reason}");
+        let (status, body) = cli(&path, "exec /nonexistent.cli", false).await;
+        assert_eq!(status, 422);
+        let reason = body["results"][0]["error"]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("cannot read /nonexistent.cli"), "{reason}");
+    });
+}
+
+#[test]
+fn bodies_and_connections_have_limits() {
+    with_server("limits", |path| async move {
+        let (status, _) = request(&path, "POST", "/v1/cli", &"#".repeat(5 * 1024 * 1024)).await;
+        assert_eq!(status, 413);
+        let mut held = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            held.push(UnixStream::connect(&path).await.unwrap());
+        }
+        // The server takes them up, and their ends, when it comes to it.
+        while request(&path, "GET", "/v1/version", "").await.0 != 503 {}
+        let (_, body) = request(&path, "GET", "/v1/version", "").await;
+        assert!(body.contains("64 clients are connected"), "{body}");
+        drop(held);
+        while request(&path, "GET", "/v1/version", "").await.0 != 200 {}
+    });
+}
+
+#[test]
+fn garbage_on_the_socket_harms_nobody() {
+    with_server("garbage", |path| async move {
+        for bytes in [&b"\x00\xff\x16\x03\x01"[..], b"GET\r\n\r\n", b"POST /v1/cli HTTP/1.1\r\n"] {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+        }
+        assert_eq!(cli(&path, "\u{1}\u{2}", false).await.0, 422);
+        assert_eq!(cli(&path, &"x".repeat(5000), false).await.0, 422);
+        assert_eq!(request(&path, "GET", "/v1/version", "").await.0, 200);
+    });
+}
+
+#[test]
+fn the_file_is_made_replaced_and_respected_as_it_should_be() {
+    let folder = Folder::new("files");
+    let path = folder.0.join("made/for/it/cli.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _guard = runtime.enter();
+    let socket = Socket::bind(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    // Somebody listens: hands off.
+    let error = Socket::bind(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("another daemon listens there") && error.contains("cli.sock"),
+        "{error}"
+    );
+    drop(socket);
+    assert!(!path.exists());
+    // A killed daemon's socket is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    drop(Socket::bind(&path).unwrap());
+    // Anything else is not ours to remove.
+    fs::File::create(&path).unwrap().write_all(b"precious").unwrap();
+    let error = Socket::bind(&path).unwrap_err().to_string();
+    assert!(error.contains("not a socket"), "{error}");
+    let mut text = String::new();
+    fs::File::open(&path).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "precious");
+}
