@@ -46,23 +46,6 @@ def test_it_stops_cleanly_while_packets_flow(walkthrough):
     load.wait()
 
 
-def test_killed_and_started_again_three_times(walkthrough):
-    daemon = walkthrough.daemon
-    config = daemon.config.read_text()
-    # What was typed is gone after a crash: put it where the next start reads it.
-    daemon.config.write_text(config + TOML_WALKTHROUGH)
-    daemon.cli(*WALKTHROUGH)
-    for _ in range(3):
-        assert walkthrough.get()[0] in ("web-1", "web-3")
-        daemon.kill()
-        assert daemon.socket.exists(), "a killed daemon cannot have removed its socket"
-        daemon.start()
-        wait_until(
-            lambda: walkthrough.client.curl("http://10.10.2.2:8080/", check=False, max_time_s=1),
-            10, "served again",
-        )
-
-
 TOML_WALKTHROUGH = """
 [[vip]]
 prefix = "10.10.2.2/32"
@@ -75,12 +58,34 @@ as = ["192.168.1.1", "192.168.1.3"]
 """
 
 
-def test_the_configuration_file_alone_gives_the_walkthrough(topology, walkthrough):
+def write_walkthrough(daemon):
+    """Puts what the three commands configure into the daemon's file."""
+    name = 'name = "GigabitEthernet0/9/0"\naddress'
+    text = daemon.config.read_text()
+    assert name in text
+    text = text.replace(name, name.replace("address", "lb-nat4-in = true\naddress"))
+    daemon.config.write_text(text + TOML_WALKTHROUGH)
+
+
+def test_killed_and_started_again_three_times(walkthrough):
+    daemon = walkthrough.daemon
+    write_walkthrough(daemon)
+    daemon.stop()
+    for _ in range(3):
+        daemon.start()
+        wait_until(
+            lambda: walkthrough.client.curl("http://10.10.2.2:8080/", check=False, max_time_s=1),
+            10, "served again",
+        )
+        daemon.kill()
+        assert daemon.socket.exists(), "a killed daemon cannot have removed its socket"
+    daemon.start()
+
+
+def test_the_configuration_file_alone_gives_the_walkthrough(walkthrough):
     daemon = walkthrough.daemon
     daemon.stop()
-    text = daemon.config.read_text()
-    text = text.replace('name = "GigabitEthernet0/9/0"\naddress', 'name = "GigabitEthernet0/9/0"\nlb-nat4-in = true\naddress')
-    daemon.config.write_text(text + TOML_WALKTHROUGH)
+    write_walkthrough(daemon)
     daemon.start()
     daemon.warm(walkthrough.client, "192.168.1.1", "192.168.1.3")
     assert walkthrough.get()[0] in ("web-1", "web-3")

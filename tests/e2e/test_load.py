@@ -40,7 +40,8 @@ def test_wrk_with_256_connections(farm):
         assert "Socket errors" not in out, out
         assert "Non-2xx" not in out, out
         assert int(re.search(r"(\d+) requests in", out)[1]) > 1000, out
-        assert farm.daemon.vip(vip, 2020)["first session packet"] == 256
+        # 256, and one by which wrk first finds out whether the address answers at all.
+        assert farm.daemon.vip(vip, 2020)["first session packet"] == 257
     assert raised(before, drops(farm.daemon)) == {}
 
 
@@ -54,8 +55,10 @@ def test_ten_thousand_short_connections_at_200_in_flight(farm):
             "ok": 5000, "wrong": 0, "refused": 0, "reset": 0, "timeout": 0, "other": []
         }
         counters = farm.daemon.vip(vip, 2020)
-        assert counters["first session packet"] == 5000
         assert counters["untracked packet"] == 0
+        # Also at the second VIP, whose connections come from source ports that the first one's just
+        # had: each keeps clear of the server where its port is in TIME-WAIT.
+        assert counters["first session packet"] == 5000
     assert raised(before, drops(farm.daemon)) == {}
     # Every server had its share: Maglev is even to one slot, the flows to a few percent.
     shares = [server["buckets"] for server in farm.daemon.vip("20.20.20.1", 2020)["as"].values()]

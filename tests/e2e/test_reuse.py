@@ -5,6 +5,7 @@ import struct
 import time
 
 import pytest
+from topology import wait_until
 
 VIP, PORT = "20.20.20.1", 2020
 
@@ -22,10 +23,17 @@ def fetch(connection, close):
     return answer.split(b"\r\n\r\n")[1].split()[0].decode()
 
 
+def closed(farm, port):
+    """The client's last connection from `port` is over: its own last ACK has come back."""
+    return lambda: f":{port} " not in farm.client.run("ss", "-tanH").stdout
+
+
 @pytest.mark.parametrize("who", ["server closes first", "client resets"])
 def test_one_source_port_twelve_times(farm, who):
     servers, times = [], []
     for _ in range(12):
+        # The client's kernel would refuse the port any sooner.
+        wait_until(closed(farm, 55001), what="closed", interval_s=0.001)
         started = time.monotonic()
         connection = farm.client.tcp(VIP, PORT, source_port=55001)
         if who == "server closes first":
@@ -45,6 +53,9 @@ def test_one_source_port_twelve_times(farm, who):
 def test_the_same_source_port_to_two_vips_one_after_the_other(farm):
     for _ in range(6):
         for vip in farm.VIPS:
+            # A server that gets the next connection before the last ACK of the old one is
+            # through could not tell them apart.
+            wait_until(closed(farm, 55002), what="closed", interval_s=0.001)
             connection = farm.client.tcp(vip, PORT, source_port=55002)
             assert fetch(connection, close=True) in farm.SERVERS
             assert connection.recv(1) == b""
