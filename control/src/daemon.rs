@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use config::{Command, LbAs, Problem, Startup, VipKey};
+use config::{Command, LbAs, Problem, Span, Startup, VipKey};
 use dataplane::interface::{MacAddress, PortId};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
@@ -153,21 +153,55 @@ pub fn load(path: &Path) -> Result<(Startup, Plan), String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
     let report = |problems: &[Problem]| config::report(&name, &text, problems);
     let startup = Startup::parse(&text).map_err(|problems| report(&problems))?;
-    let problems = problems_of(&startup);
+    let mut model = box_with_devices(&startup);
+    let problems = problems_of(&startup, &mut model);
     if !problems.is_empty() {
         return Err(report(&problems));
+    }
+    if let Some(file) = &startup.unix.exec {
+        check_command_file(file, model)?;
     }
     let plan = Plan::new(&startup, &available_cpus()).map_err(|problem| report(&[problem]))?;
     Ok((startup, plan))
 }
 
-/// What is wrong with the file's commands, when they are applied to a box with its devices.
-fn problems_of(startup: &Startup) -> Vec<Problem> {
+/// An unconfigured box with the file's devices.
+fn box_with_devices(startup: &Startup) -> Model {
     let mut model = Model::default();
     for (port, dev) in startup.dpdk.devs.iter().enumerate() {
         let mtu = config::defaults::MTU;
         model.add_device(&dev.name, PortId(port as u16), MacAddress::default(), mtu);
     }
+    model
+}
+
+/// What is wrong with the commands of the command file, when they are run after the others.
+fn check_command_file(path: &Path, mut model: Model) -> Result<(), String> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    let mut problems = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let mut draft = Draft::of(model.clone());
+        match config::parse(line.trim_end()).and_then(|command| draft.apply(&command)) {
+            Ok(_) => model = draft.into_model(),
+            Err(mut problem) => {
+                let Span { start: from, end: to } = problem.span;
+                problem.span = Span::new(start + from, start + to);
+                problem.related.clear();
+                problems.push(problem);
+            }
+        }
+        start += line.len();
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(config::report(&name, &text, &problems)),
+    }
+}
+
+/// What is wrong with the file's commands, when they are applied to `model`.
+fn problems_of(startup: &Startup, model: &mut Model) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut failed_vips: Vec<VipKey> = Vec::new();
     for statement in &startup.commands {
@@ -179,9 +213,9 @@ fn problems_of(startup: &Startup) -> Vec<Problem> {
         }
         let mut draft = Draft::of(model.clone());
         match draft.apply(&statement.command) {
-            Ok(_) => model = draft.into_model(),
+            Ok(_) => *model = draft.into_model(),
             Err(mut problem) => {
-                if problem.span == config::Span::default() {
+                if problem.span == Span::default() {
                     problem.span = statement.span;
                 }
                 if let Command::LbVipAdd(vip) = &statement.command {

@@ -8,4 +8,5 @@ mod layouts;
 mod neighbors;
 mod snapshots;
 mod socket;
+mod startup;
 mod work_layouts;
