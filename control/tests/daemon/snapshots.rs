@@ -144,3 +144,33 @@ fn a_resize_moves_the_flows_and_loses_none() {
     assert!(bench.ok("show lb").contains("usage: 50 / 16384"), "{}", bench.ok("show lb"));
     bench.end();
 }
+
+#[test]
+fn whoever_gets_an_index_again_inherits_nothing() {
+    let mut bench = Bench::walkthrough();
+    bench.arrive(0, &crate::defects::syn(4000, ("10.10.2.2", 8080)));
+    let before = bench.control.vips().vips[0].clone();
+    assert_eq!(before.counters.first_session_packets, 1);
+    let epoch = |bench: &Bench, index: u32| {
+        bench.control.snapshot().lb.servers[index as usize].map(|server| server.epoch)
+    };
+    let (low, high) = (before.servers[0].index, before.servers[1].index);
+    let epochs = (epoch(&bench, low), epoch(&bench, high));
+    bench.ok("lb vip 10.10.2.2/32 protocol tcp port 8080 del");
+    // Its entries are swept, then it is collected.
+    (0..100).for_each(|_| bench.turn());
+    bench.pass(1_000);
+    bench.pass(1_000);
+    let add = "lb vip 10.10.2.9/32 protocol tcp port 80 encap nat4";
+    assert_eq!(bench.ok(add), "lb_vip_add ok 1");
+    bench.ok("lb as 10.10.2.9/32 protocol tcp port 80 192.168.1.7 192.168.1.8");
+    let after = bench.control.vips().vips[0].clone();
+    assert_eq!(after.counters.first_session_packets, 0);
+    let mut indices: Vec<_> = after.servers.iter().map(|server| server.index).collect();
+    indices.sort_unstable();
+    assert_eq!(indices, [low, high]);
+    // Deleting counted the epoch up once already; its next owner starts beyond that.
+    let after = (epoch(&bench, low), epoch(&bench, high));
+    assert_eq!(after, (epochs.0.map(|e| e + 2), epochs.1.map(|e| e + 2)));
+    bench.end();
+}
