@@ -34,7 +34,7 @@ Usage: ./demo.sh [OPTION...]
 USAGE
 }
 
-KEEP=0 STOP=0 BUILD=1 PREPARED=0 PREFIX='' BIN_DIR=$REPO/target/release
+KEEP=0 STOP=0 BUILD=1 PREPARED=0 PREFIX='' BIN_DIR=${CARGO_TARGET_DIR:-$REPO/target}/release
 ORIGINAL_ARGUMENTS=("$@")
 while (($#)); do
     case $1 in
@@ -155,7 +155,7 @@ if ((PREPARED == 0)); then
     fi
     if [[ $(id -u) -ne 0 ]]; then
         note "Becoming root for the network namespaces (sudo)"
-        exec sudo -- "$REPO/demo.sh" --prepared "${ORIGINAL_ARGUMENTS[@]}"
+        exec sudo -- "$REPO/demo.sh" --prepared "${ORIGINAL_ARGUMENTS[@]}" --bin-dir "$BIN_DIR"
     fi
 fi
 
