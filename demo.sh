@@ -361,6 +361,9 @@ buffers-per-numa = 16384
 
 [unix]
 cli-listen = "$SOCKET"
+
+[lb]
+buckets = 65536
 TOML
     port GigabitEthernet0/9/0 veth-web 192.168.1.254/24
     port client0 veth-client 10.10.10.254/24

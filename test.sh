@@ -9,7 +9,7 @@ set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")" || exit 1
 exec </dev/null
 
-SECTIONS=(packages fmt clippy doc shellcheck scripts unit e2e)
+SECTIONS=(packages fmt clippy doc shellcheck scripts unit loom e2e)
 
 usage() {
     cat <<USAGE
@@ -23,6 +23,7 @@ Runs all sections, or those named:
   shellcheck  every shell script
   scripts     tests/scripts: hugepages-setup.sh, packaging, licences
   unit        cargo test: unit, property, node and golden tests
+  loom        every interleaving of the lock-free parts, by model checking
   e2e         tests/e2e: sluiced between real clients and servers in network namespaces (root)
 
   ./test.sh e2e -- -k first_light -x     passes the rest on to pytest
@@ -129,12 +130,22 @@ section_shellcheck() {
 
 section_scripts() { run_pytest scripts tests/scripts; }
 
-section_unit() {
-    cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$LOGS/unit"
-    local status=${PIPESTATUS[0]}
+section_unit() { cargo_tests unit --workspace; }
+
+# A target folder of its own: the flag rebuilds every dependency.
+section_loom() {
+    RUSTFLAGS='--cfg loom' cargo_tests loom --target-dir "${CARGO_TARGET_DIR:-target}/loom" \
+        --package balancer --package dataplane --lib model::
+}
+
+cargo_tests() { # NAME ARGUMENT...
+    local log="$LOGS/$1" status
+    shift
+    cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
     # "test result: ok. 12 passed; 0 failed; 0 ignored; …", one line for each test binary.
     read -r passed failed < <(awk '/^test result: / { passed += $4; failed += $6 }
-        END { print passed + 0, failed + 0 }' "$LOGS/unit")
+        END { print passed + 0, failed + 0 }' "$log")
     if ((status != 0 && failed == 0)); then failed=1; fi
     if ((passed == 0)); then failed=$((failed + 1)); fi
 }

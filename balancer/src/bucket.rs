@@ -92,7 +92,7 @@ fn matches(key: FlowKey, value: FlowValue) -> bool {
 }
 
 #[cfg(all(test, loom))]
-mod tests {
+mod model {
     use super::*;
     use crate::application_server::AsId;
     use crate::tcp_state::FlowState;

@@ -141,6 +141,7 @@ impl Control {
         let update = self.neighbors.set_needed(&compiled.needed, self.now_ms);
         self.carry_out(update);
         self.announce();
+        self.advise();
     }
 
     /// Tells links of own addresses and VIPs that are new to them.

@@ -1,5 +1,6 @@
 //! [`Control`]: the one owner of everything that is not a worker's.
 
+mod advice;
 mod baseline;
 mod commit;
 mod events;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use balancer::StickyTable;
 use dataplane::graph::GraphInfo;
+use dataplane::interface::InterfaceId;
 use dataplane::shared::WorkerShared;
 use dataplane::snapshot::Snapshot;
 use dataplane::sync::qsbr::{Publisher, Reader};
@@ -84,6 +86,8 @@ pub struct Control {
     neighbors: NeighborTable,
     /// Own addresses and VIPs that their links have been told of.
     announced: BTreeSet<NeighborKey>,
+    /// Interfaces that were complained of for lacking `nat4 in`.
+    advised: BTreeSet<InterfaceId>,
     workers: Vec<WorkerHandle>,
     graph: GraphInfo,
     hardware: Box<dyn Hardware>,
@@ -117,6 +121,7 @@ impl Control {
             rows: compiled.rows,
             neighbors: NeighborTable::default(),
             announced: BTreeSet::new(),
+            advised: BTreeSet::new(),
             baseline: Baseline::default(),
             flushes: Flushes::default(),
             rates: Rates::new(workers.len()),

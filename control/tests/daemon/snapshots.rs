@@ -174,3 +174,16 @@ fn whoever_gets_an_index_again_inherits_nothing() {
     assert_eq!(after, (epochs.0.map(|e| e + 2), epochs.1.map(|e| e + 2)));
     bench.end();
 }
+
+/// The walk-through without its first line: nothing works, and the log must say why.
+#[test]
+fn servers_behind_a_link_without_nat4_in_are_noticed() {
+    let mut bench = Bench::walkthrough();
+    assert!(bench.control.links_without_nat4_in().is_empty());
+    bench.ok("lb set interface nat4 in GigabitEthernet0/9/0 del");
+    let links = bench.control.links_without_nat4_in();
+    assert_eq!(links.keys().collect::<Vec<_>>(), [&InterfaceId(2)]);
+    let vip = "10.10.2.2/32 protocol tcp port 8080";
+    bench.ok(&format!("lb as {vip} 192.168.1.1 192.168.1.3 del"));
+    assert!(bench.control.links_without_nat4_in().is_empty(), "removed ASs get no new flows");
+}
