@@ -477,16 +477,20 @@ else
 fi
 
 if ((KEEP)); then
-    headline "Left running. To explore (as root):"
+    headline "Left running. To explore, as root:"
     cat <<EXPLORE
-  $BIN_DIR/sluicectl -s $SOCKET                  the command line; '?' helps, 'quit' leaves
-  ip netns exec ${PREFIX}client curl http://20.20.20.1:2020/        one more request
-  ip netns exec ${PREFIX}server1 tcpdump -ni eth0 tcp                what a server sees
-  $BIN_DIR/sluicectl -s $SOCKET lb as 20.20.20.1/32 protocol tcp port 2020 31.31.31.1 weight 0
-  $BIN_DIR/sluicectl -s $SOCKET trace add dpdk-input 20     then: show trace
-  curl --unix-socket $SOCKET http://localhost/v1/lb/vips   the same as JSON
-  $RUN_DIR/sluice.toml and $RUN_DIR/sluiced.log
-  ./demo.sh --stop${PREFIX:+ --prefix $PREFIX}                                end it and clean up
+  export SLUICE_SOCKET=$SOCKET PATH=$BIN_DIR:\$PATH
+
+  sluicectl                           the command line: '?' helps, Tab completes, 'quit' leaves
+  ip netns exec ${PREFIX}client curl http://20.20.20.1:2020/
+  ip netns exec ${PREFIX}server1 tcpdump -ni eth0 tcp
+  sluicectl lb as 20.20.20.1/32 protocol tcp port 2020 31.31.31.1 weight 0
+  sluicectl show lb vips verbose      new connections avoid server1 now
+  sluicectl trace add dpdk-input 20   after some more requests: sluicectl show trace
+  curl --unix-socket $SOCKET http://localhost/v1/lb/vips
+
+  $RUN_DIR has the configuration and the log.
+  $REPO/demo.sh --stop${PREFIX:+ --prefix $PREFIX} ends it and cleans up.
 EXPLORE
 fi
 exit "$RESULT"

@@ -1,7 +1,11 @@
 """`sluicectl` as an operator uses it, and the HTTP API beside it."""
 
 import json
+import os
+import pty
 import re
+import select
+import time
 
 from daemon import SLUICECTL, WALKTHROUGH, Refused
 from topology import run
@@ -52,6 +56,57 @@ def test_a_script_on_standard_input(walkthrough):
     failed = daemon.ctl(stdin="show version\nlb vip nonsense\n", check=False)
     assert failed.returncode != 0
     assert "nonsense" in failed.stderr
+
+
+class Terminal:
+    """`sluicectl` on a terminal of its own."""
+
+    def __init__(self, daemon):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ |= {"TERM": "dumb", "HOME": str(daemon.directory)}
+            os.execv(SLUICECTL, ["sluicectl", "-s", str(daemon.socket)])
+        self.seen = ""
+        self.expect("sluice# ")
+
+    def expect(self, text, timeout_s=5):
+        """Reads until `text` has been printed; returns everything up to there."""
+        deadline = time.monotonic() + timeout_s
+        while text not in self.seen:
+            left = deadline - time.monotonic()
+            ready = select.select([self.fd], [], [], max(left, 0))[0]
+            assert ready, f"{text!r} did not come, but {self.seen!r}"
+            self.seen += os.read(self.fd, 65536).decode()
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def type(self, keys):
+        os.write(self.fd, keys.encode())
+
+    def close(self):
+        """Waits for its end; returns the exit status."""
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(status)
+
+
+def test_a_session_on_a_terminal(walkthrough):
+    terminal = Terminal(walkthrough.daemon)
+    for line in WALKTHROUGH:
+        terminal.type(line + "\n")
+    terminal.expect("lb_vip_add ok 1")
+    terminal.type("show lb vips\n")
+    terminal.expect("ip4-nat4 10.10.2.2/32")
+    # Tab completes what is unique; `?` lists what may come next.
+    terminal.type("show hardw\t\n")
+    terminal.expect("GigabitEthernet0/9/0")
+    terminal.type("lb set interface ?\n")
+    terminal.expect("lb set interface nat4")
+    terminal.type("lb vip nonsense\n")
+    terminal.expect("invalid vip prefix")
+    terminal.type("quit\n")
+    terminal.close()
+    assert walkthrough.get()[0] in ("web-1", "web-3")
 
 
 def test_what_is_not_supported_yet_is_refused_by_name(walkthrough):
