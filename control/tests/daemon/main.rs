@@ -5,6 +5,7 @@ mod bench;
 mod commands;
 mod defects;
 mod layouts;
+mod manual;
 mod neighbors;
 mod snapshots;
 mod socket;

@@ -1,0 +1,36 @@
+//! docs/api.md names every path and every field there is.
+
+use serde_json::Value;
+
+use crate::bench::Bench;
+
+fn keys(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                found.push(key.clone());
+                keys(value, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_manual_names_every_field_of_the_api() {
+    let manual = std::fs::read_to_string("../docs/api.md").unwrap();
+    let mut bench = Bench::walkthrough();
+    let rows: Vec<_> = manual.lines().filter(|line| line.starts_with("| `/v1/")).collect();
+    assert_eq!(rows.len(), 15);
+    for row in rows {
+        let path = row.trim_start_matches("| `/v1/").split('`').next().unwrap();
+        let body = bench.control.api(path).unwrap_or_else(|| panic!("no /v1/{path}"));
+        let mut found = Vec::new();
+        keys(&serde_json::from_str(&body).unwrap(), &mut found);
+        for key in found {
+            let named = row.contains(&format!("`{key}`")) || row.contains(&format!("`{key}[]`"));
+            assert!(named, "/v1/{path} has `{key}`, which the manual does not name");
+        }
+    }
+}
