@@ -11,8 +11,8 @@ use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{
-    Cmd, ConditionalEventHandler, Context, Editor, Event, EventContext, EventHandler, KeyEvent,
-    RepeatCount,
+    Cmd, CompletionType, ConditionalEventHandler, Config, Context, Editor, Event, EventContext,
+    EventHandler, KeyEvent, RepeatCount,
 };
 use rustyline::{Helper, Highlighter, Hinter, Validator};
 
@@ -33,7 +33,9 @@ pub(crate) enum SessionError {
 
 /// Runs a session until `quit` or the end of input. Says whether its last command succeeded.
 pub(crate) fn run(client: &Rc<Client>) -> Result<bool, SessionError> {
-    let mut editor: Editor<Grammar, DefaultHistory> = Editor::new()?;
+    // As in VPP: what the candidates share is completed, a second Tab lists them.
+    let settings = Config::builder().completion_type(CompletionType::List).build();
+    let mut editor: Editor<Grammar, DefaultHistory> = Editor::with_config(settings)?;
     editor.set_helper(Some(Grammar { client: Rc::clone(client) }));
     let asked = Arc::new(AtomicBool::new(false));
     editor.bind_sequence(

@@ -222,10 +222,7 @@ fn devices() {
         &[("\"net_af_packet0\"", "lacks the kernel interface")],
     );
     refused(&dev("name = \"e 0\"\nvdev = \"net_null0\""), &[("\"e 0\"", "must be one word")]);
-    refused(
-        &dev("name = \"json\"\nvdev = \"net_null0\""),
-        &[("\"json\"", "a word of the command language")],
-    );
+    refused(&dev("name = \"json\"\nvdev = \"net_null0\""), &[("\"json\"", "for the word `json`")]);
     refused("[dpdk.dev]\nname = \"e0\"\n", &[("[dpdk.dev]", "write [[dpdk.dev]]")]);
 }
 
@@ -343,6 +340,9 @@ fn vips() {
          port = 8080\nencap = \"nat4\"\nname = \"web\"\n"
     );
     refused(&again, &[("\"10.10.2.2/32\"", "given twice"), ("\"web\"", "two VIPs are called")]);
+    let vip = &again[again.rfind("[[vip]]").unwrap()..].replace("\"web\"", "\"third\"");
+    let twice = ("\"10.10.2.2/32\"", "given twice");
+    refused(&format!("{again}{vip}"), &[twice, ("\"web\"", "two VIPs are called"), twice]);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use config::{Command, LbAs, Problem, Span, Startup, VipKey};
 use dataplane::interface::{MacAddress, PortId};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::control::{Control, Draft};
@@ -51,6 +52,15 @@ pub fn run(path: &Path) -> ExitCode {
     if let Err(error) = Socket::check(&startup.unix.cli_listen) {
         return fail(&error.to_string());
     }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("starting the control loop: {error}")),
+    };
+    // A signal that comes while DPDK starts is acted on once there is something to stop.
+    let mut signals = match Signals::new(&runtime) {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("waiting for signals: {error}")),
+    };
     let (mut data_plane, control) = match DataPlane::start(&plan, buckets(&startup)) {
         Ok(started) => started,
         Err(error) => return fail(&error.to_string()),
@@ -59,7 +69,7 @@ pub fn run(path: &Path) -> ExitCode {
     let served = shared
         .with(|control| configure(control, &startup))
         .and_then(|()| data_plane.launch().map_err(|error| error.to_string()))
-        .and_then(|()| serve(&startup, &shared));
+        .and_then(|()| serve(&startup, &shared, &runtime, &mut signals));
     let Some(control) = shared.into_inner() else {
         return fail("internal error: control is still in use");
     };
@@ -74,14 +84,43 @@ pub fn run(path: &Path) -> ExitCode {
     }
 }
 
+/// The signals that end the daemon cleanly. SIGHUP is one of them: it says that the terminal we run
+/// on has gone.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new(runtime: &Runtime) -> std::io::Result<Self> {
+        let _inside = runtime.enter();
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one of them and names it.
+    async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+}
+
 /// Runs the command file, if there is one, and answers on the socket until a signal comes.
-fn serve(startup: &Startup, shared: &Shared) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("starting the control loop: {error}"))?;
+fn serve(
+    startup: &Startup,
+    shared: &Shared,
+    runtime: &Runtime,
+    signals: &mut Signals,
+) -> Result<(), String> {
     let local = LocalSet::new();
-    let ended = local.block_on(&runtime, async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let ended = local.block_on(runtime, async {
         let pump = tokio::task::spawn_local(pump(shared.clone()));
         if let Some(file) = &startup.unix.exec {
             match shared.startup_file(file).await {
@@ -93,8 +132,7 @@ fn serve(startup: &Startup, shared: &Shared) -> Result<(), String> {
         tracing::info!("ready, listening on {}", startup.unix.cli_listen.display());
         tokio::select! {
             never = server::serve(&socket, shared) => match never {},
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            signal = signals.recv() => tracing::info!("{signal}: stopping"),
         }
         pump.abort();
         Ok(())
@@ -159,7 +197,11 @@ pub fn load(path: &Path) -> Result<(Startup, Plan), String> {
         return Err(report(&problems));
     }
     if let Some(file) = &startup.unix.exec {
-        check_command_file(file, model)?;
+        let script = std::fs::read_to_string(&file.value).map_err(|error| {
+            let reason = format!("cannot read {}: {error}", file.value.display());
+            report(&[Problem::new(file.span, reason)])
+        })?;
+        check_command_file(&file.value.display().to_string(), &script, model)?;
     }
     let plan = Plan::new(&startup, &available_cpus()).map_err(|problem| report(&[problem]))?;
     Ok((startup, plan))
@@ -176,9 +218,7 @@ fn box_with_devices(startup: &Startup) -> Model {
 }
 
 /// What is wrong with the commands of the command file, when they are run after the others.
-fn check_command_file(path: &Path, mut model: Model) -> Result<(), String> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+fn check_command_file(name: &str, text: &str, mut model: Model) -> Result<(), String> {
     let mut problems = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
@@ -196,7 +236,7 @@ fn check_command_file(path: &Path, mut model: Model) -> Result<(), String> {
     }
     match problems.is_empty() {
         true => Ok(()),
-        false => Err(config::report(&name, &text, &problems)),
+        false => Err(config::report(name, text, &problems)),
     }
 }
 

@@ -57,13 +57,14 @@ pub fn parse(line: &str) -> Result<Command, Problem> {
     (form.build)(&Words::sort(form, &tokens[used..], end)?)
 }
 
-/// Would this word be taken for something else where an interface's name can stand?
-pub(crate) fn is_keyword(word: &str) -> bool {
+/// What this word would be taken for where an interface's name can stand.
+pub(crate) fn keyword(word: &str) -> Option<&'static str> {
     let names_interface = |form: &&Form| {
         let slots = form.leading.iter().chain(&form.rest);
         slots.chain(form.options.iter().filter_map(Opt::slot)).any(|s| s.kind == Kind::Interface)
     };
-    let is_option = |form: &Form| form.options.iter().any(|o| o.word() == word);
+    let mut options = forms().filter(names_interface).flat_map(|form| form.options);
     // `show interface a…` is `show interface address`.
-    forms().filter(names_interface).any(is_option) || "address".starts_with(word)
+    let address = || Some("address").filter(|address| address.starts_with(word));
+    options.find(|option| option.word() == word).map(Opt::word).or_else(address)
 }

@@ -185,6 +185,7 @@ fn check_pairs(vips: &[Vip], problems: &Problems) {
             };
             let related = first.key.prefix.span;
             problems.note(Problem::new(prefix.span, reason).with_related(related, "first here"));
+            break;
         }
         if let Some(name) = &vip.name
             && let Some(first) =

@@ -116,7 +116,10 @@ fn eal_arg(token: Token<'_>) -> Parsed<String> {
 }
 
 fn dev(table: &Table<'_>) -> Option<Dev> {
-    let name = table.required("name", dev_name);
+    let name = table.required("name", |token| value::name(token, "device name"));
+    if let Some(problem) = name.as_ref().and_then(name_problem) {
+        table.note(problem);
+    }
     let vdev = table.parsed("vdev", vdev);
     let pci = table.parsed("pci", pci);
     let queues = |key| table.integer(key, &defaults::NUM_QUEUES_RANGE).map(|n| n.value);
@@ -143,16 +146,16 @@ fn dev(table: &Table<'_>) -> Option<Dev> {
     Some(Dev { name: name?, device, num_rx_queues, num_tx_queues, num_rx_desc, num_tx_desc })
 }
 
-fn dev_name(token: Token<'_>) -> Parsed<String> {
-    let name = value::name(token, "device name")?;
+/// Why no device can have this name.
+fn name_problem(name: &Spanned<String>) -> Option<Problem> {
     let problem = if name.value == "local0" {
-        "`local0` is the interface that is always there"
-    } else if grammar::is_keyword(&name) {
-        "the device name is a word of the command language"
+        "`local0` is the interface that is always there".to_owned()
+    } else if let Some(keyword) = grammar::keyword(name) {
+        format!("commands would take the device name `{}` for the word `{keyword}`", name.value)
     } else {
-        return Ok(name);
+        return None;
     };
-    Err(Problem::new(token.span, problem).with_hint("choose another name"))
+    Some(Problem::new(name.span, problem).with_hint("choose another name"))
 }
 
 fn vdev(token: Token<'_>) -> Parsed<String> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use config::{CommandError, Problem, Spanned};
 
-use super::Shared;
+use super::{Failure, Shared};
 
 /// How deep files may call files.
 pub const MAX_NESTING: usize = 8;
@@ -18,16 +18,17 @@ impl Shared {
         line: &str,
         file: &Spanned<PathBuf>,
         depth: usize,
-    ) -> Result<String, CommandError> {
+    ) -> Result<String, Failure> {
         let error = |reason: String, hint: Option<String>| {
             let problem = Problem { hint, ..Problem::new(file.span, reason) };
             problem.in_line(line)
         };
+        let failure = |reason| Failure::from(error(reason, None));
         if depth >= MAX_NESTING {
             let reason = format!("command files call each other more than {MAX_NESTING} deep");
-            return Err(error(reason, None));
+            return Err(failure(reason));
         }
-        let text = read(file).map_err(|reason| error(reason, None))?;
+        let text = read(file).map_err(failure)?;
         let mut output = String::new();
         for (number, line) in text.lines().enumerate() {
             match self.nested_line(line, depth + 1).await {
@@ -37,9 +38,16 @@ impl Shared {
                         output.push('\n');
                     }
                 }
-                Err(problem) => {
-                    let place = format!("{}:{}:{}", file.display(), number + 1, problem.column);
-                    return Err(error(format!("{place}: {}", problem.reason), problem.hint));
+                Err(Failure {
+                    output: printed,
+                    error: CommandError { column, reason, hint, .. },
+                }) => {
+                    output.push_str(&printed);
+                    let place = format!("{}:{}:{column}", file.display(), number + 1);
+                    return Err(Failure {
+                        output,
+                        error: error(format!("{place}: {reason}"), hint),
+                    });
                 }
             }
         }
@@ -54,15 +62,18 @@ impl Shared {
     pub async fn startup_file(&self, path: &std::path::Path) -> Result<String, CommandError> {
         let result = self.file("", &path.to_owned().into(), 0).await;
         self.with(crate::control::Control::publish);
-        result
+        result.map_err(|failure| failure.error)
     }
 }
 
 fn read(path: &std::path::Path) -> Result<String, String> {
     let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let meta = std::fs::metadata(path).map_err(failed)?;
-    if !meta.is_file() || meta.len() > MAX_BYTES {
-        return Err(format!("{} is not a file of at most {MAX_BYTES} bytes", path.display()));
+    if !meta.is_file() {
+        return Err(format!("{} is not a regular file", path.display()));
+    }
+    if meta.len() > MAX_BYTES {
+        return Err(format!("{} is longer than {MAX_BYTES} bytes", path.display()));
     }
     std::fs::read_to_string(path).map_err(failed)
 }

@@ -40,12 +40,25 @@ pub struct LineResult {
 }
 
 impl LineResult {
-    fn new(line: &str, result: Result<String, CommandError>) -> Self {
+    fn new(line: &str, result: Result<String, Failure>) -> Self {
         let line = line.to_owned();
         match result {
             Ok(output) => Self { line, ok: true, output, error: None },
-            Err(error) => Self { line, ok: false, output: String::new(), error: Some(error) },
+            Err(Failure { output, error }) => Self { line, ok: false, output, error: Some(error) },
         }
+    }
+}
+
+/// A line that was not carried out, or only in part.
+struct Failure {
+    /// What it printed before: a command file runs up to its first error.
+    output: String,
+    error: CommandError,
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        Self { output: String::new(), error }
     }
 }
 
@@ -87,16 +100,16 @@ impl Shared {
     pub async fn line(&self, line: &str) -> Result<String, CommandError> {
         let result = self.nested_line(line, 0).await;
         self.with(Control::publish);
-        result
+        result.map_err(|failure| failure.error)
     }
 
     /// Runs one line; what it changes is published by the caller, once for many lines.
-    async fn nested_line(&self, line: &str, depth: usize) -> Result<String, CommandError> {
+    async fn nested_line(&self, line: &str, depth: usize) -> Result<String, Failure> {
         let command = config::parse_line(line)?;
         if let Command::Exec { file } = &command {
             return Box::pin(self.file(line, file, depth)).await;
         }
-        self.command(&command).await.map_err(|problem| problem.in_line(line))
+        Ok(self.command(&command).await.map_err(|problem| problem.in_line(line))?)
     }
 
     /// Runs one command other than `exec`.
@@ -138,7 +151,7 @@ impl Shared {
                     )),
                 });
                 ok &= result.is_ok();
-                results.push(LineResult::new(line, result.map_err(|p| p.in_line(line))));
+                results.push(LineResult::new(line, result.map_err(|p| p.in_line(line).into())));
             }
             if ok {
                 control.commit(draft);
@@ -156,7 +169,7 @@ impl Shared {
             Err(problem) => {
                 results = lines
                     .iter()
-                    .map(|line| LineResult::new(line, Err(problem.in_line(line))))
+                    .map(|line| LineResult::new(line, Err(problem.in_line(line).into())))
                     .collect();
             }
         }

@@ -102,6 +102,8 @@ impl Control {
                     Problem::new(name.span, format!("{} has no address", name.value))
                 })?
             }
+            // A VIP answers for itself, like the address of an interface.
+            None if self.model().lb.on_address(target).next().is_some() => target,
             None => self.source_towards(target).ok_or_else(|| {
                 Problem::new(ping.address.span, format!("there is no route to {target}"))
                     .with_hint("`show ip fib` lists the routes; is the interface up?")

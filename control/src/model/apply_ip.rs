@@ -210,7 +210,17 @@ impl Model {
         let (address, prefix_len) = ip4_prefix(prefix)?;
         let network = Ip4Network::new(address, prefix_len);
         let Some(route) = self.routes.get(&network).copied() else {
-            return Err(Problem::new(prefix.span, format!("there is no route {network}")));
+            let problem = Problem::new(prefix.span, format!("there is no route {network}"));
+            let connected = self.interfaces.iter().find(|interface| {
+                interface.addresses.iter().any(|own| Ip4Network::of(*own) == network)
+            });
+            return Err(match connected {
+                Some(interface) => problem.with_hint(format!(
+                    "it is connected, and goes with the address of {}",
+                    interface.name
+                )),
+                None => problem,
+            });
         };
         if let Some(via) = via
             && via.value != IpAddr::V4(route.next_hop)

@@ -199,6 +199,9 @@ fn a_ping_does_not_keep_others_waiting() {
         let text = body["results"][0]["output"].as_str().unwrap();
         assert!(text.starts_with("68 bytes from 10.10.10.254: icmp_seq=1 ttl=64 time="), "{text}");
         assert!(text.ends_with("Statistics: 3 sent, 3 received, 0% packet loss\n"), "{text}");
+        let (_, body) = cli(&path, "ping 10.10.2.2 repeat 1", false).await;
+        let text = body["results"][0]["output"].as_str().unwrap();
+        assert!(text.contains("1 sent, 1 received"), "a VIP answers: {text}");
         let (status, body) = cli(&path, "ping 203.0.113.1", false).await;
         assert_eq!(status, 422);
         assert_eq!(body["results"][0]["error"]["reason"], "there is no route to 203.0.113.1");
@@ -224,6 +227,8 @@ fn command_files_nest_to_a_limit_and_errors_name_the_line() {
         let reason = body["results"][0]["error"]["reason"].as_str().unwrap();
         assert_eq!(status, 422);
         assert!(reason.starts_with(&format!("{}:2:8: ", bad.display())), "{reason}");
+        let printed = body["results"][0]["output"].as_str().unwrap();
+        assert!(printed.starts_with("sluice v"), "what went before the error is shown: {printed}");
         let (_, lb) = request(&path, "GET", "/v1/lb", "").await;
         assert!(lb.contains("\"timeout_s\": 40"), "the file ends at its first error");
         let (_, body) = cli(&path, &format!("exec {}", endless.display()), false).await;

@@ -90,6 +90,9 @@ fn the_command_file_is_checked_too() {
     assert!(report.contains("script.cli:4:8"), "{report}");
     fs::write(&script.0, "lb conf timeout 50\n").unwrap();
     load(&file.0).unwrap();
+    fs::remove_file(&script.0).unwrap();
+    let report = load(&file.0).unwrap_err();
+    assert!(report.contains("exec.toml:2:8") && report.contains("cannot read"), "{report}");
 }
 
 #[test]
