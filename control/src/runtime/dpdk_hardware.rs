@@ -5,6 +5,7 @@ use dataplane::dpdk::port::Port;
 use dataplane::dpdk::port_stats;
 use dataplane::interface::PortId;
 use dataplane::packet::Packet;
+use dataplane::worker::PollMode;
 
 use super::hardware::{Hardware, Link, PortFacts};
 use crate::show::buffers::PoolStatus;
@@ -23,6 +24,7 @@ pub(super) struct OpenPort {
     pub(super) port: Port,
     pub(super) device: String,
     pub(super) rx_workers: Vec<usize>,
+    pub(super) poll: PollMode,
 }
 
 impl DpdkHardware {
@@ -47,6 +49,10 @@ impl Hardware for DpdkHardware {
             rx_offloads: info.rx_offloads.clone(),
             tx_offloads: info.tx_offloads.clone(),
             rx_queue_threads: open.rx_workers.iter().map(|worker| worker + 1).collect(),
+            rx_mode: match open.poll {
+                PollMode::Busy => "polling",
+                PollMode::Adaptive { .. } => "adaptive",
+            },
         }
     }
 

@@ -31,6 +31,8 @@ pub struct PortFacts {
     pub tx_offloads: Vec<String>,
     /// By receive queue: number of the thread that polls it.
     pub rx_queue_threads: Vec<usize>,
+    /// How they poll: `polling`, or `adaptive` when they sleep while nothing comes.
+    pub rx_mode: &'static str,
 }
 
 /// A link's state.

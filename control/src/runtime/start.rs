@@ -257,6 +257,7 @@ fn open_ports(
             port,
             device: port_plan.config.device.clone(),
             rx_workers: port_plan.rx_workers.clone(),
+            poll: plan.poll,
         });
     }
     Ok(())

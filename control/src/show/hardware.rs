@@ -55,6 +55,8 @@ pub struct PortStatus {
     pub tx_offloads_available: Vec<String>,
     /// By receive queue: the thread that polls it.
     pub rx_queue_threads: Vec<usize>,
+    /// How they poll: `polling`, or `adaptive` when they sleep while nothing comes.
+    pub rx_mode: &'static str,
     /// What the driver counts.
     pub statistics: PortCounters,
     /// The driver's own statistics.
@@ -121,7 +123,7 @@ impl PortStatus {
         writeln!(text, "  RX Queues:\n    queue thread          mode      ")?;
         for (queue, thread) in self.rx_queue_threads.iter().enumerate() {
             let thread = format!("sluice_wk_{} ({thread})", thread.saturating_sub(1));
-            writeln!(text, "    {queue:<6}{thread:<15} polling   ")?;
+            writeln!(text, "    {queue:<6}{thread:<15} {:<10}", self.rx_mode)?;
         }
         writeln!(text, "  Ethernet address {}", self.mac)?;
         writeln!(text, "  {}", self.driver)?;

@@ -209,6 +209,7 @@ fn hardware_interfaces() {
             rx_offloads_available: vec![],
             tx_offloads_available: vec!["multi-segs".into()],
             rx_queue_threads: vec![1, 2],
+            rx_mode: "adaptive",
             statistics: PortCounters { rx_packets: 202_496, ..PortCounters::default() },
             extended_statistics: vec![
                 NamedCount { name: "rx_good_packets".into(), value: 202_496 },
@@ -223,8 +224,8 @@ Ethernet0                          1     up  net_af_packet0
     let normal = "  Link speed: 10 Gbps
   RX Queues:
     queue thread          mode      
-    0     sluice_wk_0 (1) polling   
-    1     sluice_wk_1 (2) polling   
+    0     sluice_wk_0 (1) adaptive  
+    1     sluice_wk_1 (2) adaptive  
   Ethernet address 02:70:63:61:70:00
   net_af_packet
     carrier up full duplex mtu 1500

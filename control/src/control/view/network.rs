@@ -106,6 +106,7 @@ impl Control {
                 rx_offloads_available: facts.rx_offloads,
                 tx_offloads_available: facts.tx_offloads,
                 rx_queue_threads: facts.rx_queue_threads,
+                rx_mode: facts.rx_mode,
                 statistics: self.hardware.counters(port),
                 extended_statistics: self.hardware.extended(port),
             })
