@@ -93,7 +93,7 @@ section_packages() { one_check install_packages; }
 
 install_packages() {
     local package missing=()
-    for package in clang curl ethtool gcc iproute2 iputils-ping jq libc6-dev libclang-dev libdpdk-dev \
+    for package in clang curl ethtool gcc git iproute2 iputils-ping jq libc6-dev libclang-dev libdpdk-dev \
         pkg-config procps python3 python3-pytest python3-scapy shellcheck tcpdump util-linux wrk; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
     done

@@ -317,6 +317,8 @@ proptest! {
         for (word, cut) in words.iter_mut().zip(cuts).take(2) {
             *word = &word[..=cut.index(word.len())];
         }
+        // As in VPP, where no other word begins so: runtime, not running-config.
+        prop_assume!(words[1] != "run");
         let short = words.join(" ");
         match parse_line(&short) {
             Ok(parsed) => prop_assert_eq!(parsed, full),

@@ -221,7 +221,8 @@ impl Graph {
     /// packets the inputs brought.
     pub fn turn(&mut self, env: &mut Environment<'_>, tsc: &dyn Fn() -> u64) -> usize {
         let mut brought = 0;
-        for node in 0..self.nodes.len() {
+        // The last first: what waited for a neighbour leaves before what has only just arrived.
+        for node in (0..self.nodes.len()).rev() {
             if self.info.inputs[node] {
                 brought += self.run(node, env, tsc, true);
                 self.drain(env, tsc);

@@ -25,6 +25,9 @@ pub(super) enum Step<'a> {
     Nowhere,
 }
 
+/// Short forms that VPP users' fingers know, although here they begin no word or several.
+const HABITS: [(&str, &str); 2] = [("run", "runtime"), ("exit", "quit")];
+
 static ROOT: LazyLock<Node> = LazyLock::new(|| {
     let mut root = Node::default();
     for form in super::forms() {
@@ -45,6 +48,10 @@ impl Node {
     /// Follows one word, whole or abbreviated.
     pub(super) fn step(&self, word: &str) -> Step<'_> {
         if let Some(child) = self.children.get(word) {
+            return Step::To(child);
+        }
+        let habit = HABITS.iter().find(|(short, _)| *short == word);
+        if let Some(child) = habit.and_then(|(_, word)| self.children.get(word)) {
             return Step::To(child);
         }
         let mut matches = self.children.iter().filter(|(name, _)| name.starts_with(word));
@@ -103,6 +110,15 @@ fn unknown(node: &Node, token: Token<'_>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Command, Show, parse};
+
+    #[test]
+    fn habits_of_vpp_users_are_understood() {
+        let runtime = Command::Show { show: Show::Runtime { verbose: false }, json: false };
+        assert_eq!(parse("sh run").unwrap(), runtime);
+        assert_eq!(parse("exit").unwrap(), Command::Quit);
+        assert!(parse("show ru").is_err(), "`running-config` and `runtime` begin so");
+    }
 
     #[test]
     fn a_whole_word_beats_a_longer_one_it_begins() {

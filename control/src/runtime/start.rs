@@ -8,7 +8,7 @@ use dataplane::dpdk::io::DpdkIo;
 use dataplane::dpdk::mempool::{Mempool, needed_mib};
 use dataplane::dpdk::port::Port;
 use dataplane::dpdk::queue::{RxQueue, TxQueue};
-use dataplane::dpdk::{hugepages, lcore, log, runtime_files};
+use dataplane::dpdk::{hugepages, lcore, log, runtime_files, vdev};
 use dataplane::graph::GraphError;
 use dataplane::interface::QueueId;
 use dataplane::shared::WorkerShared;
@@ -31,6 +31,19 @@ pub enum StartError {
     /// There is not the memory that was asked for.
     #[error("{0}")]
     Memory(String),
+    /// A device that takes its packets from the kernel names an interface that is not there.
+    #[error(
+        "there is no network interface {interface}, which iface= of the vdev {device} names; \
+         this network namespace has: {present}"
+    )]
+    NoInterface {
+        /// The name.
+        interface: String,
+        /// The device.
+        device: String,
+        /// Names that would be right.
+        present: String,
+    },
     /// The graph does not fit together.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -78,6 +91,7 @@ impl DataPlane {
     /// What is refused; everything that was started by then is ended.
     pub fn start(plan: &Plan, buckets: u32) -> Result<(Self, Control), StartError> {
         log::set_sink(|line| tracing::info!("dpdk: {line}"));
+        check_interfaces(plan, &std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default())?;
         let eal = start_eal(plan)?;
         let mut hardware =
             DpdkHardware { ports: Vec::new(), pools: pools(&eal, plan)?, version: eal.version() };
@@ -175,6 +189,25 @@ impl Drop for DataPlane {
     }
 }
 
+/// Finds interfaces of the kernel that are not there before EAL does, which only logs it. `present`
+/// is the text of `/proc/self/net/dev`, which is of this process's network namespace.
+fn check_interfaces(plan: &Plan, present: &str) -> Result<(), StartError> {
+    // Two lines of headings; then a line for each, its name before the colon.
+    let lines = present.lines().skip(2).filter_map(|line| line.split(':').next());
+    let names: Vec<_> = lines.map(str::trim).collect();
+    for vdev in &plan.vdevs {
+        let Some(interface) = vdev::kernel_interface(vdev) else { continue };
+        if !names.is_empty() && !names.contains(&interface) {
+            return Err(StartError::NoInterface {
+                interface: interface.to_owned(),
+                device: vdev::device_name(vdev).to_owned(),
+                present: names.join(", "),
+            });
+        }
+    }
+    Ok(())
+}
+
 fn start_eal(plan: &Plan) -> Result<Eal, StartError> {
     let cpus = plan.worker_cpus.iter().map(|cpu| usize::from(*cpu));
     let mut nodes: Vec<u32> = cpus.clone().map(hugepages::node_of_cpu).collect();
@@ -261,4 +294,26 @@ fn open_ports(
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use config::Startup;
+
+    use super::*;
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named() {
+        let text = "[unix]\ncli-listen = \"/tmp/x.sock\"\n[[dpdk.dev]]\nname = \"left0\"\n\
+                    vdev = \"net_af_packet0,iface=veth1\"\n";
+        let plan = Plan::new(&Startup::parse(text).unwrap(), &[0, 1]).unwrap();
+        let table = |names: &[&str]| {
+            let rows = names.iter().map(|name| format!("{name:>6}: 0 0 0\n"));
+            format!("Inter-| Receive\n face |bytes\n{}", rows.collect::<String>())
+        };
+        check_interfaces(&plan, &table(&["lo", "veth1"])).unwrap();
+        let error = check_interfaces(&plan, &table(&["lo", "veth10"])).unwrap_err().to_string();
+        assert!(error.contains("no network interface veth1,"), "{error}");
+        assert!(error.ends_with("this network namespace has: lo, veth10"), "{error}");
+    }
 }

@@ -47,6 +47,14 @@ pub fn is_kernel_backed(vdev: &str) -> bool {
     matches!(driver(vdev), "net_af_packet" | "net_tap" | "net_af_xdp")
 }
 
+/// The kernel's network interface that a device takes its packets from, for the drivers that do.
+pub fn kernel_interface(vdev: &str) -> Option<&str> {
+    if !matches!(driver(vdev), "net_af_packet" | "net_af_xdp") {
+        return None;
+    }
+    vdev.split(',').skip(1).find_map(|pair| pair.strip_prefix("iface="))
+}
+
 /// The queue pairs a device must have for `rx_queues` wanted receive queues and `workers` workers,
 /// each of which transmits on a queue of its own. On `net_af_packet` queues exist in pairs, and all
 /// of its receive queues must be polled.
@@ -170,5 +178,8 @@ mod tests {
         assert!(is_kernel_backed("net_tap12,iface=dtap0"));
         assert!(!is_kernel_backed("net_memif0,role=client"));
         assert_eq!(driver("net_pcap0,rx_pcap=a2.pcap"), "net_pcap");
+        assert_eq!(kernel_interface("net_af_packet0,qpairs=1,iface=veth0"), Some("veth0"));
+        // A tap is made by its driver.
+        assert_eq!(kernel_interface("net_tap0,iface=dtap0"), None);
     }
 }

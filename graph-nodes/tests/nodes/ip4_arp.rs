@@ -40,10 +40,11 @@ fn holds_packets_in_order_until_the_neighbor_is_known() {
     assert_eq!(harness.turn(), []);
     harness.world.add_neighbor(SERVER_LINK, STRANGER, STRANGER_MAC);
     harness.publish();
-    let sent = harness.turn();
+    // What arrives in the same turn does not overtake them.
+    let sent = harness.receive(CLIENT_LINK, &to(STRANGER, 3));
     assert_eq!(harness.counter(NODE, "held packets released"), 3);
     let order: Vec<u8> = sent.iter().map(|(_, frame)| *frame.last().unwrap()).collect();
-    assert_eq!(order, [0, 1, 2]);
+    assert_eq!(order, [0, 1, 2, 3]);
     assert!(sent.iter().all(|(interface, _)| *interface == SERVER_LINK));
     assert_eq!(sent[0].1[..6], STRANGER_MAC.0);
     // One hop off, once.
