@@ -1,6 +1,7 @@
 """Fixtures: one topology and one daemon for each test that asks for them."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from topology import Topology, run  # noqa: E402
 
 
 def pytest_sessionstart(session):
+    # A shell's background job starts with SIGINT ignored, and so would every program of the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() != 0:
         pytest.exit("the end-to-end tests make network namespaces: run them as root", 3)
     for program in (SLUICED, SLUICECTL):
