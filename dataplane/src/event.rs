@@ -36,6 +36,8 @@ pub enum Event {
         /// The packet.
         packet: Packet,
     },
+    /// The sticky table that another has replaced; control frees it.
+    StickyTableRetired(Box<StickyOwner>),
 }
 
 /// From control to one worker.

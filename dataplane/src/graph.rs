@@ -2,6 +2,7 @@
 //! splits frames by next node, keeps the cycle account and makes traces.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::clock::Now;
 use crate::frame::{FRAME_MAX, Frame};
@@ -284,7 +285,7 @@ impl Graph {
         if !ends {
             self.trace(node, env, start);
         }
-        self.split(node);
+        self.split(node, &mut env.worker.garbage);
         let stats = &self.shared.nodes[node];
         stats.calls.add(1);
         if len > 0 {
@@ -294,8 +295,9 @@ impl Graph {
         len
     }
 
-    /// Moves the packets of `current` to their next nodes and empties it.
-    fn split(&mut self, node: usize) {
+    /// Moves the packets of `current` to their next nodes and empties it. What has no place there
+    /// ends in `garbage`.
+    fn split(&mut self, node: usize, garbage: &mut Vec<Packet>) {
         let len = self.current.len();
         let edges = &self.info.edges[node];
         if len == 0 {
@@ -314,10 +316,15 @@ impl Graph {
             }
         }
         for at in 0..len {
-            let Some(&target) = edges.get(usize::from(self.nexts[at])) else { continue };
-            // Packets never multiply in the graph, so 256 slots always suffice.
-            if self.waiting[usize::from(target)].move_from(&mut self.current, at) {
+            let target = edges.get(usize::from(self.nexts[at])).map(|target| usize::from(*target));
+            if let Some(target) = target
+                && self.waiting[target].move_from(&mut self.current, at)
+            {
                 self.ready |= 1 << target;
+            } else {
+                // Never from an input node's frame, whose packets do not multiply; were it to
+                // happen all the same, a freed packet is better than a leaked one.
+                garbage.extend(self.current.take(at));
             }
         }
         self.current.clear();
@@ -326,7 +333,8 @@ impl Graph {
     /// Marks packets for tracing when this node is armed, and records what it did to marked ones.
     fn trace(&mut self, node: usize, env: &Environment<'_>, tsc: u64) {
         let arm = &self.shared.trace_arm[node];
-        let mut left = arm.load(std::sync::atomic::Ordering::Relaxed);
+        let armed = arm.load(Ordering::Relaxed);
+        let mut left = armed;
         if left == 0 && !self.shared.tracing() {
             return;
         }
@@ -356,6 +364,9 @@ impl Graph {
                 bytes,
             });
         }
-        arm.store(left, std::sync::atomic::Ordering::Relaxed);
+        if left != armed {
+            // Control may have armed or disarmed the node meanwhile, and then its word stands.
+            let _ = arm.compare_exchange(armed, left, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 }

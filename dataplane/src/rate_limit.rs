@@ -1,4 +1,5 @@
-//! A token bucket over the worker's one-second ticks.
+//! A limit per second, counted anew in each of the worker's one-second ticks: around a tick up to
+//! twice the limit may pass within a second.
 
 /// Allows so many per second.
 #[derive(Clone, Copy, Debug)]

@@ -89,7 +89,6 @@ pub struct WorkerShared {
     pub events_lost: Counter,
     requests: ArrayQueue<Request>,
     stop: AtomicBool,
-    stopped: AtomicBool,
 }
 
 impl std::fmt::Debug for WorkerShared {
@@ -116,7 +115,6 @@ impl WorkerShared {
             events_lost: Counter::new(),
             requests: ArrayQueue::new(REQUEST_QUEUE_LEN),
             stop: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
         })
     }
 
@@ -158,11 +156,6 @@ impl WorkerShared {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Says that the worker has ended and given everything back.
-    pub fn report_stopped(&self) {
-        self.stopped.store(true, Ordering::Release);
-    }
-
     // Control's side.
 
     /// The worker's next event.
@@ -199,10 +192,5 @@ impl WorkerShared {
     /// Asks the worker to end after its turn.
     pub fn request_stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
-    }
-
-    /// True once the worker has ended.
-    pub fn has_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
     }
 }

@@ -7,6 +7,7 @@ use balancer::StickyOwner;
 
 use crate::clock::{Clock, Now};
 use crate::event::{Event, Request};
+use crate::frame::FRAME_MAX;
 use crate::graph::{Environment, Graph};
 use crate::interface::{InterfaceId, PortId, QueueId};
 use crate::io::PacketIo;
@@ -28,6 +29,10 @@ pub const NEIGHBOR_EVENTS_PER_SECOND: u32 = 1000;
 pub const SWEEP_BUCKETS: usize = 16;
 /// Packets with which control fills a turn at most.
 const REQUESTS_PER_TURN: usize = 32;
+
+/// Packets that one turn can leave to be freed at most: a full frame from each of three input
+/// nodes, and for each packet the ICMP error that took its place.
+const GARBAGE_MAX: usize = 2 * 3 * FRAME_MAX;
 
 /// A receive queue a worker polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +107,7 @@ impl WorkerState {
             neighbor_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
             ip_id: 0,
             injected: Vec::with_capacity(REQUESTS_PER_TURN),
-            garbage: Vec::with_capacity(4 * crate::frame::FRAME_MAX),
+            garbage: Vec::with_capacity(GARBAGE_MAX),
         }
     }
 
@@ -161,7 +166,9 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
                 Request::ReplaceStickyTable(mut empty) => {
                     let epoch_of = |id| snapshot.lb.epoch_of(id);
                     empty.migrate_from(&mut state.sticky, usize::MAX, now.tick_s, epoch_of);
-                    state.sticky = *empty;
+                    std::mem::swap(&mut state.sticky, &mut *empty);
+                    // Control frees the old one: giving back so much memory takes system calls.
+                    let _ = state.shared.post(Event::StickyTableRetired(empty));
                 }
                 packet => state.injected.push(packet),
             }
@@ -201,16 +208,16 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
 
     /// Returns what the worker still holds to its pool, requests with packets included.
     pub fn finish(&mut self) {
-        while let Some(request) = self.state.shared.next_request() {
+        let WorkerState { shared, injected, garbage, .. } = &mut self.state;
+        for request in injected.drain(..).chain(std::iter::from_fn(|| shared.next_request())) {
             match request {
                 Request::Transmit { packet, .. } | Request::Route { packet } => {
-                    self.state.garbage.push(packet);
+                    garbage.push(packet);
                 }
                 Request::ReplaceStickyTable(_) => {}
             }
         }
-        self.graph.release(&mut self.state.garbage);
-        self.io.free(&mut self.state.garbage);
-        self.state.shared.report_stopped();
+        self.graph.release(garbage);
+        self.io.free(garbage);
     }
 }

@@ -62,6 +62,7 @@ impl Control {
                 self.echo_reply(usize::from(l3_offset), &packet);
                 self.hardware.free(&mut vec![packet]);
             }
+            Event::StickyTableRetired(table) => drop(table),
         }
     }
 

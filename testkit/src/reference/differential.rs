@@ -305,6 +305,7 @@ impl<C: Compiler> Differential<C> {
                     seen.punted.push((interface.0, bytes[..len].to_vec()));
                     fake_mbuf::free(packet);
                 }
+                Event::StickyTableRetired(_) => {}
             }
         }
         for (at, info) in self.info.counters.iter().enumerate() {

@@ -1,0 +1,6 @@
+//! The worker's machinery with packets in memory: dispatcher, transmit buffers, the worker itself.
+
+mod dispatcher;
+mod lifecycle;
+mod probe;
+mod transmit;
