@@ -1,7 +1,7 @@
 //! `lb-nat4-in2out`: gives replies of ASs the address and port that the client spoke to.
 
 use balancer::{Balancer, ReplyVerdict, Vip};
-use dataplane::fib::FibEntry;
+use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::frame::{Frame, flag};
 use dataplane::interface::InterfaceId;
 use dataplane::node::{Node, NodeCx};
@@ -21,7 +21,7 @@ next_nodes! {
     pub enum Next {
         /// Translated replies, and everything that is none.
         Lookup => "ip4-lookup",
-        /// TTL or size is in the way, and the AS is told.
+        /// TTL, size or the lack of a route is in the way, and the AS is told.
         IcmpError => "ip4-icmp-error",
         /// Replies that cannot be attributed.
         Drop => "error-drop",
@@ -43,18 +43,21 @@ node_counters! {
         Ttl => ("ip4 ttl <= 1", Error),
         /// Too big for the client's link, DF set; the AS gets a "fragmentation needed".
         DontFragment => ("ip4 MTU exceeded and DF set", Error),
+        /// No route to the client; the AS gets a "network unreachable".
+        Miss => ("ip4 destination lookup miss", Error),
     }
 }
 
 /// The way back of NAT, on interfaces with `nat4 in`.
 ///
 /// What does not come from an AS's service passes untouched: other ports, ICMP, other hosts, and
-/// replies to clients that came to the AS itself. TTL and size are checked before the translation,
-/// so that an ICMP error goes to the AS and quotes what the AS sent.
+/// replies to clients that came to the AS itself. TTL, route and size are checked before the
+/// translation, so that an ICMP error goes to the AS and quotes what the AS sent; after it, the
+/// error would go to the VIP, which is us.
 ///
 /// # Reads
 /// IPv4 header, TCP or UDP header; the balancer's reverse map and sticky tables; the FIB's verdict
-/// on the destination, for the size.
+/// on the destination, for route and size.
 /// # Writes
 /// Source address and port, checksums; lanes `adjacency`, `icmp`; flag `TRANSLATED`; the worker's
 /// sticky table.
@@ -63,7 +66,8 @@ node_counters! {
 /// # Counters
 /// See [`Counter`].
 /// # Drops
-/// Replies of shared services without a flow, fragments of ASs, packets without hops left.
+/// Replies of shared services without a flow, fragments of ASs, packets without hops left or
+/// route.
 #[derive(Debug, Default)]
 pub struct LbNat4In2out;
 
@@ -125,6 +129,9 @@ impl LbNat4In2out {
         let (id, interface) = match snapshot.fib4.lookup(header.destination()) {
             FibEntry::Adjacency(id) | FibEntry::AsDirect(id) => (id.0, InterfaceId::LOCAL0),
             FibEntry::Glean(interface) => (UNRESOLVED, interface),
+            FibEntry::Drop(FibDrop::NoRoute) => {
+                return Some((Counter::Miss, IcmpError::NetUnreachable));
+            }
             _ => return None,
         };
         let header = *header;

@@ -15,7 +15,7 @@ fn syn() -> PacketBuilder {
 }
 
 #[test]
-fn an_unknown_port_is_dropped_and_costs_no_flow() {
+fn defect_02_an_unknown_port_is_dropped_and_costs_no_flow() {
     let mut harness = balanced_harness();
     for builder in [
         PacketBuilder::tcp((CLIENT, 4000), (VIP, 8081), 0x02),

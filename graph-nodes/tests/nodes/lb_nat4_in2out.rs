@@ -202,6 +202,19 @@ fn defect_14_a_reply_too_big_for_the_client_is_told_to_the_server() {
 }
 
 #[test]
+fn a_reply_without_a_route_is_told_to_the_server_not_to_the_vip() {
+    let mut harness = balanced_harness();
+    let nowhere = Ipv4Addr::new(203, 0, 113, 7);
+    let reply = PacketBuilder::tcp((SERVERS[0], 80), (nowhere, 4000), 0x12);
+    let frame = from_server(SERVERS[0], reply).build();
+    let (interface, sent) = harness.forward(SERVER_LINK, &frame);
+    assert_eq!((interface, validated(&sent).dst_addr()), (SERVER_LINK, SERVERS[0]));
+    assert_eq!(sent[L2 + 20..L2 + 22], [3, 0]);
+    assert_eq!(sent[L2 + 28..], frame[L2..]);
+    assert_eq!(harness.counter(NODE, "ip4 destination lookup miss"), 1);
+}
+
+#[test]
 fn a_trace_shows_the_new_source() {
     let mut harness = balanced_harness();
     let node = harness.node("dpdk-input");

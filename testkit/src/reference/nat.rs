@@ -274,12 +274,19 @@ impl Reference {
             self.out.count(reason::REPLY_TTL_EXPIRED);
             return self.error(transit, Error::TimeExceeded, table);
         }
-        if let Destination::Neighbor { interface, .. } = route(&self.config, header.destination) {
-            let mtu = self.config.interface(interface).mtu;
-            if header.total_len > mtu && header.dont_fragment {
-                self.out.count(reason::REPLY_TOO_BIG_DF);
-                return self.error(transit, Error::FragmentationNeeded { mtu }, table);
+        match destination(&self.config, header.destination) {
+            Destination::NoRoute => {
+                self.out.count(reason::REPLY_NO_ROUTE);
+                return self.error(transit, Error::NetUnreachable, table);
             }
+            Destination::Neighbor { interface, .. } => {
+                let mtu = self.config.interface(interface).mtu;
+                if header.total_len > mtu && header.dont_fragment {
+                    self.out.count(reason::REPLY_TOO_BIG_DF);
+                    return self.error(transit, Error::FragmentationNeeded { mtu }, table);
+                }
+            }
+            _ => {}
         }
         let mut packet = transit.packet.clone();
         packet[12..16].copy_from_slice(&vip.address.octets());

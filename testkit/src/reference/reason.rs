@@ -168,6 +168,8 @@ reasons! {
     REPLY_TTL_EXPIRED = ("lb-nat4-in2out", "ip4 ttl <= 1");
     /// A reply too big for the client's link, may not be fragmented.
     REPLY_TOO_BIG_DF = ("lb-nat4-in2out", "ip4 MTU exceeded and DF set");
+    /// Nowhere to send a reply.
+    REPLY_NO_ROUTE = ("lb-nat4-in2out", "ip4 destination lookup miss");
     /// Nobody knows whose reply it is.
     NO_FLOW = ("lb-nat4-in2out", "nat reply without flow");
 }
