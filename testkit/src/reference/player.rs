@@ -44,8 +44,11 @@ impl Player {
 
     /// Remembers what the box sent, so that it can be answered.
     pub fn sent(&mut self, interface: u16, frame: &[u8]) {
-        let replyable =
-            frame.len() >= 42 && word(frame, 12) == 0x0800 && Header::of(&frame[14..]).has_ports();
+        // The box also forwards what ends within its options or before its ports.
+        let replyable = frame.len() >= 42 && word(frame, 12) == 0x0800 && {
+            let header = Header::of(&frame[14..]);
+            header.has_ports() && frame.len() >= 14 + header.header_len + 4
+        };
         if replyable {
             self.sent.insert(0, (interface, frame.to_vec()));
             self.sent.truncate(REMEMBERED);
