@@ -185,9 +185,9 @@ mod tests {
         }
     }
 
-    /// VPP hashes source and destination address there (defect 36).
+    /// VPP hashes source and destination address there.
     #[test]
-    fn src_ip_sticky_looks_at_the_source_only() {
+    fn defect_36_src_ip_sticky_looks_at_the_source_only() {
         let hasher = FlowHasher::new(&HashKey::default());
         let base = tuple();
         let other = FlowTuple {

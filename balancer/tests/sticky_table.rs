@@ -271,7 +271,7 @@ fn half_load_fits() {
 }
 
 #[test]
-fn a_full_pair_of_buckets_refuses_and_evicts_closing_flows_only() {
+fn defect_27_a_full_pair_of_buckets_refuses_and_evicts_closing_flows_only() {
     let mut owner = owner(1);
     for n in 0..4 {
         owner

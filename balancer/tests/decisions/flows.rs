@@ -53,7 +53,7 @@ fn flows_stay_when_the_table_changes() {
 
 /// D-06: a SYN moves away from a removed AS, other packets do not. Re-adding revives.
 #[test]
-fn removal_keeps_flows_until_they_end() {
+fn defect_25_removal_keeps_flows_until_they_end_at_index_0_too() {
     let mut world = World::one_vip(1);
     assert_eq!(world.send(1, 1, ACK), Decision::New(as_id(0)));
     world.server_mut(0).state = ServerState::Removed;
