@@ -8,8 +8,8 @@ use proptest::test_runner::{Config as RunnerConfig, RngAlgorithm, TestRng, TestR
 
 use super::config::{Config, Service};
 use super::player::Player;
-use super::scenario::{Action, Scenario};
-use super::strategy::scenario;
+use super::scenario::{Action, Scenario, Step};
+use super::strategy::{scenario, universe};
 use super::{NewFlowOrder, Outcome, Reason, Reference, reason};
 
 /// A new-flow table of sorts: the client's port decides who is first.
@@ -94,4 +94,19 @@ fn every_reason_is_reached_and_every_frame_ends_once() {
     let wanted = reason::ALL.iter().filter(|reason| !many.contains(*reason));
     let missing: Vec<_> = wanted.filter(|reason| !reached.contains(*reason)).collect();
     assert!(missing.is_empty(), "never reached: {missing:?}; reached {counts:#?}");
+}
+
+/// The box forwards a packet that ends where its options do; nobody can answer it.
+#[test]
+fn a_packet_without_ports_is_not_answered() {
+    let mut runner = TestRunner::deterministic();
+    let universe = universe().new_tree(&mut runner).expect("no filter can fail").current();
+    let mut player = Player::new(&universe);
+    let mut frame = vec![0; 14 + 28];
+    frame[12..14].copy_from_slice(&[0x08, 0x00]);
+    (frame[14], frame[17], frame[23]) = (0x47, 28, 6);
+    player.sent(1, &frame);
+    let flaws = Vec::new();
+    let reply = Step::Reply { back: 0, flags: 0x10, len: 0, zero_sum: false, flaws };
+    assert_eq!(player.act(&reply, &universe.config), Action::Nothing);
 }
