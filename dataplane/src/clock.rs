@@ -53,7 +53,7 @@ impl Clock for TscClock {
     }
 }
 
-/// Reads the timestamp counter (about 22 cycles).
+/// Reads the timestamp counter. Not for every packet: it takes longer than parsing one.
 #[inline]
 pub fn read_tsc() -> u64 {
     // SAFETY: RDTSC exists on every x86-64 CPU and has no operands.

@@ -9,7 +9,7 @@ use dataplane::dpdk::eal_args::{EalArgs, Memory};
 use dataplane::dpdk::io::DpdkIo;
 use dataplane::dpdk::mempool::Mempool;
 use dataplane::dpdk::port::{Port, PortConfig};
-use dataplane::dpdk::{lcore, port_stats, runtime_files};
+use dataplane::dpdk::{hugepages, lcore, port_stats, runtime_files};
 use dataplane::frame::Frame;
 use dataplane::interface::{InterfaceId, PortId, QueueId};
 use dataplane::io::PacketIo;
@@ -62,6 +62,10 @@ fn packets_return_and_nothing_is_left_behind() {
     let dir = runtime_files::runtime_dir(&prefix);
     assert!(dir.exists());
     assert!(!eal.has_hugepages());
+    assert!(eal.tsc_hz() > 100_000_000, "{} TSC clocks per second", eal.tsc_hz());
+    for lcore in eal.worker_lcores() {
+        assert_eq!(eal.lcore_node(*lcore), hugepages::node_of_cpu(0));
+    }
 
     let pool = Mempool::create("test", 1023, 0).unwrap();
     assert_eq!((pool.available(), pool.in_use(), pool.size()), (1023, 0, 1023));

@@ -1,5 +1,5 @@
-//! Counters with one writer: a relaxed load and store instead of a locked add (0.8 against
-//! 14–23 cycles), summed by control when read.
+//! Counters with one writer: a relaxed load and store instead of a locked add, which costs many
+//! times as much. Control sums them when it reads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
