@@ -8,7 +8,7 @@
 //!
 //! All values are in host order, as the big-endian header fields give them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A one's complement sum, not complemented: what has been summed up so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,11 +33,67 @@ pub fn sum(bytes: &[u8]) -> Sum {
     Sum(total)
 }
 
-/// Sum of the IPv4 pseudo-header of TCP and UDP (RFC 793 §3.1); `len` counts L4 header and payload.
+/// An address that checksums cover: IPv4 or IPv6.
+pub trait SummedAddress: Copy + Eq {
+    /// Sum of the address's words.
+    fn sum(self) -> Sum;
+}
+
+impl SummedAddress for Ipv4Addr {
+    #[inline]
+    fn sum(self) -> Sum {
+        Sum(u64::from(self.to_bits()))
+    }
+}
+
+impl SummedAddress for Ipv6Addr {
+    #[inline]
+    fn sum(self) -> Sum {
+        let bits = self.to_bits();
+        let word = |shift: u32| u64::from((bits >> shift) as u32);
+        Sum(word(96) + word(64) + word(32) + word(0))
+    }
+}
+
+/// Sum of the pseudo-header of TCP and UDP (RFC 9293 §3.1), which for IPv6 (RFC 8200 §8.1) covers
+/// ICMPv6 too. `len` counts L4 header and payload; that IPv6 gives it and the protocol 32 bits
+/// each does not change the sum.
 #[inline]
-pub fn pseudo_header_sum(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: u16) -> Sum {
-    let addresses = u64::from(u32::from(source)) + u64::from(u32::from(destination));
-    Sum(addresses + u64::from(protocol) + u64::from(len))
+pub fn pseudo_header_sum<A: SummedAddress>(
+    source: A,
+    destination: A,
+    protocol: u8,
+    len: u16,
+) -> Sum {
+    let rest = Sum(u64::from(protocol) + u64::from(len));
+    source.sum().plus(destination.sum()).plus(rest)
+}
+
+/// The checksum of a whole TCP segment, UDP datagram or ICMPv6 message whose checksum field holds 0.
+/// UDP sends it with [`Checksum::or_all_ones`].
+#[inline]
+pub fn transport_checksum<A: SummedAddress>(
+    source: A,
+    destination: A,
+    protocol: u8,
+    segment: &[u8],
+) -> Checksum {
+    pseudo_header_sum(source, destination, protocol, segment.len() as u16)
+        .plus(sum(segment))
+        .checksum()
+}
+
+/// True when the checksum inside a whole TCP segment, UDP datagram or ICMPv6 message is right.
+/// A UDP checksum of 0 ("none") has to be told apart before.
+#[inline]
+pub fn is_transport_valid<A: SummedAddress>(
+    source: A,
+    destination: A,
+    protocol: u8,
+    segment: &[u8],
+) -> bool {
+    let pseudo = pseudo_header_sum(source, destination, protocol, segment.len() as u16);
+    is_valid(pseudo.plus(sum(segment)))
 }
 
 /// True when `sum` covers a checksum field and the words it protects, and they agree.
@@ -83,12 +139,33 @@ impl Delta {
         Self(self.0 + u32::from(!old) + u32::from(new))
     }
 
+    /// Adds the change of one word that starts at an odd offset: its bytes count in swapped places
+    /// (RFC 1071 §2, byte order independence).
+    #[inline]
+    #[must_use]
+    pub fn odd_word(self, old: u16, new: u16) -> Self {
+        self.word(old.swap_bytes(), new.swap_bytes())
+    }
+
     /// Adds the change of an address from `old` to `new`.
     #[inline]
     #[must_use]
-    pub fn address(self, old: Ipv4Addr, new: Ipv4Addr) -> Self {
-        let (old, new) = (u32::from(old), u32::from(new));
-        self.word((old >> 16) as u16, (new >> 16) as u16).word(old as u16, new as u16)
+    pub fn address<A: SummedAddress>(self, old: A, new: A) -> Self {
+        self.sums(old.sum(), new.sum())
+    }
+
+    /// Adds the change of a whole part, at an even offset, whose sum was `old` and is `new`.
+    #[inline]
+    #[must_use]
+    pub fn sums(self, old: Sum, new: Sum) -> Self {
+        self.word(old.fold(), new.fold())
+    }
+
+    /// This change and another one.
+    #[inline]
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
     }
 }
 
@@ -149,7 +226,8 @@ mod tests {
         // UDP 40.0.0.1:1111 > 90.0.0.1:20000 with 18 bytes of 'x'.
         let mut datagram = vec![0x04, 0x57, 0x4e, 0x20, 0x00, 0x1a, 0xef, 0x04];
         datagram.extend([0x78; 18]);
-        let pseudo = pseudo_header_sum([40, 0, 0, 1].into(), [90, 0, 0, 1].into(), 17, 26);
+        let (from, to) = (Ipv4Addr::new(40, 0, 0, 1), Ipv4Addr::new(90, 0, 0, 1));
+        let pseudo = pseudo_header_sum(from, to, 17, 26);
         assert!(is_valid(pseudo.plus(sum(&datagram))));
         datagram[9] ^= 1;
         assert!(!is_valid(pseudo.plus(sum(&datagram))));
@@ -188,13 +266,48 @@ mod tests {
             );
         }
 
+        /// Changing an address in a packet, at an even offset, equals recomputing the checksum.
         #[test]
-        fn address_change_is_two_words(old: u32, new: u32, checksum: u16) {
-            let both = Delta::NONE
-                .word((old >> 16) as u16, (new >> 16) as u16)
-                .word(old as u16, new as u16);
-            let delta = Delta::NONE.address(old.into(), new.into());
-            prop_assert_eq!(Checksum(checksum).updated(delta), Checksum(checksum).updated(both));
+        fn address_change_equals_full_recompute(
+            old: u128, new: u128, rest in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let with = |address: &[u8]| sum(&[&[0x45, 0], address, &rest].concat()).checksum();
+            let delta = Delta::NONE.address(Ipv6Addr::from(old), Ipv6Addr::from(new));
+            prop_assert_eq!(with(&old.to_be_bytes()).updated(delta), with(&new.to_be_bytes()));
+            let (old, new) = (old as u32, new as u32);
+            let delta = Delta::NONE.address(Ipv4Addr::from(old), Ipv4Addr::from(new));
+            prop_assert_eq!(with(&old.to_be_bytes()).updated(delta), with(&new.to_be_bytes()));
+        }
+
+        #[test]
+        fn odd_words_equal_full_recompute(old: u16, new: u16, odd: u8, other: (u16, u16)) {
+            let with = |value: u16, other: u16| {
+                let bytes = [&[0x45, 0, odd][..], &value.to_be_bytes(), &[7], &other.to_be_bytes()];
+                sum(&bytes.concat()).checksum()
+            };
+            let delta = Delta::NONE.odd_word(old, new).plus(Delta::NONE.word(other.0, other.1));
+            prop_assert_eq!(with(old, other.0).updated(delta), with(new, other.1));
+        }
+
+        /// The checksum over the pseudo-header laid out byte by byte (RFC 8200 §8.1).
+        #[test]
+        fn transport_checksum_is_that_of_the_laid_out_pseudo_header(
+            source: u128, destination: u128, protocol: u8,
+            mut segment in prop::collection::vec(any::<u8>(), 8..600),
+        ) {
+            segment[6..8].fill(0);
+            let len = segment.len() as u32;
+            let pseudo = [
+                &source.to_be_bytes()[..], &destination.to_be_bytes(), &len.to_be_bytes(),
+                &[0, 0, 0, protocol], &segment,
+            ];
+            let (source, destination) = (Ipv6Addr::from(source), Ipv6Addr::from(destination));
+            let checksum = transport_checksum(source, destination, protocol, &segment);
+            prop_assert_eq!(checksum, sum(&pseudo.concat()).checksum());
+            segment[6..8].copy_from_slice(&checksum.0.to_be_bytes());
+            prop_assert!(is_transport_valid(source, destination, protocol, &segment));
+            segment[7] ^= 1;
+            prop_assert!(!is_transport_valid(source, destination, protocol, &segment));
         }
     }
 }

@@ -6,16 +6,38 @@ use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Header;
-use super::checksum::{Checksum, Delta};
+use super::checksum::{Checksum, Delta, sum};
 
-/// IP protocol numbers.
+/// IP protocol numbers, which are IPv6's next header values too (RFC 8200 §3).
 pub mod protocol {
+    /// IPv6 hop-by-hop options (RFC 8200 §4.3).
+    pub const HOP_BY_HOP: u8 = 0;
     /// ICMP (RFC 792).
     pub const ICMP: u8 = 1;
+    /// IPv4 inside IP (RFC 2003).
+    pub const IPIP: u8 = 4;
     /// TCP (RFC 9293).
     pub const TCP: u8 = 6;
     /// UDP (RFC 768).
     pub const UDP: u8 = 17;
+    /// IPv6 inside IP (RFC 2473).
+    pub const IPV6: u8 = 41;
+    /// IPv6 routing header (RFC 8200 §4.4).
+    pub const ROUTING: u8 = 43;
+    /// IPv6 fragment header (RFC 8200 §4.5).
+    pub const FRAGMENT: u8 = 44;
+    /// Generic routing encapsulation (RFC 2784).
+    pub const GRE: u8 = 47;
+    /// Encapsulating security payload (RFC 4303).
+    pub const ESP: u8 = 50;
+    /// Authentication header (RFC 4302).
+    pub const AH: u8 = 51;
+    /// ICMP for IPv6 (RFC 4443).
+    pub const ICMPV6: u8 = 58;
+    /// Nothing follows (RFC 8200 §4.7).
+    pub const NO_NEXT: u8 = 59;
+    /// IPv6 destination options (RFC 8200 §4.6).
+    pub const DESTINATION_OPTIONS: u8 = 60;
 }
 
 /// The fixed part of the IPv4 header; options follow it.
@@ -132,6 +154,62 @@ impl Ipv4Header {
         delta
     }
 
+    /// Differentiated services code point: 0..=63.
+    #[inline]
+    pub fn dscp(&self) -> u8 {
+        self.tos >> 2
+    }
+
+    /// Explicit congestion notification bits: 0..=3.
+    #[inline]
+    pub fn ecn(&self) -> u8 {
+        self.tos & 3
+    }
+
+    /// Replaces DSCP and ECN, keeping the header checksum right.
+    #[inline]
+    pub fn set_tos(&mut self, tos: u8) {
+        let word = |tos: u8| u16::from_be_bytes([self.version_ihl, tos]);
+        let delta = Delta::NONE.word(word(self.tos), word(tos));
+        self.tos = tos;
+        self.update_checksum(delta);
+    }
+
+    /// Replaces the DSCP (the low 6 bits of `dscp`) and leaves the ECN bits alone, keeping the
+    /// header checksum right.
+    #[inline]
+    pub fn set_dscp(&mut self, dscp: u8) {
+        self.set_tos(dscp << 2 | self.ecn());
+    }
+
+    /// Replaces the total length, keeping the header checksum right.
+    #[inline]
+    pub fn set_total_len(&mut self, len: u16) {
+        self.update_checksum(Delta::NONE.word(self.total_len.get(), len));
+        self.total_len.set(len);
+    }
+
+    /// Replaces the identification, keeping the header checksum right.
+    #[inline]
+    pub fn set_id(&mut self, id: u16) {
+        self.update_checksum(Delta::NONE.word(self.id.get(), id));
+        self.id.set(id);
+    }
+
+    /// Replaces flags and fragment offset, keeping the header checksum right.
+    #[inline]
+    pub fn set_fragment(&mut self, fragment: u16) {
+        self.update_checksum(Delta::NONE.word(self.fragment.get(), fragment));
+        self.fragment.set(fragment);
+    }
+
+    /// Computes the checksum of a header without options.
+    #[inline]
+    pub fn fill_checksum(&mut self) {
+        self.checksum.set(0);
+        self.checksum.set(sum(self.as_bytes()).checksum().0);
+    }
+
     #[inline]
     fn update_checksum(&mut self, delta: Delta) {
         self.checksum.set(Checksum(self.checksum.get()).updated(delta).0);
@@ -140,8 +218,10 @@ impl Ipv4Header {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::wire::checksum::{is_valid, sum};
+    use crate::wire::checksum::is_valid;
 
     /// A captured header: 20 bytes, TTL 64, UDP, 40.0.0.1 -> 90.0.0.1.
     const HEADER: [u8; 20] = [
@@ -185,5 +265,41 @@ mod tests {
         header.set_destination(Ipv4Addr::new(255, 255, 255, 255));
         assert_eq!(header.source(), Ipv4Addr::new(10, 10, 2, 2));
         assert!(is_valid(sum(&bytes)));
+    }
+    #[test]
+    fn dscp_and_ecn_share_a_byte() {
+        let mut header = *Ipv4Header::at(&HEADER, 0).unwrap();
+        header.set_tos(0b1011_1001);
+        assert_eq!((header.dscp(), header.ecn()), (46, 1));
+        header.set_dscp(0xc7);
+        assert_eq!((header.tos, header.ecn()), (0b0001_1101, 1));
+        assert_eq!(header.version_ihl, 0x45);
+    }
+
+    proptest! {
+        /// Every setter leaves the checksum that a full computation gives.
+        #[test]
+        fn setters_equal_full_recompute(
+            bytes: [u8; 20], address: u32, word: u16, byte: u8, setter in 0..9,
+        ) {
+            let mut header = Ipv4Header::read_from_bytes(&bytes).unwrap();
+            header.version_ihl = 0x45;
+            header.fill_checksum();
+            prop_assert!(is_valid(sum(header.as_bytes())));
+            match setter {
+                0 => header.set_ttl(byte),
+                1 => header.decrement_ttl(),
+                2 => drop(header.set_source(address.into())),
+                3 => drop(header.set_destination(address.into())),
+                4 => header.set_tos(byte),
+                5 => header.set_dscp(byte),
+                6 => header.set_total_len(word),
+                7 => header.set_id(word),
+                _ => header.set_fragment(word),
+            }
+            let mut full = header;
+            full.fill_checksum();
+            prop_assert_eq!(header.checksum.get(), full.checksum.get());
+        }
     }
 }

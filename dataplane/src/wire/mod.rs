@@ -9,9 +9,15 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmpv4;
+pub mod icmpv6;
+pub mod ip;
 pub mod ipv4;
+pub mod ipv6;
+pub mod neighbor_discovery;
 pub mod tcp;
 pub mod udp;
+
+pub use ipv4::protocol;
 
 /// A fixed-size header that can be viewed at any byte offset.
 pub trait Header: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned + Sized {
