@@ -1,7 +1,7 @@
 //! What workers tell control, and what control asks of workers. Both ways are bounded queues that
 //! never block: a full one refuses, and the refusal is counted.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use balancer::StickyOwner;
 
@@ -16,14 +16,14 @@ pub enum Event {
         /// Link it is on.
         interface: InterfaceId,
         /// Its address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
-    /// An ARP packet told where a neighbour is, other than the snapshot has it.
+    /// An ARP or neighbour discovery packet told where a neighbour is, other than the snapshot has it.
     NeighborSeen {
         /// Link it is on.
         interface: InterfaceId,
         /// Its protocol address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Its Ethernet address.
         mac: MacAddress,
     },

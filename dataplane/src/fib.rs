@@ -28,8 +28,11 @@ pub enum FibEntry {
     Adjacency(AdjacencyId),
     /// On a connected network, neighbour not known yet: resolve the destination itself.
     Glean(InterfaceId),
-    /// A VIP; `local` when it is an interface address too, so that what no VIP matches is ours.
+    /// A prefix with VIPs; `local` when it is an interface address too, so that what no VIP
+    /// matches is ours.
     Vip {
+        /// Number of the prefix among those with VIPs ([`VipGroupId`](balancer::VipGroupId)).
+        group: u32,
         /// Also one of our interface addresses.
         local: bool,
     },

@@ -1,5 +1,6 @@
 //! [`Frame`]: up to 256 packets and, beside them, what nodes have found out about each.
 
+use crate::adjacency::L2Header;
 use crate::interface::InterfaceId;
 use crate::packet::Packet;
 
@@ -16,6 +17,9 @@ pub mod flag {
     pub const LINK_GROUP: u8 = 1 << 2;
     /// Its source, an AS, was replaced by the VIP.
     pub const TRANSLATED: u8 = 1 << 3;
+    /// The packet is for a VIP: an error about it comes from the VIP, not from the receiving
+    /// interface.
+    pub const FROM_VIP: u8 = 1 << 4;
 }
 
 /// Per-packet values that one node computes and a later one needs, as a structure of arrays.
@@ -43,6 +47,8 @@ pub struct Lanes {
     pub error: [u16; FRAME_MAX],
     /// Which ICMP error `ip4-icmp-error` is to send about the packet, by that node's numbering.
     pub icmp: [u8; FRAME_MAX],
+    /// The MTU that an ICMP error about the packet reports, in bytes; 0 for the adjacency's.
+    pub mtu: [u16; FRAME_MAX],
     /// Trace handle; 0 for a packet that is not traced.
     pub trace: [u32; FRAME_MAX],
     /// Bits of [`flag`].
@@ -61,6 +67,7 @@ impl Lanes {
         hash: [0; FRAME_MAX],
         error: [0; FRAME_MAX],
         icmp: [0; FRAME_MAX],
+        mtu: [0; FRAME_MAX],
         trace: [0; FRAME_MAX],
         flags: [0; FRAME_MAX],
     };
@@ -77,6 +84,7 @@ impl Lanes {
         self.hash[to] = from.hash[at];
         self.error[to] = from.error[at];
         self.icmp[to] = from.icmp[at];
+        self.mtu[to] = from.mtu[at];
         self.trace[to] = from.trace[at];
         self.flags[to] = from.flags[at];
     }
@@ -93,6 +101,7 @@ impl Lanes {
         self.hash[at] = 0;
         self.error[at] = 0;
         self.icmp[at] = 0;
+        self.mtu[at] = 0;
         self.trace[at] = 0;
         self.flags[at] = 0;
     }
@@ -180,6 +189,35 @@ impl Frame {
     #[inline]
     pub fn data_mut(&mut self, at: usize) -> &mut [u8] {
         self.packets[at].as_mut().map_or(&mut [], Packet::data_mut)
+    }
+
+    /// Puts `header` directly in front of the IP header of packet `at`, which may make the packet
+    /// start earlier or later; the lanes' offsets follow. False when there is no packet or no room;
+    /// nothing is changed then.
+    #[inline]
+    #[must_use]
+    pub fn set_l2(&mut self, at: usize, header: &L2Header) -> bool {
+        let l3 = usize::from(self.lanes.l3_offset[at]);
+        let len = header.len();
+        let Some(packet) = self.packets[at].as_mut() else { return false };
+        if l3 != len {
+            let moved = match len.checked_sub(l3) {
+                Some(more) => packet.prepend(more as u16),
+                None => packet.trim_front((l3 - len) as u16),
+            };
+            if !moved {
+                return false;
+            }
+            self.lanes.l3_offset[at] = len as u16;
+            self.lanes.l4_offset[at] = (usize::from(self.lanes.l4_offset[at]) + len - l3) as u16;
+        }
+        match packet.data_mut().get_mut(..len) {
+            Some(room) => {
+                room.copy_from_slice(header.as_bytes());
+                true
+            }
+            None => false,
+        }
     }
 
     /// Takes ownership of packet `at` out of the frame; the slot stays behind empty.

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod dpdk;
 pub mod event;
 pub mod fib;
+pub mod forwarding;
 pub mod frame;
 pub mod graph;
 pub mod interface;

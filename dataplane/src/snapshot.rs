@@ -1,12 +1,13 @@
 //! [`Snapshot`]: everything workers read and never write, built by control.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use balancer::{LbTables, StickyTable};
+use balancer::{AsId, LbTables, StickyTable};
 
 use crate::adjacency::{Adjacency, AdjacencyId};
 use crate::fib::Fib4;
+use crate::forwarding::{NoMatch, ServerPath, TunnelPolicy, VipPolicy};
 use crate::interface::{Interface, InterfaceId};
 
 /// One immutable state of the box. Parts that did not change are shared with its predecessor.
@@ -21,12 +22,18 @@ pub struct Snapshot {
     /// By [`AdjacencyId`].
     pub adjacencies: Box<[Adjacency]>,
     /// Finds the adjacency of a next hop, for packets that waited for it.
-    pub adjacency_index: hashbrown::HashMap<(InterfaceId, Ipv4Addr), AdjacencyId>,
+    pub adjacency_index: hashbrown::HashMap<(InterfaceId, IpAddr), AdjacencyId>,
     /// VIPs, ASs, new-flow tables, reverse map.
     pub lb: Arc<LbTables>,
-    /// By AS index: the adjacency of each AS, resolved on the FIB without the lb's own entries;
-    /// `None` when there is no route to it.
-    pub server_adjacency: Box<[Option<AdjacencyId>]>,
+    /// By AS index: the way to each AS; `None` when there is none.
+    pub server_paths: Box<[Option<ServerPath>]>,
+    /// By VIP index; what is not there is the default.
+    pub vip_policies: Box<[VipPolicy]>,
+    /// By number of the prefix with VIPs ([`FibEntry::Vip`](crate::fib::FibEntry::Vip)); what is
+    /// not there is the default.
+    pub no_match: Box<[NoMatch]>,
+    /// Outer headers.
+    pub tunnel_policy: TunnelPolicy,
     /// By worker: each worker's sticky table, for read-only use by its peers.
     pub sticky_tables: Box<[Arc<StickyTable>]>,
 }
@@ -44,8 +51,14 @@ impl Snapshot {
         self.adjacencies.get(id.index())
     }
 
+    /// The way to an AS, if there is one.
+    #[inline]
+    pub fn server_path(&self, id: AsId) -> Option<&ServerPath> {
+        self.server_paths.get(id.index())?.as_ref()
+    }
+
     /// The adjacency towards a next hop, if the snapshot has one.
-    pub fn adjacency_of(&self, interface: InterfaceId, next_hop: Ipv4Addr) -> Option<AdjacencyId> {
+    pub fn adjacency_of(&self, interface: InterfaceId, next_hop: IpAddr) -> Option<AdjacencyId> {
         self.adjacency_index.get(&(interface, next_hop)).copied()
     }
 }

@@ -1,6 +1,6 @@
 //! `arp-input`: answers for our addresses and VIPs, and tells control what neighbours say.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::event::Event;
 use dataplane::fib::FibEntry;
@@ -109,13 +109,15 @@ fn judge(
     }
     let (sender, target) = (arp.sender(), arp.target());
     let is_vip = |address| matches!(snapshot.fib4.lookup(address), FibEntry::Vip { .. });
-    let is_own = |address| interface.addresses.iter().any(|own| own.address == address);
+    let is_own = |address: Ipv4Addr| {
+        interface.addresses.iter().any(|own| own.address == IpAddr::V4(address))
+    };
     let probe = request && sender == Ipv4Addr::UNSPECIFIED;
     if !probe {
         if is_own(sender) || is_vip(sender) || snapshot.fib4.lookup(sender) == FibEntry::Local {
             return Err(Counter::Conflict);
         }
-        if !interface.addresses.iter().any(|own| own.contains(sender)) {
+        if !interface.addresses.iter().any(|own| own.contains(sender.into())) {
             return Err(Counter::OffLink);
         }
     }
@@ -139,11 +141,11 @@ fn news(
     request: bool,
 ) -> bool {
     let known = snapshot
-        .adjacency_of(interface.id, sender)
+        .adjacency_of(interface.id, sender.into())
         .and_then(|id| snapshot.adjacency(id))
         .and_then(|adjacency| adjacency.rewrite.as_ref());
     match known {
-        Some(rewrite) => rewrite[..6] != mac.0 || (for_us && !request),
+        Some(rewrite) => rewrite.destination() != mac || (for_us && !request),
         None => for_us,
     }
 }
@@ -183,7 +185,7 @@ impl Node for ArpInput {
                 Ok((verdict, learn)) => {
                     if learn {
                         let mac = MacAddress(arp.sender_mac);
-                        let address = arp.sender();
+                        let address = arp.sender().into();
                         let event = Event::NeighborSeen { interface: rx, address, mac };
                         cx.worker.post_neighbor(event, cx.now);
                     }

@@ -1,8 +1,8 @@
 //! What forwarding a packet over an adjacency takes: used by `ip4-rewrite` and by the nodes that
 //! translate, which do it in the same pass.
 
-use dataplane::adjacency::{Adjacency, AdjacencyId, ETHERNET_HEADER_LEN};
-use dataplane::frame::Lanes;
+use dataplane::adjacency::{Adjacency, AdjacencyId};
+use dataplane::frame::{Frame, Lanes};
 use dataplane::interface::InterfaceId;
 use dataplane::snapshot::Snapshot;
 use dataplane::wire::Header;
@@ -44,23 +44,25 @@ pub(crate) fn obstacle(header: &Ipv4Header, mtu: u16, originated: bool) -> Optio
     Some(if header.dont_fragment() { Obstacle::DontFragment } else { Obstacle::Mtu })
 }
 
-/// Takes a hop off (unless the packet is our own) and writes the Ethernet header in front of the IP
-/// header at `l3`. False when the adjacency is incomplete or the packet has no room for the header;
-/// it is unchanged then.
+/// Writes the link-layer header in front of packet `at` and takes a hop off (unless the packet is
+/// our own). False when the adjacency is incomplete or the packet has no room for the header; it is
+/// unchanged then.
 #[inline]
-pub(crate) fn forward(data: &mut [u8], l3: usize, adjacency: &Adjacency, originated: bool) -> bool {
+pub(crate) fn forward(
+    frame: &mut Frame,
+    at: usize,
+    adjacency: &Adjacency,
+    originated: bool,
+) -> bool {
     let Some(rewrite) = &adjacency.rewrite else { return false };
-    let Some(start) = l3.checked_sub(ETHERNET_HEADER_LEN) else { return false };
-    if let Some(header) = Ipv4Header::at_mut(data, l3)
+    if !frame.set_l2(at, rewrite) {
+        return false;
+    }
+    let l3 = usize::from(frame.lanes.l3_offset[at]);
+    if let Some(header) = Ipv4Header::at_mut(frame.data_mut(at), l3)
         && !originated
     {
         header.decrement_ttl();
     }
-    match data.get_mut(start..l3) {
-        Some(room) => {
-            room.copy_from_slice(rewrite);
-            true
-        }
-        None => false,
-    }
+    true
 }

@@ -1,6 +1,6 @@
 //! `ip4-arp`: holds packets until their neighbour is known.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dataplane::adjacency::AdjacencyId;
 use dataplane::event::Event;
@@ -53,7 +53,7 @@ node_counters! {
     }
 }
 
-type NextHop = (InterfaceId, Ipv4Addr);
+type NextHop = (InterfaceId, IpAddr);
 
 /// A packet on hold, with the lanes it needs to go on.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ fn next_hop(snapshot: &Snapshot, frame: &Frame, at: usize) -> Option<NextHop> {
     let id = frame.lanes.adjacency[at];
     if id == UNRESOLVED {
         let ip = Ipv4Header::at(frame.data(at), usize::from(frame.lanes.l3_offset[at]))?;
-        return Some((frame.lanes.tx_interface[at], ip.destination()));
+        return Some((frame.lanes.tx_interface[at], ip.destination().into()));
     }
     let adjacency = snapshot.adjacency(AdjacencyId(id))?;
     Some((adjacency.interface, adjacency.next_hop))

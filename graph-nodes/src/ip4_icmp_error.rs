@@ -144,11 +144,8 @@ impl Ip4IcmpError {
         permitted(data, l3, frame.lanes.flags[at])?;
         let header = Ipv4Header::at(data, l3).ok_or(Counter::AboutError)?;
         let destination = header.source();
-        let addresses =
-            snapshot.interface(frame.lanes.rx_interface[at]).map_or(&[][..], |i| &i.addresses);
-        // The address in the sender's own network, if there is one, else the first.
-        let own = addresses.iter().find(|own| own.contains(destination)).or(addresses.first());
-        let source = own.ok_or(Counter::NoSource)?.address;
+        let interface = snapshot.interface(frame.lanes.rx_interface[at]);
+        let source = interface.and_then(|i| i.source4(destination)).ok_or(Counter::NoSource)?;
         if !cx.worker.icmp_errors.allow(cx.now.tick_s) {
             return Err(Counter::RateLimited);
         }

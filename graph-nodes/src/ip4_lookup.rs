@@ -79,7 +79,7 @@ impl Node for Ip4Lookup {
                     lanes.adjacency[at] = id.0;
                     Next::Rewrite
                 }
-                FibEntry::Vip { local } => {
+                FibEntry::Vip { local, .. } => {
                     if local {
                         lanes.flags[at] |= flag::LOCAL_FALLBACK;
                     }

@@ -93,8 +93,7 @@ impl Node for Ip4Rewrite {
                 }
             }
             frame.lanes.tx_interface[at] = interface;
-            let data = frame.data_mut(at);
-            let sent = adjacency.is_some_and(|to| forward(data, l3, to, originated));
+            let sent = adjacency.is_some_and(|to| forward(frame, at, to, originated));
             cx.set_next(at, if sent { Next::Output } else { Next::Arp });
         }
     }

@@ -59,7 +59,7 @@ node_counters! {
 /// quotes what the client sent.
 ///
 /// # Reads
-/// Lane `vip`; IPv4 header, TCP or UDP header; the balancer's tables; `Snapshot::server_adjacency`.
+/// Lane `vip`; IPv4 header, TCP or UDP header; the balancer's tables; `Snapshot::server_paths`.
 /// # Writes
 /// Destination address and port, TTL, checksums, Ethernet header; lanes `server`, `adjacency`,
 /// `tx_interface`, `icmp`; the worker's sticky table; the VIP's counters.
@@ -128,7 +128,7 @@ impl Lb4Nat4 {
         }
         let id = server_of(decision).map_err(Refusal::Drop)?;
         frame.lanes.server[at] = id.get();
-        let adjacency_id = snapshot.server_adjacency.get(id.index()).copied().flatten();
+        let adjacency_id = snapshot.server_path(id).map(|path| path.adjacency);
         let adjacency = adjacency_id.and_then(|id| snapshot.adjacency(id));
         let (Some(server), Some(adjacency_id), Some(adjacency)) =
             (snapshot.lb.server(id), adjacency_id, adjacency)
@@ -149,7 +149,7 @@ impl Lb4Nat4 {
         }
         let data = frame.data_mut(at);
         translate(data, l3, l4, End::Destination, server.address, vip.target_port);
-        Ok(if forward(data, l3, adjacency, false) { Next::Output } else { Next::Rewrite })
+        Ok(if forward(frame, at, adjacency, false) { Next::Output } else { Next::Rewrite })
     }
 }
 

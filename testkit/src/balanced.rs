@@ -9,6 +9,7 @@ use balancer::{
     VipSpec,
 };
 use dataplane::adjacency::AdjacencyId;
+use dataplane::forwarding::{Method, ServerPath};
 
 /// What is balanced to where; changed by plain calls.
 #[derive(Debug)]
@@ -96,12 +97,17 @@ impl Balanced {
         self.vips.iter().map(|vip| vip.key.address).collect()
     }
 
-    /// By AS index: the adjacency that `to` gives for its address.
-    pub fn by_server(
-        &self,
-        to: &dyn Fn(Ipv4Addr) -> Option<AdjacencyId>,
-    ) -> Box<[Option<AdjacencyId>]> {
-        self.servers.iter().map(|server| to(server.address)).collect()
+    /// By AS index: the way over the adjacency that `to` gives for its address.
+    pub fn paths(&self, to: &dyn Fn(Ipv4Addr) -> Option<AdjacencyId>) -> Box<[Option<ServerPath>]> {
+        let path = |server: &ApplicationServer| {
+            Some(ServerPath {
+                adjacency: to(server.address)?,
+                method: Method::Nat,
+                address: server.address.into(),
+                tunnel_source: None,
+            })
+        };
+        self.servers.iter().map(path).collect()
     }
 
     /// The balancer's tables.

@@ -3,14 +3,16 @@
 //! It does for tests what control does in the daemon, in the plainest way.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use balancer::StickyTable;
-use dataplane::adjacency::{Adjacency, AdjacencyId};
+use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header};
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
+use dataplane::forwarding::TunnelPolicy;
 use dataplane::interface::{Interface, InterfaceAddress, InterfaceId, MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
+use dataplane::wire::ethernet::ether_type;
 
 use crate::balanced::Balanced;
 
@@ -45,7 +47,10 @@ impl World {
             mtu: 9000,
             up: false,
             nat4_in: false,
+            nat6_in: false,
+            punt: false,
             addresses: Box::default(),
+            sub_interfaces: Box::default(),
         };
         Self {
             interfaces: vec![local0],
@@ -65,7 +70,7 @@ impl World {
     pub fn add_interface(&mut self, addresses: &[(Ipv4Addr, u8)]) -> InterfaceId {
         let id = InterfaceId(self.interfaces.len() as u16);
         let address = |(address, prefix_len): &(Ipv4Addr, u8)| InterfaceAddress {
-            address: *address,
+            address: (*address).into(),
             prefix_len: *prefix_len,
         };
         self.interfaces.push(Interface {
@@ -76,7 +81,10 @@ impl World {
             mtu: 1500,
             up: true,
             nat4_in: false,
+            nat6_in: false,
+            punt: false,
             addresses: addresses.iter().map(address).collect(),
+            sub_interfaces: Box::default(),
         });
         id
     }
@@ -117,7 +125,8 @@ impl World {
     }
 
     fn connected(&self, address: Ipv4Addr) -> Option<InterfaceId> {
-        let on = |interface: &&Interface| interface.addresses.iter().any(|a| a.contains(address));
+        let on =
+            |interface: &&Interface| interface.addresses.iter().any(|a| a.contains(address.into()));
         self.interfaces.iter().find(on).map(|interface| interface.id)
     }
 
@@ -127,7 +136,8 @@ impl World {
             return Some((interface, address));
         }
         let covers = |route: &&(Ipv4Addr, u8, Ipv4Addr)| {
-            InterfaceAddress { address: route.0, prefix_len: route.1 }.contains(address)
+            InterfaceAddress { address: route.0.into(), prefix_len: route.1 }
+                .contains(address.into())
         };
         let route = self.routes.iter().filter(covers).max_by_key(|route| route.1)?;
         Some((self.connected(route.2)?, route.2))
@@ -143,12 +153,13 @@ impl World {
         next_hops.dedup();
         let adjacencies = next_hops.iter().map(|(interface, next_hop)| Adjacency {
             interface: *interface,
-            next_hop: *next_hop,
+            next_hop: (*next_hop).into(),
             mtu: self.interfaces[interface.index()].mtu,
             rewrite: self
                 .neighbors
                 .get(&(*interface, *next_hop))
-                .map(|mac| Adjacency::ip4_rewrite(*mac, Self::mac(*interface))),
+                .map(|mac| L2Header::new(*mac, Self::mac(*interface), &[], ether_type::IPV4)),
+            tunnel: None,
         });
         let id_of = |next_hop: NextHop| {
             let at = next_hops.binary_search(&next_hop).expect("collected above");
@@ -162,10 +173,13 @@ impl World {
             adjacencies: adjacencies.collect(),
             adjacency_index: next_hops
                 .iter()
-                .map(|next_hop| (*next_hop, id_of(*next_hop)))
+                .map(|next_hop| ((next_hop.0, next_hop.1.into()), id_of(*next_hop)))
                 .collect(),
             lb: self.balanced.tables(),
-            server_adjacency: self.balanced.by_server(&to),
+            server_paths: self.balanced.paths(&to),
+            vip_policies: Box::default(),
+            no_match: Box::default(),
+            tunnel_policy: TunnelPolicy::default(),
             sticky_tables: sticky_tables.into(),
         }
     }
@@ -186,9 +200,10 @@ impl World {
         }
         for interface in &self.interfaces {
             for own in &interface.addresses {
+                let IpAddr::V4(address) = own.address else { continue };
                 let host_bits = u32::MAX.checked_shr(u32::from(own.prefix_len)).unwrap_or(0);
-                let network = u32::from(own.address) & !host_bits;
-                routes.push(route(own.address, own.prefix_len, FibEntry::Glean(interface.id)));
+                let network = u32::from(address) & !host_bits;
+                routes.push(route(address, own.prefix_len, FibEntry::Glean(interface.id)));
                 if own.prefix_len < 31 {
                     let broadcast = FibEntry::Drop(FibDrop::Broadcast);
                     routes.push(route(network.into(), 32, broadcast));
@@ -208,11 +223,14 @@ impl World {
         }
         let mut own: Vec<Ipv4Addr> = Vec::new();
         for interface in &self.interfaces {
-            own.extend(interface.addresses.iter().map(|address| address.address));
+            own.extend(interface.addresses.iter().filter_map(|own| match own.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            }));
         }
         routes.extend(own.iter().map(|address| route(*address, 32, FibEntry::Local)));
         for vip in self.balanced.vip_addresses() {
-            routes.push(route(vip, 32, FibEntry::Vip { local: own.contains(&vip) }));
+            routes.push(route(vip, 32, FibEntry::Vip { group: 0, local: own.contains(&vip) }));
         }
         routes
     }

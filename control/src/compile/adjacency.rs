@@ -1,11 +1,12 @@
 //! Numbers the adjacencies of a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use dataplane::adjacency::{Adjacency, AdjacencyId};
+use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header};
 use dataplane::fib::{Fib4, FibEntry};
 use dataplane::interface::InterfaceId;
+use dataplane::wire::ethernet::ether_type;
 
 use super::fib::{FibRow, Source};
 use crate::model::{Ip4Network, Model, NeighborKey};
@@ -48,9 +49,10 @@ impl Adjacencies {
         let id = AdjacencyId(self.list.len() as u32);
         self.list.push(Adjacency {
             interface: key.0,
-            next_hop: key.1,
+            next_hop: key.1.into(),
             mtu: link.mtu,
-            rewrite: mac.map(|mac| Adjacency::ip4_rewrite(mac, link.mac)),
+            rewrite: mac.map(|mac| L2Header::new(mac, link.mac, &[], ether_type::IPV4)),
+            tunnel: None,
         });
         self.index.insert(key, id);
         Some(id)
@@ -61,7 +63,9 @@ impl Adjacencies {
     pub fn rows(&self, base: &Fib4) -> Vec<FibRow> {
         let mut rows = Vec::new();
         for (id, adjacency) in self.list.iter().enumerate() {
-            let (interface, address) = (adjacency.interface, adjacency.next_hop);
+            let (interface, IpAddr::V4(address)) = (adjacency.interface, adjacency.next_hop) else {
+                continue;
+            };
             if base.lookup(address) == FibEntry::Glean(interface) {
                 rows.push(FibRow {
                     network: Ip4Network::new(address, 32),
@@ -82,7 +86,8 @@ impl Adjacencies {
     #[allow(clippy::type_complexity)]
     pub fn into_parts(
         self,
-    ) -> (Box<[Adjacency]>, hashbrown::HashMap<(InterfaceId, Ipv4Addr), AdjacencyId>) {
-        (self.list.into_boxed_slice(), self.index)
+    ) -> (Box<[Adjacency]>, hashbrown::HashMap<(InterfaceId, IpAddr), AdjacencyId>) {
+        let index = self.index.into_iter().map(|((link, ip), id)| ((link, ip.into()), id));
+        (self.list.into_boxed_slice(), index.collect())
     }
 }

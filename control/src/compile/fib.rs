@@ -107,7 +107,7 @@ pub(super) fn add_lb_rows(model: &Model, servers: &[Option<AdjacencyId>], rows: 
     }
     for vip in model.lb.vips.values().filter(|vip| !vip.removed) {
         let local = model.owner_of(vip.key.address).is_some();
-        lb.insert(vip.key.address, FibEntry::Vip { local });
+        lb.insert(vip.key.address, FibEntry::Vip { group: 0, local });
     }
     rows.extend(lb.into_iter().map(|(address, entry)| FibRow {
         network: Ip4Network::new(address, 32),

@@ -10,6 +10,7 @@ use balancer::{
 };
 use dataplane::adjacency::AdjacencyId;
 use dataplane::fib::{Fib4, FibEntry};
+use dataplane::forwarding::{Method, ServerPath};
 
 use super::adjacency::Adjacencies;
 use crate::model::{LbModel, Model};
@@ -137,6 +138,24 @@ pub(super) fn resolve_servers(
         };
     }
     resolved
+}
+
+/// By AS index: the way to each AS over its adjacency.
+pub(super) fn server_paths(
+    model: &Model,
+    adjacencies: &[Option<AdjacencyId>],
+) -> Box<[Option<ServerPath>]> {
+    let mut paths = vec![None; adjacencies.len()];
+    for server in model.lb.vips.values().flat_map(|vip| &vip.servers) {
+        let index = server.index as usize;
+        paths[index] = adjacencies[index].map(|adjacency| ServerPath {
+            adjacency,
+            method: Method::Nat,
+            address: server.address.into(),
+            tunnel_source: None,
+        });
+    }
+    paths.into_boxed_slice()
 }
 
 /// An empty sticky table with a key of its own, from the kernel's randomness.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use balancer::StickyTable;
 use dataplane::fib::Fib4;
+use dataplane::forwarding::TunnelPolicy;
 use dataplane::interface::Interface;
 use dataplane::snapshot::Snapshot;
 
@@ -53,7 +54,10 @@ pub fn compile(
         adjacencies,
         adjacency_index,
         lb: lb_compiler.compile(&model.lb),
-        server_adjacency: servers.into_boxed_slice(),
+        server_paths: lb::server_paths(model, &servers),
+        vip_policies: Box::default(),
+        no_match: Box::default(),
+        tunnel_policy: TunnelPolicy::default(),
         sticky_tables: sticky_tables.into(),
     };
     Compiled { snapshot: Box::new(snapshot), rows, needed }
@@ -68,6 +72,9 @@ fn interface(model: &crate::model::InterfaceModel) -> Interface {
         mtu: model.mtu,
         up: model.up,
         nat4_in: model.nat4_in,
-        addresses: model.addresses.as_slice().into(),
+        nat6_in: false,
+        punt: false,
+        addresses: model.addresses.iter().map(|own| own.on_wire()).collect(),
+        sub_interfaces: Box::default(),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use balancer::AsId;
 use dataplane::interface::InterfaceId;
 
 use super::Control;
@@ -15,7 +16,7 @@ impl Control {
         let vips = self.model.lb.vips.values().filter(|vip| !vip.removed);
         let servers = vips.flat_map(|vip| vip.servers.iter().filter(|server| !server.removed));
         let links = servers.filter_map(|server| {
-            let adjacency = snapshot.server_adjacency.get(server.index as usize).copied()??;
+            let adjacency = snapshot.server_path(AsId::new(server.index)?)?.adjacency;
             let link = snapshot.interface(snapshot.adjacency(adjacency)?.interface)?;
             (!link.nat4_in).then_some((link.id, server.address))
         });

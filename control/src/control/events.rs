@@ -1,6 +1,6 @@
 //! What workers tell control, and what time brings.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use dataplane::event::Event;
@@ -52,12 +52,13 @@ impl Control {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::NeighborNeeded { interface, address } => {
+            Event::NeighborNeeded { interface, address: IpAddr::V4(address) } => {
                 self.neighbor_needed((interface, address));
             }
-            Event::NeighborSeen { interface, address, mac } => {
+            Event::NeighborSeen { interface, address: IpAddr::V4(address), mac } => {
                 self.neighbor_seen((interface, address), mac);
             }
+            Event::NeighborNeeded { .. } | Event::NeighborSeen { .. } => {}
             Event::Punt { l3_offset, packet, .. } => {
                 self.echo_reply(usize::from(l3_offset), &packet);
                 self.hardware.free(&mut vec![packet]);

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use config::{Prefix, Problem, Spanned};
-use dataplane::interface::{InterfaceAddress, InterfaceId, MacAddress};
+use dataplane::interface::{InterfaceId, MacAddress};
 
-use super::{Effect, Ip4Network, Model, NeighborKey, Route};
+use super::{Effect, InterfaceAddress, Ip4Network, Model, NeighborKey, Route};
 
 /// Why nobody can have `address`, if nobody can.
 pub(super) fn unusable(address: Ipv4Addr) -> Option<&'static str> {

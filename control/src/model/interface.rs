@@ -3,7 +3,31 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use dataplane::interface::{InterfaceAddress, InterfaceId, MacAddress, PortId};
+use dataplane::interface::{InterfaceId, MacAddress, PortId};
+
+/// An IPv4 address of an interface with the prefix length of its connected network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceAddress {
+    /// The interface's own address.
+    pub address: Ipv4Addr,
+    /// Length of the connected prefix, 0..=32.
+    pub prefix_len: u8,
+}
+
+impl InterfaceAddress {
+    /// True when `other` lies in the connected prefix.
+    pub fn contains(&self, other: Ipv4Addr) -> bool {
+        self.on_wire().contains(other.into())
+    }
+
+    /// As workers know it.
+    pub fn on_wire(&self) -> dataplane::interface::InterfaceAddress {
+        dataplane::interface::InterfaceAddress {
+            address: self.address.into(),
+            prefix_len: self.prefix_len,
+        }
+    }
+}
 
 /// One interface.
 #[derive(Clone, Debug)]

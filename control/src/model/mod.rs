@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 pub(crate) use apply_ip::ip4;
-pub use interface::InterfaceModel;
+pub use interface::{InterfaceAddress, InterfaceModel};
 pub use lb::{LbModel, Server, Vip};
 pub use route::{Destination, Ip4Network, Route};
 

@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use dataplane::interface::{InterfaceAddress, InterfaceId};
+use dataplane::interface::InterfaceId;
 
-use super::Model;
+use super::{InterfaceAddress, Model};
 
 /// An IPv4 prefix with its host bits cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

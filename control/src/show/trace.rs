@@ -136,8 +136,8 @@ pub fn fib_entry_text(snapshot: &Snapshot, entry: FibEntry) -> String {
             Some(interface) => format!("ipv4-glean: {}: mtu:{}", interface.name, interface.mtu),
             None => "ipv4-glean".to_owned(),
         },
-        FibEntry::Vip { local: false } => "lb4-vip".to_owned(),
-        FibEntry::Vip { local: true } => "lb4-vip, else dpo-receive".to_owned(),
+        FibEntry::Vip { local: false, .. } => "lb4-vip".to_owned(),
+        FibEntry::Vip { local: true, .. } => "lb4-vip, else dpo-receive".to_owned(),
         FibEntry::AsDirect(id) => format!("lb4-direct {}", adjacency_text(snapshot, id)),
     }
 }
@@ -157,7 +157,8 @@ fn adjacency_text(snapshot: &Snapshot, id: dataplane::adjacency::AdjacencyId) ->
     let (next_hop, mtu) = (adjacency.next_hop, adjacency.mtu);
     match &adjacency.rewrite {
         Some(rewrite) => {
-            let bytes: String = rewrite.iter().map(|byte| format!("{byte:02x}")).collect();
+            let bytes: String =
+                rewrite.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
             format!("ipv4 via {next_hop} {name}: mtu:{mtu} {bytes}")
         }
         None => format!("arp-ipv4: via {next_hop} {name}"),

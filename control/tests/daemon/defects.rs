@@ -200,7 +200,7 @@ fn defect_29_deleting_one_of_two_ports_keeps_the_other() {
     bench.ok(&format!("lb vip {VIP} del"));
     let address = Ipv4Addr::new(10, 10, 2, 2);
     let lookup = |bench: &Bench| bench.control.snapshot().fib4.lookup(address);
-    assert_eq!(lookup(&bench), FibEntry::Vip { local: false });
+    assert_eq!(lookup(&bench), FibEntry::Vip { group: 0, local: false });
     bench.ok("lb vip 10.10.2.2/32 protocol udp port 53 del");
     assert!(matches!(lookup(&bench), FibEntry::Drop(_)));
     bench.end();

@@ -55,8 +55,8 @@ fn routes_neighbors_and_links_that_go_down() {
     let snapshot = bench.control.snapshot();
     assert_eq!(snapshot.adjacency(default).unwrap().rewrite, None);
     let rewrite = snapshot.adjacency(via).unwrap().rewrite.unwrap();
-    assert_eq!(rewrite, [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 2, 8, 0]);
-    assert_eq!(snapshot.adjacency_of(InterfaceId(2), ip("192.168.1.9")), Some(via));
+    assert_eq!(rewrite.as_bytes(), [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 2, 8, 0]);
+    assert_eq!(snapshot.adjacency_of(InterfaceId(2), ip("192.168.1.9").into()), Some(via));
     bench.ok("set interface state GigabitEthernet0/9/0 down");
     assert_eq!(lookup(&bench, "10.99.1.1"), FibEntry::Drop(FibDrop::Configured));
     assert_eq!(lookup(&bench, "192.168.1.9"), FibEntry::Drop(FibDrop::Configured));
@@ -70,12 +70,12 @@ fn vips_and_their_servers() {
         "lb vip 10.10.10.254/32 protocol tcp port 2020 encap nat4 target_port 80",
         "lb as 10.10.10.254/32 protocol tcp port 2020 192.168.1.1 10.77.0.1",
     ]);
-    assert_eq!(lookup(&bench, "10.10.2.2"), FibEntry::Vip { local: false });
-    assert_eq!(lookup(&bench, "10.10.10.254"), FibEntry::Vip { local: true });
+    assert_eq!(lookup(&bench, "10.10.2.2"), FibEntry::Vip { group: 0, local: false });
+    assert_eq!(lookup(&bench, "10.10.10.254"), FibEntry::Vip { group: 0, local: true });
     let FibEntry::AsDirect(direct) = lookup(&bench, "192.168.1.1") else { panic!("not direct") };
     let resolved = |bench: &Bench, vip: usize, at: usize| {
         let index = bench.control.vips().vips[vip].servers[at].index as usize;
-        bench.control.snapshot().server_adjacency[index]
+        bench.control.snapshot().server_paths[index].map(|path| path.adjacency)
     };
     assert_eq!(resolved(&bench, 0, 0), Some(direct));
     assert_eq!(resolved(&bench, 1, 0), Some(direct));

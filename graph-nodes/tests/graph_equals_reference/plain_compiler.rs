@@ -2,17 +2,19 @@
 //! and numbering things in order. For testing the graph alone.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use balancer::{
     ApplicationServer, AsId, FlowHasher, HashKey, LbConfig, LbTables, NewFlowCache, Protocol,
     ServerState, StickyTable, TableLength, Timeouts, VipId, VipKey, VipSpec,
 };
-use dataplane::adjacency::{Adjacency, AdjacencyId};
+use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header};
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
+use dataplane::forwarding::{Method, ServerPath, TunnelPolicy};
 use dataplane::interface::{Interface, InterfaceAddress, InterfaceId, MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
+use dataplane::wire::ethernet::ether_type;
 
 use testkit::reference::config::{Config, Service};
 use testkit::reference::differential::Compiler;
@@ -43,21 +45,23 @@ pub(crate) struct PlainCompiler {
 #[derive(Default)]
 struct Adjacencies {
     list: Vec<Adjacency>,
-    index: hashbrown::HashMap<(InterfaceId, Ipv4Addr), AdjacencyId>,
+    index: hashbrown::HashMap<(InterfaceId, IpAddr), AdjacencyId>,
 }
 
 impl Adjacencies {
     fn get(&mut self, config: &Config, interface: u16, next_hop: Ipv4Addr) -> AdjacencyId {
         let list = &mut self.list;
-        *self.index.entry((InterfaceId(interface), next_hop)).or_insert_with(|| {
+        *self.index.entry((InterfaceId(interface), next_hop.into())).or_insert_with(|| {
             let link = config.interface(interface);
             let mac = config.neighbors.get(&(interface, next_hop)).copied();
             list.push(Adjacency {
                 interface: InterfaceId(interface),
-                next_hop,
+                next_hop: next_hop.into(),
                 mtu: link.mtu as u16,
-                rewrite: mac
-                    .map(|mac| Adjacency::ip4_rewrite(MacAddress(mac), MacAddress(link.mac))),
+                rewrite: mac.map(|mac| {
+                    L2Header::new(MacAddress(mac), MacAddress(link.mac), &[], ether_type::IPV4)
+                }),
+                tunnel: None,
             });
             AdjacencyId(list.len() as u32 - 1)
         })
@@ -235,20 +239,29 @@ impl Compiler for PlainCompiler {
                 }
             }
         }
-        let mut server_adjacency = vec![None; self.next_server as usize + 1];
+        let mut server_paths = vec![None; self.next_server as usize + 1];
         for ((_, address), server) in &self.servers {
             let id = match base.lookup(*address) {
                 FibEntry::Adjacency(id) => id,
                 FibEntry::Glean(interface) => adjacencies.get(config, interface.0, *address),
                 _ => continue,
             };
-            server_adjacency[server.id.index()] = Some(id);
+            server_paths[server.id.index()] = Some(ServerPath {
+                adjacency: id,
+                method: Method::Nat,
+                address: (*address).into(),
+                tunnel_source: None,
+            });
             let (network, entry) = (*address, FibEntry::AsDirect(id));
             routes.push(FibRoute { network, prefix_len: 32, entry });
         }
         for vip in &config.vips {
             let (network, local) = (vip.service.address, config.is_own(vip.service.address));
-            routes.push(FibRoute { network, prefix_len: 32, entry: FibEntry::Vip { local } });
+            routes.push(FibRoute {
+                network,
+                prefix_len: 32,
+                entry: FibEntry::Vip { group: 0, local },
+            });
         }
         let mut interfaces = vec![Interface {
             id: InterfaceId::LOCAL0,
@@ -258,12 +271,15 @@ impl Compiler for PlainCompiler {
             mtu: 0,
             up: false,
             nat4_in: false,
+            nat6_in: false,
+            punt: false,
             addresses: Box::default(),
+            sub_interfaces: Box::default(),
         }];
         for index in config.indices() {
             let link = config.interface(index);
             let own = |(address, prefix_len): &(Ipv4Addr, u8)| InterfaceAddress {
-                address: *address,
+                address: (*address).into(),
                 prefix_len: *prefix_len,
             };
             interfaces.push(Interface {
@@ -274,7 +290,10 @@ impl Compiler for PlainCompiler {
                 mtu: link.mtu as u16,
                 up: link.up,
                 nat4_in: link.nat4_in,
+                nat6_in: false,
+                punt: false,
                 addresses: link.addresses.iter().map(own).collect(),
+                sub_interfaces: Box::default(),
             });
         }
         Snapshot {
@@ -284,7 +303,10 @@ impl Compiler for PlainCompiler {
             adjacencies: adjacencies.list.into(),
             adjacency_index: adjacencies.index,
             lb,
-            server_adjacency: server_adjacency.into(),
+            server_paths: server_paths.into(),
+            vip_policies: Box::default(),
+            no_match: Box::default(),
+            tunnel_policy: TunnelPolicy::default(),
             sticky_tables: tables.into(),
         }
     }

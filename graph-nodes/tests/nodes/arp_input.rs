@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::event::Event;
 use dataplane::interface::MacAddress;
@@ -21,7 +21,9 @@ fn our_mac() -> MacAddress {
 
 fn seen(harness: &mut Harness) -> Option<(Ipv4Addr, MacAddress)> {
     match harness.event() {
-        Some(Event::NeighborSeen { interface: CLIENT_LINK, address, mac }) => Some((address, mac)),
+        Some(Event::NeighborSeen { interface: CLIENT_LINK, address: IpAddr::V4(address), mac }) => {
+            Some((address, mac))
+        }
         None => None,
         other => panic!("unexpected {other:?}"),
     }

@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::event::Event;
 use dataplane::interface::MacAddress;
@@ -17,7 +17,7 @@ fn to(address: Ipv4Addr, data: u8) -> Vec<u8> {
     from_client(PacketBuilder::udp((CLIENT, 1), (address, 2)).data([data])).build()
 }
 
-fn needed(harness: &mut Harness) -> Vec<Ipv4Addr> {
+fn needed(harness: &mut Harness) -> Vec<IpAddr> {
     let mut all = Vec::new();
     while let Some(event) = harness.event() {
         match event {
@@ -60,7 +60,7 @@ fn a_known_next_hop_that_is_not_resolved_is_asked_for() {
     assert_eq!(harness.receive(SERVER_LINK, &frame), []);
     match harness.event() {
         Some(Event::NeighborNeeded { interface, address }) => {
-            assert_eq!((interface, address), (CLIENT_LINK, CLIENT));
+            assert_eq!((interface, address), (CLIENT_LINK, CLIENT.into()));
         }
         other => panic!("unexpected {other:?}"),
     }

@@ -64,7 +64,10 @@ fn speaks_from_the_address_in_the_senders_network() {
     let mut world = world();
     let other = Ipv4Addr::new(10, 20, 0, 254);
     world.interface(CLIENT_LINK).addresses = [(other, 24), (OUR_CLIENT_SIDE, 24)]
-        .map(|(address, prefix_len)| dataplane::interface::InterfaceAddress { address, prefix_len })
+        .map(|(address, prefix_len)| dataplane::interface::InterfaceAddress {
+            address: address.into(),
+            prefix_len,
+        })
         .into();
     let mut harness = Harness::new(world);
     let (_, sent) = harness.forward(CLIENT_LINK, &lost().build());

@@ -63,7 +63,7 @@ fn a_full_event_queue_drops_the_punt() {
     let mut harness = harness();
     while harness
         .shared()
-        .post(Event::NeighborNeeded { interface: CLIENT_LINK, address: CLIENT })
+        .post(Event::NeighborNeeded { interface: CLIENT_LINK, address: CLIENT.into() })
         .is_ok()
     {}
     let frame =

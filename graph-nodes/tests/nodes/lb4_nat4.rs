@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use balancer::{Protocol, ServerState};
 use dataplane::event::Event;
@@ -257,7 +257,9 @@ fn a_server_that_is_not_resolved_is_waited_for() {
     harness.publish();
     let frame = from_client(tcp(4000, (VIP, 8080), SYN)).build();
     assert_eq!(harness.receive(CLIENT_LINK, &frame), []);
-    let Some(Event::NeighborNeeded { interface: SERVER_LINK, address }) = harness.event() else {
+    let Some(Event::NeighborNeeded { interface: SERVER_LINK, address: IpAddr::V4(address) }) =
+        harness.event()
+    else {
         panic!("nobody asked for the server")
     };
     harness.world.add_neighbor(SERVER_LINK, address, server_mac(address));

@@ -294,10 +294,10 @@ impl<C: Compiler> Differential<C> {
         while let Some(event) = shared.next_event() {
             match event {
                 Event::NeighborNeeded { interface, address } => {
-                    seen.needed.push((interface.0, address));
+                    seen.needed.push((interface.0, ip4(address)));
                 }
                 Event::NeighborSeen { interface, address, mac } => {
-                    seen.seen.push((interface.0, address, mac.0));
+                    seen.seen.push((interface.0, ip4(address), mac.0));
                 }
                 Event::Punt { interface, l3_offset, packet } => {
                     let bytes = packet.data()[usize::from(l3_offset)..].to_vec();
@@ -423,4 +423,12 @@ fn loosen(outcome: &mut Outcome) {
 
 fn port(index: u16) -> PortId {
     PortId(index - 1)
+}
+
+/// The address of a neighbour; nothing else than IPv4 is generated.
+fn ip4(address: std::net::IpAddr) -> std::net::Ipv4Addr {
+    match address {
+        std::net::IpAddr::V4(address) => address,
+        std::net::IpAddr::V6(address) => panic!("IPv6 neighbour {address}"),
+    }
 }

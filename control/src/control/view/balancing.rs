@@ -1,5 +1,6 @@
 //! The load balancer.
 
+use balancer::AsId;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::control::Control;
@@ -79,14 +80,14 @@ impl Control {
 
     pub(super) fn server_status(&self, vip: &Vip, server: &Server) -> ServerStatus {
         let table = self.lb.table(vip.index).filter(|_| !server.removed);
-        let adjacency = self.snapshot().server_adjacency.get(server.index as usize);
+        let path = AsId::new(server.index).and_then(|id| self.snapshot().server_path(id));
         ServerStatus {
             index: server.index,
             address: server.address,
             weight: server.weight,
             buckets: table.map_or(0, |table| table.share(server.address.into())),
             flows: self.live_flows(server.index),
-            adjacency: adjacency.copied().flatten().map(|id| id.0),
+            adjacency: path.map(|path| path.adjacency.0),
             removed: server.removed,
         }
     }
