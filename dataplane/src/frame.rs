@@ -20,6 +20,12 @@ pub mod flag {
     /// The packet is for a VIP: an error about it comes from the VIP, not from the receiving
     /// interface.
     pub const FROM_VIP: u8 = 1 << 4;
+    /// A fragment of a datagram, the first included.
+    pub const FRAGMENT: u8 = 1 << 5;
+    /// A fragment without the start of the payload: there is no TCP, UDP or ICMP header.
+    pub const LATER_FRAGMENT: u8 = 1 << 6;
+    /// A whole IP packet of ours is around another one: only its outer header may be looked at.
+    pub const ENCAPSULATED: u8 = 1 << 7;
 }
 
 /// Per-packet values that one node computes and a later one needs, as a structure of arrays.
@@ -35,6 +41,8 @@ pub struct Lanes {
     pub l3_offset: [u16; FRAME_MAX],
     /// Start of the TCP, UDP or ICMP header.
     pub l4_offset: [u16; FRAME_MAX],
+    /// Protocol number of what `l4_offset` points at, behind IPv6 extension headers.
+    pub protocol: [u8; FRAME_MAX],
     /// Adjacency chosen by the FIB or the balancer ([`AdjacencyId`](crate::adjacency::AdjacencyId)).
     pub adjacency: [u32; FRAME_MAX],
     /// VIP index, once matched.
@@ -61,6 +69,7 @@ impl Lanes {
         tx_interface: [InterfaceId(0); FRAME_MAX],
         l3_offset: [0; FRAME_MAX],
         l4_offset: [0; FRAME_MAX],
+        protocol: [0; FRAME_MAX],
         adjacency: [0; FRAME_MAX],
         vip: [0; FRAME_MAX],
         server: [0; FRAME_MAX],
@@ -78,6 +87,7 @@ impl Lanes {
         self.tx_interface[to] = from.tx_interface[at];
         self.l3_offset[to] = from.l3_offset[at];
         self.l4_offset[to] = from.l4_offset[at];
+        self.protocol[to] = from.protocol[at];
         self.adjacency[to] = from.adjacency[at];
         self.vip[to] = from.vip[at];
         self.server[to] = from.server[at];
@@ -95,6 +105,7 @@ impl Lanes {
         self.tx_interface[at] = InterfaceId(0);
         self.l3_offset[at] = 0;
         self.l4_offset[at] = 0;
+        self.protocol[at] = 0;
         self.adjacency[at] = 0;
         self.vip[at] = 0;
         self.server[at] = 0;

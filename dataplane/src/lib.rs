@@ -6,6 +6,7 @@ pub mod adjacency;
 pub mod clock;
 pub mod dpdk;
 pub mod event;
+pub mod family;
 pub mod fib;
 pub mod forwarding;
 pub mod frame;

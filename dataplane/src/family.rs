@@ -1,0 +1,96 @@
+//! [`Family`]: IPv4 or IPv6, as a type parameter. A node has one body for both.
+
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::interface::Interface;
+use crate::wire::checksum::SummedAddress;
+use crate::wire::ethernet::ether_type;
+use crate::wire::ip::IpHeader;
+use crate::wire::ipv4::{Ipv4Header, protocol};
+use crate::wire::ipv6::Ipv6Header;
+
+/// An address family and what nodes need to know of it.
+pub trait Family: Copy + Debug + Default + Send + Sync + 'static {
+    /// Addresses.
+    type Address: SummedAddress + Ord + Hash + Debug + Display + Into<IpAddr> + Send + Sync;
+    /// The fixed part of the header.
+    type Header: IpHeader<Address = Self::Address>;
+
+    /// True for IPv6.
+    const V6: bool;
+    /// What Ethernet calls it.
+    const ETHER_TYPE: u16;
+    /// The protocol number of its ICMP.
+    const ICMP: u8;
+
+    /// The address, if it is of this family.
+    fn address(address: IpAddr) -> Option<Self::Address>;
+
+    /// Whether replies of NAT ASs arrive on the interface (`lb set interface nat4|nat6 in`).
+    fn nat_in(interface: &Interface) -> bool;
+
+    /// The interface's own address to speak to `target` from.
+    fn source(interface: &Interface, target: Self::Address) -> Option<Self::Address>;
+}
+
+/// IPv4.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ip4;
+
+/// IPv6.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ip6;
+
+impl Family for Ip4 {
+    type Address = Ipv4Addr;
+    type Header = Ipv4Header;
+
+    const V6: bool = false;
+    const ETHER_TYPE: u16 = ether_type::IPV4;
+    const ICMP: u8 = protocol::ICMP;
+
+    #[inline]
+    fn address(address: IpAddr) -> Option<Ipv4Addr> {
+        match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    #[inline]
+    fn nat_in(interface: &Interface) -> bool {
+        interface.nat4_in
+    }
+
+    fn source(interface: &Interface, target: Ipv4Addr) -> Option<Ipv4Addr> {
+        interface.source4(target)
+    }
+}
+
+impl Family for Ip6 {
+    type Address = Ipv6Addr;
+    type Header = Ipv6Header;
+
+    const V6: bool = true;
+    const ETHER_TYPE: u16 = ether_type::IPV6;
+    const ICMP: u8 = protocol::ICMPV6;
+
+    #[inline]
+    fn address(address: IpAddr) -> Option<Ipv6Addr> {
+        match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    #[inline]
+    fn nat_in(interface: &Interface) -> bool {
+        interface.nat6_in
+    }
+
+    fn source(interface: &Interface, target: Ipv6Addr) -> Option<Ipv6Addr> {
+        interface.source6(target)
+    }
+}
