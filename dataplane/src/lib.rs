@@ -8,6 +8,7 @@ pub mod dpdk;
 pub mod event;
 pub mod family;
 pub mod fib;
+pub mod fib6;
 pub mod forwarding;
 pub mod frame;
 pub mod graph;

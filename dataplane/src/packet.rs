@@ -4,6 +4,8 @@ use std::ptr::NonNull;
 
 use dpdk_sys::rte_mbuf;
 
+use crate::wire::checksum::{Sum, sum};
+
 /// An mbuf that this handle owns alone.
 ///
 /// It is not `Clone` and has no `Drop`: a packet ends by being transmitted or freed through
@@ -26,7 +28,8 @@ impl Packet {
     ///
     /// # Safety
     /// `mbuf` points to an initialised mbuf with reference count 1 whose buffer is valid for
-    /// `buf_len` bytes, `data_off + data_len <= buf_len`, and nobody else uses it from now on.
+    /// `buf_len` bytes, `data_off + data_len <= buf_len`, and nobody else uses it from now on. So are
+    /// all segments behind it, and `pkt_len` is the sum of their lengths.
     #[inline]
     pub unsafe fn from_raw(mbuf: NonNull<rte_mbuf>) -> Self {
         Self(mbuf)
@@ -81,14 +84,7 @@ impl Packet {
     /// The bytes of the first segment, from the Ethernet header on.
     #[inline]
     pub fn data(&self) -> &[u8] {
-        let (offset, len) = (self.mbuf().data_off, self.mbuf().data_len);
-        debug_assert!(u32::from(offset) + u32::from(len) <= u32::from(self.mbuf().buf_len));
-        // SAFETY: `from_raw` demands `data_off + data_len <= buf_len` of a valid buffer, which
-        // every method here keeps; `&self` keeps writers away.
-        unsafe {
-            let start = self.mbuf().buf_addr.cast::<u8>().add(usize::from(offset));
-            std::slice::from_raw_parts(start, usize::from(len))
-        }
+        segment_data(self.mbuf())
     }
 
     /// The bytes of the first segment, writable.
@@ -96,7 +92,7 @@ impl Packet {
     pub fn data_mut(&mut self) -> &mut [u8] {
         let (offset, len) = (self.mbuf().data_off, self.mbuf().data_len);
         debug_assert!(u32::from(offset) + u32::from(len) <= u32::from(self.mbuf().buf_len));
-        // SAFETY: as in `data`; `&mut self` makes the access exclusive.
+        // SAFETY: as in `segment_data`; `&mut self` makes the access exclusive.
         unsafe {
             let start = self.mbuf_mut().buf_addr.cast::<u8>().add(usize::from(offset));
             std::slice::from_raw_parts_mut(start, usize::from(len))
@@ -127,6 +123,15 @@ impl Packet {
         self.mbuf_mut().data_off += bytes;
         self.set_lengths(len, total);
         true
+    }
+
+    /// Grows the packet by `delta` bytes in front, or shrinks it by `-delta`; false (and no change)
+    /// without the headroom, or when the first segment is shorter than what is to go.
+    #[inline]
+    #[must_use]
+    pub fn adjust_front(&mut self, delta: i32) -> bool {
+        let Ok(bytes) = u16::try_from(delta.unsigned_abs()) else { return false };
+        if delta >= 0 { self.prepend(bytes) } else { self.trim_front(bytes) }
     }
 
     /// Replaces the packet's content; false (and no change) when the buffer is too small.
@@ -163,5 +168,84 @@ impl Packet {
         }
         self.set_lengths(len as u16, len as u32);
         true
+    }
+
+    /// Puts `bytes` behind the content of a single-segment packet; false (and no change) when the
+    /// buffer is too small.
+    #[inline]
+    #[must_use]
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let old = usize::from(self.mbuf().data_len);
+        if !self.extend(old + bytes.len()) {
+            return false;
+        }
+        self.data_mut()[old..].copy_from_slice(bytes);
+        true
+    }
+
+    /// Copies `out.len()` bytes from `offset` on, whichever segments they are in; false (and `out`
+    /// as it was) when the packet ends before.
+    #[must_use]
+    pub fn copy_bytes(&self, offset: usize, out: &mut [u8]) -> bool {
+        if offset.checked_add(out.len()).is_none_or(|end| end > self.len()) {
+            return false;
+        }
+        let mut done = 0;
+        for part in self.parts(offset, out.len()) {
+            out[done..done + part.len()].copy_from_slice(part);
+            done += part.len();
+        }
+        debug_assert_eq!(done, out.len(), "the segments are shorter than the packet's length");
+        true
+    }
+
+    /// One's complement sum of `len` bytes from `offset` on, whichever segments they are in, as if
+    /// they were in one piece; `None` when the packet ends before.
+    pub fn sum(&self, offset: usize, len: usize) -> Option<Sum> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len()) {
+            return None;
+        }
+        let (mut total, mut done) = (Sum::default(), 0);
+        for part in self.parts(offset, len) {
+            let sum = sum(part);
+            total = total.plus(if done % 2 == 0 { sum } else { sum.swapped() });
+            done += part.len();
+        }
+        Some(total)
+    }
+
+    /// The pieces of the segments that hold `len` bytes from `offset` on.
+    fn parts(&self, mut offset: usize, mut len: usize) -> impl Iterator<Item = &[u8]> {
+        let mut segment = Some(self.mbuf());
+        std::iter::from_fn(move || {
+            while len > 0 {
+                let mbuf = segment?;
+                let bytes = segment_data(mbuf);
+                // SAFETY: `from_raw` demands that `next` is null or a valid segment, owned like the
+                // first, and `&self` keeps writers away.
+                segment = unsafe { mbuf.next.as_ref() };
+                let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) else {
+                    offset -= bytes.len();
+                    continue;
+                };
+                let part = &rest[..rest.len().min(len)];
+                (offset, len) = (0, len - part.len());
+                return Some(part);
+            }
+            None
+        })
+    }
+}
+
+/// The bytes of one segment.
+#[inline]
+fn segment_data(mbuf: &rte_mbuf) -> &[u8] {
+    let (offset, len) = (mbuf.data_off, mbuf.data_len);
+    debug_assert!(u32::from(offset) + u32::from(len) <= u32::from(mbuf.buf_len));
+    // SAFETY: `Packet::from_raw` demands `data_off + data_len <= buf_len` of a valid buffer, which
+    // every method of `Packet` keeps; the reference keeps writers away.
+    unsafe {
+        let start = mbuf.buf_addr.cast::<u8>().add(usize::from(offset));
+        std::slice::from_raw_parts(start, usize::from(len))
     }
 }

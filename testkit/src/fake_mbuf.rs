@@ -138,6 +138,8 @@ pub fn free(packet: Packet) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use dataplane::wire::checksum::sum;
+
     use super::*;
 
     #[test]
@@ -170,5 +172,62 @@ mod tests {
         assert!(!packet.prepend(1));
         assert_eq!(packet.len(), usize::from(HEADROOM) + 6);
         free(packet);
+    }
+
+    #[test]
+    fn the_front_grows_and_shrinks() {
+        let pool = FakePool::new(1);
+        let mut packet = pool.packet(b"abcdef");
+        assert!(packet.adjust_front(-4) && packet.data() == b"ef");
+        assert!(packet.adjust_front(4) && packet.data() == b"abcdef");
+        assert!(packet.adjust_front(0) && packet.len() == 6);
+        for impossible in [-7, i32::from(HEADROOM) + 1, i32::MIN, i32::MAX, 65536, -65536] {
+            assert!(!packet.adjust_front(impossible), "{impossible}");
+            assert_eq!((packet.data(), packet.len()), (&b"abcdef"[..], 6));
+        }
+        free(packet);
+    }
+
+    #[test]
+    fn bytes_are_appended_while_there_is_room() {
+        let pool = FakePool::new(3);
+        let mut packet = pool.packet(b"abc");
+        assert!(packet.append(b"def") && packet.append(b""));
+        assert_eq!((packet.data(), packet.len()), (&b"abcdef"[..], 6));
+        let room = usize::from(BUFFER_LEN - HEADROOM) - 6;
+        assert!(!packet.append(&vec![0; room + 1]));
+        assert!(packet.append(&vec![0; room]));
+        free(packet);
+        let mut segmented = pool.segmented(b"abcdef", &[3]);
+        assert!(!segmented.append(b"g"));
+        free(segmented);
+    }
+
+    #[test]
+    fn every_range_is_read_across_segments() {
+        let bytes: Vec<u8> = (0..=40).collect();
+        // Odd lengths, and an empty segment.
+        for cuts in [&[][..], &[8], &[8, 8, 11, 40], &[2, 3, 4]] {
+            let pool = FakePool::new(9);
+            let mut packet = pool.segmented(&bytes, cuts);
+            // What is in front of the data does not count.
+            assert!(packet.trim_front(1));
+            for start in 0..=40 {
+                for end in start..=40 {
+                    let mut out = vec![0xee; end - start];
+                    assert!(packet.copy_bytes(start, &mut out));
+                    assert_eq!(out, bytes[start + 1..=end]);
+                    let whole = sum(&bytes[start + 1..=end]).fold();
+                    assert_eq!(packet.sum(start, end - start).unwrap().fold(), whole);
+                }
+            }
+            let mut out = [0xee; 2];
+            for beyond in [39, 40, 41, usize::MAX] {
+                assert!(!packet.copy_bytes(beyond, &mut out));
+                assert!(packet.sum(beyond, 2).is_none());
+            }
+            assert_eq!(out, [0xee; 2]);
+            free(packet);
+        }
     }
 }

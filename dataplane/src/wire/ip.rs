@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Header;
 use super::checksum::{Delta, SummedAddress};
+use super::extension::{UpperLayer, UpperLayerError, ip4_upper_layer, ip6_upper_layer};
 use super::ipv4::Ipv4Header;
 use super::ipv6::Ipv6Header;
 
@@ -37,6 +38,9 @@ pub trait IpHeader: Header + Copy {
     fn decrement_hop_limit(&mut self);
     /// Bytes of the whole packet, this header included, as the header claims.
     fn packet_len(&self) -> usize;
+    /// Finds what the packet at `l3_offset` of `bytes` carries, behind options, extension headers
+    /// and the fragment header.
+    fn upper_layer(bytes: &[u8], l3_offset: usize) -> Result<UpperLayer, UpperLayerError>;
 }
 
 impl IpHeader for Ipv4Header {
@@ -98,6 +102,11 @@ impl IpHeader for Ipv4Header {
     fn packet_len(&self) -> usize {
         usize::from(self.total_len.get())
     }
+
+    #[inline]
+    fn upper_layer(bytes: &[u8], l3_offset: usize) -> Result<UpperLayer, UpperLayerError> {
+        ip4_upper_layer(bytes, l3_offset)
+    }
 }
 
 impl IpHeader for Ipv6Header {
@@ -158,6 +167,11 @@ impl IpHeader for Ipv6Header {
     #[inline]
     fn packet_len(&self) -> usize {
         Self::LEN + usize::from(self.payload_len.get())
+    }
+
+    #[inline]
+    fn upper_layer(bytes: &[u8], l3_offset: usize) -> Result<UpperLayer, UpperLayerError> {
+        ip6_upper_layer(bytes, l3_offset)
     }
 }
 

@@ -7,14 +7,20 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub mod arp;
 pub mod checksum;
+pub mod ecn;
 pub mod ethernet;
+pub mod extension;
+pub mod fragment;
+pub mod gre;
 pub mod icmpv4;
 pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod neighbor_discovery;
+pub mod quoted;
 pub mod tcp;
+pub mod tcp_options;
 pub mod udp;
 
 pub use ipv4::protocol;

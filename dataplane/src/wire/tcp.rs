@@ -56,11 +56,34 @@ impl TcpHeader {
     pub fn update_checksum(&mut self, delta: Delta) {
         self.checksum.set(Checksum(self.checksum.get()).updated(delta).0);
     }
+
+    /// Replaces the sender's port, keeping the checksum right. Returns the change.
+    #[inline]
+    pub fn set_source_port(&mut self, new: u16) -> Delta {
+        let delta = Delta::NONE.word(self.source_port.get(), new);
+        self.source_port.set(new);
+        self.update_checksum(delta);
+        delta
+    }
+
+    /// Replaces the receiver's port, keeping the checksum right. Returns the change.
+    #[inline]
+    pub fn set_destination_port(&mut self, new: u16) -> Delta {
+        let delta = Delta::NONE.word(self.destination_port.get(), new);
+        self.destination_port.set(new);
+        self.update_checksum(delta);
+        delta
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wire::checksum::transport_checksum;
 
     #[test]
     fn reads_every_field() {
@@ -84,5 +107,28 @@ mod tests {
         tcp.update_checksum(Delta::NONE.word(0x5555, 0x3285));
         // The example of RFC 1624 §4: the plus-zero trap of RFC 1141.
         assert_eq!(tcp.checksum.get(), 0x0000);
+    }
+
+    proptest! {
+        /// Every setter leaves the checksum that a full computation gives.
+        #[test]
+        fn setters_equal_full_recompute(
+            mut segment in prop::collection::vec(any::<u8>(), 20..64), ports: (u16, u16),
+        ) {
+            let full = |segment: &[u8]| {
+                let mut segment = segment.to_vec();
+                segment[16..18].fill(0);
+                let (from, to) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+                transport_checksum(from, to, 6, &segment).0
+            };
+            let before = full(&segment);
+            let tcp = TcpHeader::at_mut(&mut segment, 0).unwrap();
+            tcp.checksum.set(before);
+            tcp.set_source_port(ports.0);
+            tcp.set_destination_port(ports.1);
+            prop_assert_eq!((tcp.source_port.get(), tcp.destination_port.get()), ports);
+            let updated = tcp.checksum.get();
+            prop_assert_eq!(updated, full(&segment));
+        }
     }
 }

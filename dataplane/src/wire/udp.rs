@@ -31,11 +31,34 @@ impl UdpHeader {
             self.checksum.set(Checksum(old).updated(delta).or_all_ones().0);
         }
     }
+
+    /// Replaces the sender's port, keeping the checksum right. Returns the change.
+    #[inline]
+    pub fn set_source_port(&mut self, new: u16) -> Delta {
+        let delta = Delta::NONE.word(self.source_port.get(), new);
+        self.source_port.set(new);
+        self.update_checksum(delta);
+        delta
+    }
+
+    /// Replaces the receiver's port, keeping the checksum right. Returns the change.
+    #[inline]
+    pub fn set_destination_port(&mut self, new: u16) -> Delta {
+        let delta = Delta::NONE.word(self.destination_port.get(), new);
+        self.destination_port.set(new);
+        self.update_checksum(delta);
+        delta
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wire::checksum::{is_transport_valid, transport_checksum};
 
     const HEADER: [u8; 8] = [0x04, 0x57, 0x4e, 0x20, 0x00, 0x1a, 0xef, 0x04];
 
@@ -60,5 +83,28 @@ mod tests {
         // A word that grows by 0xef04 brings the checksum 0xef04 down to 0.
         udp.update_checksum(Delta::NONE.word(0, 0xef04));
         assert_eq!(udp.checksum.get(), 0xffff);
+    }
+
+    proptest! {
+        /// Every setter leaves a right checksum and never 0, unless there was none.
+        #[test]
+        fn setters_equal_full_recompute(
+            mut datagram in prop::collection::vec(any::<u8>(), 8..64), ports: (u16, u16),
+        ) {
+            let (from, to) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+            datagram[6..8].fill(0);
+            let checksum = transport_checksum(from, to, 17, &datagram).or_all_ones();
+            let udp = UdpHeader::at_mut(&mut datagram, 0).unwrap();
+            udp.checksum.set(checksum.0);
+            udp.set_source_port(ports.0);
+            udp.set_destination_port(ports.1);
+            prop_assert_eq!((udp.source_port.get(), udp.destination_port.get()), ports);
+            prop_assert_ne!(udp.checksum.get(), 0);
+            let mut none = *udp;
+            none.checksum.set(0);
+            none.set_source_port(1);
+            prop_assert_eq!(none.checksum.get(), 0);
+            prop_assert!(is_transport_valid(from, to, 17, &datagram));
+        }
     }
 }

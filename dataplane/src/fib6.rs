@@ -1,0 +1,177 @@
+//! The IPv6 FIB of the data plane: one exact-match table per prefix length in use, asked from the
+//! longest to the shortest (the shape of VPP's ip6 FIB). Built by control from the RIB, immutable,
+//! shared by reference.
+//!
+//! A multi-bit trie as IPv4's would be up to 16 dependent loads deep; a box has routes of a handful
+//! of lengths, and most destinations match one of the longest.
+
+use std::net::Ipv6Addr;
+
+use hashbrown::HashMap;
+
+use crate::fib::{FibDrop, FibEntry};
+
+/// A destination prefix and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FibRoute6 {
+    /// Network address; host bits are ignored.
+    pub network: Ipv6Addr,
+    /// 0..=128; more counts as 128.
+    pub prefix_len: u8,
+    /// The verdict.
+    pub entry: FibEntry,
+}
+
+/// All prefixes of one length.
+#[derive(Debug)]
+struct Level {
+    mask: u128,
+    entries: HashMap<u128, FibEntry>,
+}
+
+/// Longest-prefix match over IPv6 destinations.
+#[derive(Debug)]
+pub struct Fib6 {
+    /// Longest prefixes first; `::/0` is not among them.
+    levels: Box<[Level]>,
+    default: FibEntry,
+}
+
+impl Default for Fib6 {
+    fn default() -> Self {
+        Self::build(&[])
+    }
+}
+
+impl Fib6 {
+    /// Builds the tables. The order of `routes` matters only for equal prefixes, where the last
+    /// wins. What no route covers is `Drop(NoRoute)`.
+    pub fn build(routes: &[FibRoute6]) -> Self {
+        let mut default = FibEntry::Drop(FibDrop::NoRoute);
+        let mut levels: Vec<Level> = Vec::new();
+        for route in routes {
+            let Some(mask) = mask(route.prefix_len) else {
+                default = route.entry;
+                continue;
+            };
+            let found = levels.iter().position(|level| level.mask == mask);
+            let at = found.unwrap_or_else(|| {
+                levels.push(Level { mask, entries: HashMap::new() });
+                levels.len() - 1
+            });
+            levels[at].entries.insert(route.network.to_bits() & mask, route.entry);
+        }
+        // A longer mask is a larger number.
+        levels.sort_by_key(|level| std::cmp::Reverse(level.mask));
+        Self { levels: levels.into_boxed_slice(), default }
+    }
+
+    /// The entry of the longest prefix that covers `address`.
+    #[inline]
+    pub fn lookup(&self, address: Ipv6Addr) -> FibEntry {
+        let bits = address.to_bits();
+        for level in &self.levels {
+            if let Some(entry) = level.entries.get(&(bits & level.mask)) {
+                return *entry;
+            }
+        }
+        self.default
+    }
+}
+
+/// The network bits of a prefix of this length; `None` for `::/0`.
+fn mask(prefix_len: u8) -> Option<u128> {
+    (prefix_len > 0).then(|| u128::MAX << (128 - u32::from(prefix_len.min(128))))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::adjacency::AdjacencyId;
+
+    fn route(prefix: &str, id: u32) -> FibRoute6 {
+        let (network, prefix_len) = prefix.split_once('/').unwrap();
+        FibRoute6 {
+            network: network.parse().unwrap(),
+            prefix_len: prefix_len.parse().unwrap(),
+            entry: FibEntry::Adjacency(AdjacencyId(id)),
+        }
+    }
+
+    fn found(fib: &Fib6, address: &str) -> Option<u32> {
+        match fib.lookup(address.parse().unwrap()) {
+            FibEntry::Adjacency(AdjacencyId(id)) => Some(id),
+            entry => {
+                assert_eq!(entry, FibEntry::Drop(FibDrop::NoRoute));
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let fib = Fib6::build(&[
+            route("2001:db8::/32", 1),
+            route("2001:db8:0:1::/64", 2),
+            route("2001:db8:0:1::5/128", 3),
+        ]);
+        assert_eq!(found(&fib, "2001:db8:0:1::5"), Some(3));
+        assert_eq!(found(&fib, "2001:db8:0:1::6"), Some(2));
+        assert_eq!(found(&fib, "2001:db8:0:2::6"), Some(1));
+        assert_eq!(found(&fib, "2001:db9::"), None);
+        assert_eq!(found(&Fib6::default(), "::1"), None);
+    }
+
+    #[test]
+    fn host_bits_are_ignored_and_the_last_of_equals_wins() {
+        let fib = Fib6::build(&[
+            route("2001:db8::5/32", 1),
+            route("::/0", 2),
+            route("2001:db8::9/32", 3),
+            route("::1/0", 4),
+        ]);
+        assert_eq!(found(&fib, "2001:db8::"), Some(3));
+        assert_eq!(found(&fib, "::"), Some(4));
+    }
+
+    /// The oracle: scan all routes for the longest match.
+    fn naive(routes: &[FibRoute6], address: Ipv6Addr) -> FibEntry {
+        let mut best: Option<&FibRoute6> = None;
+        for route in routes {
+            let differing = route.network.to_bits() ^ address.to_bits();
+            let inside = differing.leading_zeros() >= u32::from(route.prefix_len);
+            if inside && best.is_none_or(|b| b.prefix_len <= route.prefix_len) {
+                best = Some(route);
+            }
+        }
+        best.map_or(FibEntry::Drop(FibDrop::NoRoute), |route| route.entry)
+    }
+
+    proptest! {
+        #[test]
+        fn equals_a_linear_scan(
+            routes in prop::collection::vec((0_u32..0x10_0000, 0_u8..=128, 0_u32..9), 0..40),
+            probes in prop::collection::vec(0_u32..0x10_0000, 40),
+        ) {
+            // Few bits at both ends and in the middle make prefixes nest and collide.
+            let spread = |a: u32| {
+                let a = u128::from(a);
+                Ipv6Addr::from_bits((a & 0xff) << 120 | (a >> 8 & 0xf) << 62 | a >> 12)
+            };
+            let routes: Vec<_> = routes
+                .into_iter()
+                .map(|(network, prefix_len, id)| FibRoute6 {
+                    network: spread(network),
+                    prefix_len,
+                    entry: FibEntry::Adjacency(AdjacencyId(id)),
+                })
+                .collect();
+            let fib = Fib6::build(&routes);
+            for probe in probes.iter().map(|p| spread(*p)).chain(routes.iter().map(|r| r.network)) {
+                prop_assert_eq!(fib.lookup(probe), naive(&routes, probe));
+            }
+        }
+    }
+}
