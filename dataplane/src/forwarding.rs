@@ -159,12 +159,25 @@ pub enum NoMatch {
     Punt,
 }
 
+/// What is done to the maximum segment size that SYNs to a VIP announce (`mss`). It is only ever
+/// lowered, and with NAT that of the ASs' SYN-ACKs as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MssClamp {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// It becomes what fits the way to the flow's AS in one packet: the link's MTU less the outer
+    /// header, if any, and the IP and TCP headers without options.
+    Auto,
+    /// It becomes at most this, in bytes.
+    At(u16),
+}
+
 /// What the workers need to know of a VIP beyond the balancer's part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VipPolicy {
-    /// SYNs to the VIP, and with NAT the SYN-ACKs of its ASs, get at most this maximum segment
-    /// size (`mss`), in bytes; `None` leaves it.
-    pub mss: Option<u16>,
+    /// Segment sizes.
+    pub mss: MssClamp,
 }
 
 #[cfg(test)]

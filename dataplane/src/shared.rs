@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use balancer::MAX_VIPS;
+use balancer::{MAX_SERVERS, MAX_VIPS};
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
+use zerocopy::FromZeros;
 
 use crate::event::{Event, Request};
 use crate::graph::{GraphInfo, MAX_NODES};
 use crate::interface::MAX_INTERFACES;
-use crate::sync::counter::{Counter, counters};
+use crate::sync::counter::{Counter, counters, zeroed};
 use crate::trace::{TRACE_RECORDS, TraceRecord};
 
 /// Events that can wait for control.
@@ -64,6 +65,19 @@ pub struct VipStats {
     pub no_server: Counter,
 }
 
+/// An AS's traffic. Bytes are those of IP packets as they came, without outer headers.
+#[derive(Debug, Default, FromZeros)]
+pub struct ServerStats {
+    /// Packets of clients sent to it, ICMP errors about its flows included.
+    pub packets: Counter,
+    /// Their bytes.
+    pub bytes: Counter,
+    /// Its own packets that were translated (NAT), ICMP errors about its flows included.
+    pub reply_packets: Counter,
+    /// Their bytes.
+    pub reply_bytes: Counter,
+}
+
 /// What control and one worker share.
 pub struct WorkerShared {
     /// Worker number, from 0 (VPP calls it thread `index + 1`).
@@ -80,6 +94,8 @@ pub struct WorkerShared {
     pub interfaces: Box<[InterfaceStats]>,
     /// By VIP index.
     pub vips: Box<[VipStats]>,
+    /// By AS index. Memory of ASs that never were is not touched.
+    pub servers: Box<[ServerStats]>,
     /// By node: how many more packets to mark for tracing there.
     pub trace_arm: Box<[AtomicU32]>,
     trace_on: AtomicBool,
@@ -108,6 +124,7 @@ impl WorkerShared {
             counters: counters(graph.counters.len()),
             interfaces: (0..MAX_INTERFACES).map(|_| InterfaceStats::default()).collect(),
             vips: (0..MAX_VIPS).map(|_| VipStats::default()).collect(),
+            servers: zeroed(MAX_SERVERS),
             trace_arm: (0..MAX_NODES).map(|_| AtomicU32::new(0)).collect(),
             trace_on: AtomicBool::new(false),
             trace: ArrayQueue::new(TRACE_RECORDS),

@@ -17,12 +17,14 @@ use crate::snapshot::Snapshot;
 use crate::sync::qsbr::Reader;
 use crate::transmit::Transmit;
 
-pub use crate::shared::{InterfaceStats, NodeStats, VipStats, WorkerShared};
+pub use crate::shared::{InterfaceStats, NodeStats, ServerStats, VipStats, WorkerShared};
 
 /// ICMP errors a worker may send per second.
 pub const ICMP_ERRORS_PER_SECOND: u32 = 1000;
 /// ICMP echo replies a worker may send per second.
 pub const ICMP_ECHOS_PER_SECOND: u32 = 10_000;
+/// TCP resets a worker may send per second to packets that no VIP takes.
+pub const RESETS_PER_SECOND: u32 = 1000;
 /// Events about neighbours a worker may post per second.
 pub const NEIGHBOR_EVENTS_PER_SECOND: u32 = 1000;
 /// Sticky buckets swept per turn, so that expired flows leave the count of live ones.
@@ -79,10 +81,14 @@ pub struct WorkerState {
     pub icmp_errors: RateLimit,
     /// Limits ICMP echo replies.
     pub icmp_echos: RateLimit,
+    /// Limits TCP resets.
+    pub resets: RateLimit,
     /// Limits events about neighbours.
     pub neighbor_events: RateLimit,
     /// Identification of the next IPv4 packet made here.
     pub ip_id: u16,
+    /// Identification of the last outer header that got one.
+    pub outer_id: u32,
     /// Packets that control asked to send or route, until the graph takes them.
     pub injected: Vec<Request>,
     /// Packets to be freed in bulk.
@@ -104,8 +110,10 @@ impl WorkerState {
             queues,
             icmp_errors: RateLimit::new(ICMP_ERRORS_PER_SECOND),
             icmp_echos: RateLimit::new(ICMP_ECHOS_PER_SECOND),
+            resets: RateLimit::new(RESETS_PER_SECOND),
             neighbor_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
             ip_id: 0,
+            outer_id: 0,
             injected: Vec::with_capacity(REQUESTS_PER_TURN),
             garbage: Vec::with_capacity(GARBAGE_MAX),
         }
@@ -123,6 +131,13 @@ impl WorkerState {
     pub fn next_ip_id(&mut self) -> u16 {
         self.ip_id = self.ip_id.wrapping_add(1);
         self.ip_id
+    }
+
+    /// The identification of one more outer packet that may be fragmented. IPv4 takes the low half.
+    #[inline]
+    pub fn next_outer_id(&mut self) -> u32 {
+        self.outer_id = self.outer_id.wrapping_add(1);
+        self.outer_id
     }
 }
 

@@ -3,8 +3,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use zerocopy::FromZeros;
+
 /// A 64-bit counter that one thread writes and any thread may read.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, FromZeros)]
 #[repr(transparent)]
 pub struct Counter(AtomicU64);
 
@@ -31,6 +33,15 @@ impl Counter {
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// `len` values of zeros in memory that the system clears when it is first touched: for arrays
+/// most of whose elements are never used.
+///
+/// # Panics
+/// When there is no memory; for use at start only.
+pub fn zeroed<T: FromZeros>(len: usize) -> Box<[T]> {
+    <[T]>::new_box_zeroed_with_elems(len).expect("memory for counters")
 }
 
 /// `len` counters at zero.
