@@ -16,7 +16,8 @@ usage() {
 Usage: ./test.sh [SECTION...] [-- PYTEST-ARGUMENT...]
 
 Runs all sections, or those named:
-  packages    install the Debian packages that building and testing need
+  packages    install the Debian packages that building and testing need, download a kernel for
+              the virtual servers of the end-to-end tests
   fmt         cargo fmt --check
   clippy      cargo clippy, all targets, warnings are errors
   doc         rustdoc, warnings are errors
@@ -24,7 +25,8 @@ Runs all sections, or those named:
   scripts     tests/scripts: hugepages-setup.sh, packaging, licences
   unit        cargo test: unit, property, node and golden tests
   loom        every interleaving of the lock-free parts, by model checking
-  e2e         tests/e2e: sluiced between real clients and servers in network namespaces (root)
+  e2e         tests/e2e: sluiced between real clients and servers in network namespaces and virtual
+              machines (root)
 
   ./test.sh e2e -- -k first_light -x     passes the rest on to pytest
 USAGE
@@ -89,12 +91,32 @@ one_check() { # COMMAND...: counts as one test
     if "$@"; then passed=1 failed=0; else passed=0 failed=1; fi
 }
 
-section_packages() { one_check install_packages; }
+section_packages() { one_check install_packages_and_kernel; }
+
+install_packages_and_kernel() { install_packages && download_guest_kernel; }
+
+# The kernel of the virtual servers, as a package that is unpacked by the tests and never installed.
+download_guest_kernel() {
+    local directory=${CARGO_TARGET_DIR:-$PWD/target}/guest package attempt
+    if compgen -G "$directory/linux-image-*-cloud-amd64_*.deb" >/dev/null; then return; fi
+    mkdir -p "$directory"
+    for attempt in 1 2; do
+        # The package without a version in its name depends on the newest kernel.
+        package=$(apt-cache depends linux-image-cloud-amd64 | awk '$1 == "Depends:" { print $2; exit }')
+        echo "downloading ${package:-the kernel of the virtual servers}"
+        if [[ -n $package ]] && (cd "$directory" && apt-get download -q "$package") >"$LOGS/apt" 2>&1; then return; fi
+        # The lists may be older than the archive.
+        if ((attempt == 1)); then as_root apt-get update -q >>"$LOGS/apt" 2>&1; fi
+    done
+    tail -n 30 "$LOGS/apt"
+    return 1
+}
 
 install_packages() {
     local package missing=()
-    for package in clang curl ethtool gcc git iproute2 iputils-ping jq libc6-dev libclang-dev libdpdk-dev \
-        pkg-config procps python3 python3-pytest python3-scapy shellcheck tcpdump util-linux wrk; do
+    for package in busybox-static clang cpio curl ethtool gcc git iproute2 iputils-ping jq libc6-dev \
+        libclang-dev libdpdk-dev nftables pkg-config procps python3 python3-pytest python3-scapy \
+        qemu-system-x86 shellcheck tcpdump util-linux wrk; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
     done
     if ((${#missing[@]} == 0)); then

@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import scapy.layers.inet  # noqa: E402,F401  (rdpcap knows Ethernet and IP only once these are in)
 import scapy.layers.l2  # noqa: E402,F401
 from daemon import REPO, SLUICECTL, SLUICED, Config, Daemon  # noqa: E402
+from guest import Guest  # noqa: E402
+from guest_image import GuestImage  # noqa: E402
 from topology import Topology, run  # noqa: E402
 
 
@@ -52,6 +54,26 @@ def hugepages():
         file.write_text(pages)
     if not mounted and os.path.ismount("/dev/hugepages"):
         run("umount", "/dev/hugepages", check=False)
+
+
+@pytest.fixture(scope="session")
+def guest_image(tmp_path_factory):
+    """What virtual servers boot from; made when the first test asks for it."""
+    return GuestImage(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture
+def guests(topology, guest_image):
+    """Makes virtual servers: `guests()`; wire and start them. They end with the test."""
+    made = []
+
+    def make(**options):
+        made.append(Guest(guest_image, topology, name=f"guest{len(made) + 1}", **options))
+        return made[-1]
+
+    yield make
+    for guest in made:
+        guest.stop()
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def wait_until(condition, timeout_s=10, what="condition", interval_s=0.02):
 
 
 class Namespace:
-    """A network namespace: no IPv6, no forwarding, loopback up."""
+    """A network namespace: no IPv6 unless asked for, no forwarding, loopback up."""
 
     def __init__(self, name):
         self.name = f"sluice-{os.getpid()}-{next(_serial)}-{name}"
@@ -61,6 +61,15 @@ class Namespace:
             "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.ip_forward=0",
         )
         self.run("ip", "link", "set", "lo", "up")
+
+    def enable_ipv6(self, *interfaces):
+        """IPv6 on loopback and these interfaces, without router advertisements.
+
+        An address is usable at once: duplicate address detection would only delay the tests.
+        """
+        for interface in ("all", "default", "lo", *interfaces):
+            base = f"net.ipv6.conf.{interface}"
+            self.run("sysctl", "-qw", f"{base}.accept_ra=0", f"{base}.accept_dad=0", f"{base}.disable_ipv6=0")
 
     def run(self, *command, **options):
         """Runs a command inside, to its end."""
@@ -97,13 +106,13 @@ class Namespace:
 
     def tcp(self, address, port, source_port=None, options=()):
         """A TCP connection from here."""
-        made = self.socket()
+        made = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         try:
             for option in options:
                 made.setsockopt(*option)
             if source_port is not None:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                made.bind(("0.0.0.0", source_port))
+                made.bind(("::" if ":" in address else "0.0.0.0", source_port))
             made.connect((address, port))
         except OSError:
             made.close()
@@ -175,8 +184,14 @@ class Topology:
         """A namespace with interface `eth0`, wired to interface `NAME` of the load balancer's.
 
         Both MAC addresses are fixed: 02:..:01:NN is the host's, 02:..:02:NN the load balancer's.
+        `gateway` is one address, or a list with one for each family.
         """
         made = self.add(name)
+        self.wire(made, name, *addresses, gateway=gateway, mtu=mtu)
+        return made
+
+    def wire(self, made, name, *addresses, gateway, mtu=1500):
+        """Gives a namespace its `eth0`, as `host` does."""
         number = len(self.ports) + 1
         port = f"v{number}"
         run(
@@ -190,13 +205,15 @@ class Topology:
                 "ethtool", "-K", interface,
                 "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off",
             )
+        if any(":" in address for address in addresses):
+            made.enable_ipv6("eth0")
         for address in addresses:
             made.run("ip", "address", "add", address, "dev", "eth0")
         self.lb.run("ip", "link", "set", port, "up")
         made.run("ip", "link", "set", "eth0", "up")
-        made.run("ip", "route", "add", "default", "via", gateway)
+        for hop in [gateway] if isinstance(gateway, str) else gateway:
+            made.run("ip", "route", "add", "default", "via", hop)
         self.ports[name] = port
-        return made
 
     def serve(self, host, *names, protocol="http"):
         """Starts tests/e2e/server.py inside `host`, once for all NAME@ADDRESS:PORT in `names`."""
