@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::{Family, LbAs, LbConf, LbVipAdd, MacAddress, Prefix, Show, Spanned, VipKey};
+use crate::{
+    Family, LbAs, LbConf, LbNoMatch, LbVipAdd, LbVipUpdate, MacAddress, NoMatch, Prefix, Show,
+    Span, Spanned, SubInterface, VipKey,
+};
 
 /// One command: a CLI line, a line of an `exec` file, or a statement of the TOML file.
 ///
@@ -19,12 +22,16 @@ pub enum Command {
     LbConf(LbConf),
     /// `lb vip <prefix> …`
     LbVipAdd(LbVipAdd),
+    /// `lb vip <prefix> … update`
+    LbVipUpdate(LbVipUpdate),
     /// `lb vip <prefix> … del`
     LbVipDel(VipKey),
     /// `lb as <prefix> … <address> …`
     LbAs(LbAs),
     /// `lb flush vip <prefix> …`
     LbFlushVip(VipKey),
+    /// `lb no-match <prefix> drop|rst|icmp|punt|del`
+    LbNoMatch(LbNoMatch),
     /// `lb set interface nat4|nat6 in <interface> … [del]`
     LbSetInterfaceNat {
         /// nat4 or nat6.
@@ -33,6 +40,28 @@ pub enum Command {
         interfaces: Vec<Spanned<String>>,
         /// Turn it off.
         del: bool,
+    },
+    /// `create ipip tunnel src <address> dst <address> [instance <n>]`: an interface called
+    /// `ipip<instance>`.
+    CreateIpipTunnel {
+        /// Our end of the tunnel.
+        source: Spanned<IpAddr>,
+        /// The other end, of the same family.
+        destination: Spanned<IpAddr>,
+        /// The number in its name, 0..=16383; `None` is the lowest that is free.
+        instance: Option<Spanned<u32>>,
+    },
+    /// `delete ipip tunnel <interface>`
+    DeleteIpipTunnel {
+        /// The tunnel interface.
+        interface: Spanned<String>,
+    },
+    /// `create sub-interfaces <interface> <id> …`
+    CreateSubInterface(SubInterface),
+    /// `delete sub-interface <interface>`
+    DeleteSubInterface {
+        /// The sub-interface.
+        interface: Spanned<String>,
     },
     /// `set interface state <interface> up|down`
     SetInterfaceState {
@@ -57,13 +86,15 @@ pub enum Command {
         /// Remove instead of add.
         del: bool,
     },
-    /// `ip route add|del <prefix> via <next hop> [<interface>]`
+    /// `ip route add|del <prefix> via <next hop> [<interface>]`, or `… via <interface>`
     IpRoute {
         /// Destination, host bits cleared.
         prefix: Spanned<Prefix>,
-        /// Next hop; absent only with `del`, where it then stands for whatever is there.
+        /// Next hop; absent on a tunnel, which has only one other end. With `del` and neither hop
+        /// nor interface, whatever is there is meant.
         via: Option<Spanned<IpAddr>>,
-        /// Outgoing interface; `None` is found from the connected subnets.
+        /// Outgoing interface; `None` is found from the connected subnets. Always there when the
+        /// next hop is link-local.
         interface: Option<Spanned<String>>,
         /// Remove instead of add.
         del: bool,
@@ -140,10 +171,16 @@ impl Command {
         match self {
             Command::LbConf(_)
             | Command::LbVipAdd(_)
+            | Command::LbVipUpdate(_)
             | Command::LbVipDel(_)
             | Command::LbAs(_)
             | Command::LbFlushVip(_)
+            | Command::LbNoMatch(_)
             | Command::LbSetInterfaceNat { .. }
+            | Command::CreateIpipTunnel { .. }
+            | Command::DeleteIpipTunnel { .. }
+            | Command::CreateSubInterface(_)
+            | Command::DeleteSubInterface { .. }
             | Command::SetInterfaceState { .. }
             | Command::SetInterfaceMtu { .. }
             | Command::SetInterfaceIpAddress { .. }
@@ -161,5 +198,15 @@ impl Command {
             | Command::Help { .. }
             | Command::Quit => false,
         }
+    }
+
+    /// Where the command asks for packets to be handed to the kernel, which takes a `[punt] tap`.
+    pub fn punts(&self) -> Option<Span> {
+        let policy = match self {
+            Command::LbConf(conf) => conf.no_match,
+            Command::LbNoMatch(no_match) => no_match.policy,
+            _ => None,
+        };
+        policy.filter(|policy| policy.value == NoMatch::Punt).map(|policy| policy.span)
     }
 }

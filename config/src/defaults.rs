@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use crate::{NoMatch, SrcEntropy, TooBig, TunnelDf, TunnelDscp, TunnelEcn};
+
 /// Where the daemon listens: `[unix] cli-listen`, and `sluicectl` without `-s`.
 pub const CLI_LISTEN: &str = "/run/sluice/cli.sock";
 /// `[cpu] main-core`.
@@ -59,6 +61,40 @@ pub const WEIGHT_RANGE: RangeInclusive<u8> = 0..=100;
 pub const DSCP_RANGE: RangeInclusive<u8> = 0..=63;
 /// A port: limits.
 pub const PORT_RANGE: RangeInclusive<u16> = 1..=65_535;
+/// `mss <n>`: limits, bytes. 88 is the least Linux takes, 9176 fits the largest MTU.
+pub const MSS_RANGE: RangeInclusive<u16> = 88..=9_176;
+
+/// `lb conf tunnel-ttl`.
+pub const TUNNEL_TTL: u8 = 64;
+/// `lb conf tunnel-ttl`: limits.
+pub const TUNNEL_TTL_RANGE: RangeInclusive<u8> = 1..=255;
+/// `lb conf tunnel-dscp`.
+pub const TUNNEL_DSCP: TunnelDscp = TunnelDscp::Copy;
+/// `lb conf tunnel-ecn`.
+pub const TUNNEL_ECN: TunnelEcn = TunnelEcn::Rfc6040;
+/// `lb conf tunnel-df`.
+pub const TUNNEL_DF: TunnelDf = TunnelDf::Copy;
+/// `lb conf too-big`.
+pub const TOO_BIG: TooBig = TooBig::Drop;
+/// `lb conf gue-port` (IANA's port of GUE).
+pub const GUE_PORT: u16 = 6_080;
+/// `lb conf ip4-src-entropy`, `ip6-src-entropy`.
+pub const SRC_ENTROPY: SrcEntropy = SrcEntropy::Off;
+/// `lb conf ip4-src-entropy`: limits of the prefix length.
+pub const IP4_SRC_ENTROPY_RANGE: RangeInclusive<u8> = 8..=31;
+/// `lb conf ip6-src-entropy`: limits of the prefix length.
+pub const IP6_SRC_ENTROPY_RANGE: RangeInclusive<u8> = 16..=127;
+/// `lb conf no-match`.
+pub const NO_MATCH: NoMatch = NoMatch::Drop;
+
+/// `create ipip tunnel … instance`: limits (VPP's).
+pub const IPIP_INSTANCE_RANGE: RangeInclusive<u32> = 0..=16_383;
+/// The number of a sub-interface: limits.
+pub const SUB_INTERFACE_ID_RANGE: RangeInclusive<u32> = 1..=u32::MAX;
+/// A VLAN: limits. 0 is a priority tag and 4095 reserved (IEEE 802.1Q).
+pub const VLAN_RANGE: RangeInclusive<u16> = 1..=4_094;
+/// `[punt] tap`: longest name of a kernel interface, bytes.
+pub const MAX_KERNEL_INTERFACE: usize = 15;
 
 /// `ping … size`: ICMP payload, bytes (VPP's default).
 pub const PING_SIZE: u16 = 60;

@@ -5,12 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+mod choice;
 mod command;
 pub mod defaults;
+mod encap;
 pub mod grammar;
 mod lb;
 mod mac;
 mod new_len;
+mod ports;
 mod prefix;
 mod problem;
 mod render;
@@ -18,22 +21,34 @@ mod report;
 mod show;
 mod span;
 mod startup;
+mod sub_interface;
 mod suggest;
 mod support;
+mod tunnel_settings;
 mod value;
 mod vip_rules;
+mod vip_update;
 
 pub use command::{Command, Ping};
+pub use encap::Encap;
 pub use grammar::{parse, parse_line};
-pub use lb::{Encap, LbAs, LbConf, LbVipAdd, Protocol, ServiceType, VipKey, VipPort};
+pub use lb::{
+    LbAs, LbConf, LbNoMatch, LbVipAdd, Mss, NoMatch, Protocol, Scheduler, ServiceType, VipKey,
+    VipPort,
+};
 pub use mac::{MacAddress, NotAMacAddress};
+pub use ports::{PortRange, TargetPort};
 pub use prefix::{Family, Prefix, PrefixError};
 pub use problem::{CommandError, Problem};
 pub use report::{report, report_line};
-pub use show::{FibQuery, HardwareDetail, Show};
+pub use show::{FibQuery, FlowQuery, HardwareDetail, Show};
 pub use span::{Span, Spanned};
 pub use startup::{
     Cpu, Dev, Device, Dpdk, Hugepages, Poll, Startup, Statement, Unix, Workers, core_list,
     parse_core_list,
 };
+pub use sub_interface::{SubInterface, VlanKind, VlanTags};
 pub use support::unsupported;
+pub use tunnel_settings::{SrcEntropy, TooBig, TunnelDf, TunnelDscp, TunnelEcn};
+pub use vip_rules::{check_as, check_as_of_vip, check_vip};
+pub use vip_update::LbVipUpdate;

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use crate::{
-    Command, Family, FibQuery, HardwareDetail, LbAs, LbConf, LbVipAdd, Ping, Show, Spanned, VipKey,
-    value,
+    Command, Family, FibQuery, HardwareDetail, LbAs, LbConf, LbNoMatch, LbVipAdd, LbVipUpdate,
+    Ping, Show, Spanned, SubInterface, VipKey, value,
 };
 
 /// The canonical line: parsing it gives the command back.
@@ -14,9 +14,11 @@ impl Display for Command {
             Command::Blank => Ok(()),
             Command::LbConf(conf) => conf.fmt(f),
             Command::LbVipAdd(vip) => vip.fmt(f),
+            Command::LbVipUpdate(update) => update.fmt(f),
             Command::LbVipDel(key) => write!(f, "lb vip {key} del"),
             Command::LbAs(servers) => servers.fmt(f),
             Command::LbFlushVip(key) => write!(f, "lb flush vip {key}"),
+            Command::LbNoMatch(no_match) => no_match.fmt(f),
             Command::LbSetInterfaceNat { family, interfaces, del } => {
                 let nat = match family {
                     Family::Ip4 => "nat4",
@@ -27,6 +29,15 @@ impl Display for Command {
                     write!(f, " in {interface}")?;
                 }
                 flag(f, "del", *del)
+            }
+            Command::CreateIpipTunnel { source, destination, instance } => {
+                write!(f, "create ipip tunnel src {source} dst {destination}")?;
+                option(f, "instance", instance)
+            }
+            Command::DeleteIpipTunnel { interface } => write!(f, "delete ipip tunnel {interface}"),
+            Command::CreateSubInterface(sub_interface) => sub_interface.fmt(f),
+            Command::DeleteSubInterface { interface } => {
+                write!(f, "delete sub-interface {interface}")
             }
             Command::SetInterfaceState { interface, up } => {
                 write!(f, "set interface state {interface} {}", if *up { "up" } else { "down" })
@@ -41,7 +52,10 @@ impl Display for Command {
             }
             Command::IpRoute { prefix, via, interface, del } => {
                 write!(f, "ip route {} {prefix}", if *del { "del" } else { "add" })?;
-                option(f, "via", via)?;
+                if via.is_some() || interface.is_some() {
+                    f.write_str(" via")?;
+                }
+                word(f, via)?;
                 word(f, interface)
             }
             Command::SetIpNeighbor { interface, address, mac, is_static, del } => {
@@ -94,7 +108,7 @@ impl Display for VipKey {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.prefix.fmt(f)?;
         match &self.port {
-            Some(port) => write!(f, " protocol {} port {}", port.protocol, port.port),
+            Some(port) => write!(f, " protocol {} port {}", port.protocol, port.ports),
             None => Ok(()),
         }
     }
@@ -110,7 +124,16 @@ impl Display for LbConf {
         option(f, "timeout", &self.timeout_s)?;
         option(f, "tcp-established-timeout", &self.tcp_established_timeout_s)?;
         option(f, "tcp-closing-timeout", &self.tcp_closing_timeout_s)?;
-        option(f, "hash-key-file", &self.hash_key_file.as_ref().map(|file| file.display()))
+        option(f, "hash-key-file", &self.hash_key_file.as_ref().map(|file| file.display()))?;
+        option(f, "tunnel-ttl", &self.tunnel_ttl)?;
+        option(f, "tunnel-dscp", &self.tunnel_dscp)?;
+        option(f, "tunnel-ecn", &self.tunnel_ecn)?;
+        option(f, "tunnel-df", &self.tunnel_df)?;
+        option(f, "too-big", &self.too_big)?;
+        option(f, "gue-port", &self.gue_port)?;
+        option(f, "ip4-src-entropy", &self.ip4_src_entropy)?;
+        option(f, "ip6-src-entropy", &self.ip6_src_entropy)?;
+        option(f, "no-match", &self.no_match)
     }
 }
 
@@ -121,10 +144,48 @@ impl Display for LbVipAdd {
         option(f, "encap", &self.encap)?;
         option(f, "dscp", &self.dscp)?;
         option(f, "type", &self.service_type)?;
+        option(f, "node_port", &self.node_port)?;
         option(f, "target_port", &self.target_port)?;
         option(f, "new_len", &self.new_len)?;
         flag(f, "src_ip_sticky", self.src_ip_sticky)?;
+        option(f, "scheduler", &self.scheduler)?;
+        option(f, "mss", &self.mss)?;
         option(f, "name", &self.name)
+    }
+}
+
+/// The canonical CLI line.
+impl Display for LbVipUpdate {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "lb vip {}", self.key)?;
+        option(f, "encap", &self.encap)?;
+        option(f, "dscp", &self.dscp)?;
+        option(f, "type", &self.service_type)?;
+        option(f, "node_port", &self.node_port)?;
+        option(f, "target_port", &self.target_port)?;
+        option(f, "new_len", &self.new_len)?;
+        let sticky = self.src_ip_sticky.map(|sticky| if sticky.value { "on" } else { "off" });
+        option(f, "src_ip_sticky", &sticky)?;
+        option(f, "scheduler", &self.scheduler)?;
+        option(f, "mss", &self.mss)?;
+        option(f, "name", &self.name)?;
+        f.write_str(" update")
+    }
+}
+
+/// The canonical CLI line.
+impl Display for LbNoMatch {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "lb no-match {}", self.prefix)?;
+        word(f, &self.policy)?;
+        flag(f, "del", self.policy.is_none())
+    }
+}
+
+/// The canonical CLI line.
+impl Display for SubInterface {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "create sub-interfaces {} {} {}", self.parent, self.id, self.tags)
     }
 }
 
@@ -136,6 +197,8 @@ impl Display for LbAs {
             write!(f, " {address}")?;
         }
         option(f, "weight", &self.weight)?;
+        option(f, "encap", &self.encap)?;
+        option(f, "dscp", &self.dscp)?;
         flag(f, "del", self.del)?;
         flag(f, "flush", self.flush)
     }
@@ -158,7 +221,20 @@ impl Display for Show {
         match self {
             Show::Lb => f.write_str("lb"),
             Show::LbVips { verbose } => verbosely(f, "lb vips", *verbose),
-            Show::LbAs => f.write_str("lb as"),
+            Show::LbAs { vip } => {
+                f.write_str("lb as")?;
+                word(f, vip)
+            }
+            Show::LbFlow(flow) => write!(
+                f,
+                "lb flow {} {} {} {} {}",
+                flow.source,
+                flow.source_port,
+                flow.destination,
+                flow.destination_port,
+                value::protocol_word(flow.protocol.value)
+            ),
+            Show::LbNoMatch => f.write_str("lb no-match"),
             Show::Interface { names } => named(f, "interface", names),
             Show::InterfaceAddress { names } => named(f, "interface address", names),
             Show::HardwareInterfaces { detail, names } => {
@@ -169,18 +245,22 @@ impl Display for Show {
                 };
                 named(f, words, names)
             }
-            Show::IpFib(FibQuery::All) => f.write_str("ip fib"),
-            Show::IpFib(FibQuery::Summary) => f.write_str("ip fib summary"),
-            Show::IpFib(FibQuery::Entry { prefix, longest_match: true }) => {
-                write!(f, "ip fib {}", prefix.address())
+            Show::Fib { family, query } => {
+                write!(f, "{} fib", value::ip_word(*family))?;
+                match query {
+                    FibQuery::All => Ok(()),
+                    FibQuery::Summary => f.write_str(" summary"),
+                    FibQuery::Entry { prefix, longest_match: true } => {
+                        write!(f, " {}", prefix.address())
+                    }
+                    FibQuery::Entry { prefix, longest_match: false } => write!(f, " {prefix}"),
+                }
             }
-            Show::IpFib(FibQuery::Entry { prefix, longest_match: false }) => {
-                write!(f, "ip fib {prefix}")
-            }
-            Show::IpNeighbors { interface } => {
-                f.write_str("ip neighbors")?;
+            Show::Neighbors { family, interface } => {
+                write!(f, "{} neighbors", value::ip_word(*family))?;
                 word(f, interface)
             }
+            Show::IpipTunnel => f.write_str("ipip tunnel"),
             Show::Version { verbose } => verbosely(f, "version", *verbose),
             Show::Threads => f.write_str("threads"),
             Show::Runtime { verbose } => verbosely(f, "runtime", *verbose),

@@ -1,6 +1,8 @@
 //! What `show` can show.
 
-use crate::{Prefix, Spanned};
+use std::net::IpAddr;
+
+use crate::{Family, Prefix, Spanned, VipKey};
 
 /// The operand of a `show` command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +14,15 @@ pub enum Show {
         /// Counters and ASs too.
         verbose: bool,
     },
-    /// `show lb as`
-    LbAs,
+    /// `show lb as [<vip-prefix> [protocol tcp|udp port <n>]]`
+    LbAs {
+        /// The VIP asked for. A key without ports stands for every VIP of the prefix.
+        vip: Option<VipKey>,
+    },
+    /// `show lb flow <source> <port> <vip> <port> tcp|udp|<protocol>`
+    LbFlow(FlowQuery),
+    /// `show lb no-match`
+    LbNoMatch,
     /// `show interface [<interface> …]`; no name is every interface.
     Interface {
         /// The interfaces asked for.
@@ -31,13 +40,22 @@ pub enum Show {
         /// The interfaces asked for.
         names: Vec<Spanned<String>>,
     },
-    /// `show ip fib [summary] [<address>[/<length>]]`
-    IpFib(FibQuery),
-    /// `show ip neighbors [<interface>]`
-    IpNeighbors {
+    /// `show ip fib [summary] [<address>[/<length>]]`, `show ip6 fib …`
+    Fib {
+        /// Which forwarding table; an address in `query` is of this family.
+        family: Family,
+        /// Which part of it.
+        query: FibQuery,
+    },
+    /// `show ip neighbors [<interface>]`, `show ip6 neighbors …`
+    Neighbors {
+        /// IPv4 (ARP) or IPv6 (neighbour discovery).
+        family: Family,
         /// The interface asked for.
         interface: Option<Spanned<String>>,
     },
+    /// `show ipip tunnel`
+    IpipTunnel,
     /// `show version [verbose]`
     Version {
         /// Compiler, DPDK and process as well.
@@ -90,4 +108,19 @@ pub enum FibQuery {
         /// Was it written as a bare address?
         longest_match: bool,
     },
+}
+
+/// The flow that `show lb flow` asks about, as the client's packets have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowQuery {
+    /// The client's address.
+    pub source: Spanned<IpAddr>,
+    /// The client's port, host byte order; 0 for protocols without ports.
+    pub source_port: Spanned<u16>,
+    /// The address the client uses, of the same family.
+    pub destination: Spanned<IpAddr>,
+    /// The port the client uses, host byte order; 0 for protocols without ports.
+    pub destination_port: Spanned<u16>,
+    /// IP protocol number.
+    pub protocol: Spanned<u8>,
 }

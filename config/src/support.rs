@@ -1,14 +1,29 @@
 //! What is understood but cannot be done yet.
 
-use crate::{Command, Encap, Family, LbVipAdd, Prefix, Problem, ServiceType, Spanned};
+use crate::{
+    Command, Encap, Family, FibQuery, LbAs, LbConf, LbVipAdd, Prefix, Problem, Scheduler,
+    ServiceType, Show, Span, Spanned,
+};
 
 /// Why `command` cannot be carried out by this version, if so. It names what can be had instead.
 ///
-/// Kept apart from parsing, so that VPP's whole grammar is understood and the message is about
-/// support and not about syntax.
+/// Kept apart from parsing, so that the whole grammar is understood and the message is about support
+/// and not about syntax.
 pub fn unsupported(command: &Command) -> Option<Problem> {
     match command {
+        Command::LbConf(conf) => unsupported_conf(conf),
         Command::LbVipAdd(vip) => unsupported_vip(vip),
+        Command::LbVipUpdate(update) => {
+            let reason = "changing a VIP in place is not supported yet";
+            Some(
+                Problem::new(update.key.prefix.span, reason)
+                    .with_hint(format!("use lb vip {} del, and add it again", update.key)),
+            )
+        }
+        Command::LbAs(servers) => unsupported_as(servers),
+        Command::LbNoMatch(no_match) => {
+            Some(not_yet(no_match.prefix.span, "a policy for unknown ports"))
+        }
         Command::LbSetInterfaceNat { family: Family::Ip6, interfaces, .. } => {
             let span = interfaces.first().map_or_else(Default::default, |name| name.span);
             Some(
@@ -16,18 +31,50 @@ pub fn unsupported(command: &Command) -> Option<Problem> {
                     .with_hint("available now: lb set interface nat4 in <interface>"),
             )
         }
+        Command::CreateIpipTunnel { source, .. } => {
+            Some(not_yet(source.span, "a tunnel interface"))
+        }
+        Command::CreateSubInterface(sub) => Some(not_yet(sub.id.span, "a sub-interface")),
+        Command::DeleteIpipTunnel { interface } | Command::DeleteSubInterface { interface } => {
+            let reason = format!("{interface} is neither a tunnel nor a sub-interface");
+            Some(Problem::new(interface.span, reason))
+        }
         Command::SetInterfaceIpAddress { address, .. } => only_ip4(*address),
-        Command::IpRoute { prefix, .. } => only_ip4(*prefix),
+        Command::IpRoute { prefix, via, interface, del } => only_ip4(*prefix).or_else(|| {
+            let through = interface.as_ref().filter(|_| via.is_none() && !del)?;
+            let problem = not_yet(through.span, "a route through an interface without a next hop");
+            Some(problem.with_hint("say the next hop too: via <address>"))
+        }),
         Command::SetIpNeighbor { address, .. } => only_ip4(address.map(Prefix::host)),
         Command::Ping(ping) => only_ip4(ping.address.map(Prefix::host)),
+        Command::Show { show, .. } => unsupported_show(show),
         _ => None,
     }
+}
+
+fn not_yet(span: Span, what: &str) -> Problem {
+    Problem::new(span, format!("{what} is not supported yet"))
 }
 
 fn only_ip4(prefix: Spanned<Prefix>) -> Option<Problem> {
     (prefix.family() == Family::Ip6).then(|| {
         Problem::new(prefix.span, "IPv6 is not supported yet").with_hint("use an IPv4 address")
     })
+}
+
+fn unsupported_conf(conf: &LbConf) -> Option<Problem> {
+    let settings = [
+        ("tunnel-ttl", conf.tunnel_ttl.map(|v| v.span)),
+        ("tunnel-dscp", conf.tunnel_dscp.map(|v| v.span)),
+        ("tunnel-ecn", conf.tunnel_ecn.map(|v| v.span)),
+        ("tunnel-df", conf.tunnel_df.map(|v| v.span)),
+        ("too-big", conf.too_big.map(|v| v.span)),
+        ("gue-port", conf.gue_port.map(|v| v.span)),
+        ("ip4-src-entropy", conf.ip4_src_entropy.map(|v| v.span)),
+        ("ip6-src-entropy", conf.ip6_src_entropy.map(|v| v.span)),
+        ("no-match", conf.no_match.map(|v| v.span)),
+    ];
+    settings.into_iter().find_map(|(name, span)| Some(not_yet(span?, name)))
 }
 
 fn unsupported_vip(vip: &LbVipAdd) -> Option<Problem> {
@@ -53,11 +100,52 @@ fn unsupported_vip(vip: &LbVipAdd) -> Option<Problem> {
         let reason = "type nodeport is not supported yet: use clusterip";
         return Some(Problem::new(service.span, reason));
     }
+    if let Some(scheduler) = vip.scheduler.filter(|s| s.value != Scheduler::Maglev) {
+        return Some(not_yet(scheduler.span, "scheduler rr").with_hint("use maglev"));
+    }
+    if let Some(mss) = vip.mss {
+        return Some(not_yet(mss.span, "mss"));
+    }
+    if let Some(ports) = vip.target_port.filter(|ports| !ports.is_one()) {
+        return Some(not_yet(ports.span, "a range of target ports"));
+    }
     if !prefix.is_host() {
         let reason = format!("a VIP of length {} is not supported yet: use /32", prefix.length());
         return Some(Problem::new(prefix.span, reason).with_hint("one VIP for each address"));
     }
-    vip.key.port.is_none().then(|| {
-        Problem::new(prefix.span, "all-port VIPs are not supported yet: give protocol and port")
-    })
+    match vip.key.port {
+        Some(port) if port.ports.is_one() => None,
+        Some(port) => Some(not_yet(port.ports.span, "a range of ports")),
+        None => Some(Problem::new(
+            prefix.span,
+            "all-port VIPs are not supported yet: give protocol and port",
+        )),
+    }
+}
+
+fn unsupported_as(servers: &LbAs) -> Option<Problem> {
+    if let Some(encap) = servers.encap.filter(|encap| encap.value != Encap::Nat4) {
+        let reason = format!("encap {encap} is not supported yet: use nat4");
+        return Some(Problem::new(encap.span, reason));
+    }
+    servers.dscp.map(|dscp| not_yet(dscp.span, "dscp"))
+}
+
+fn unsupported_show(show: &Show) -> Option<Problem> {
+    match show {
+        Show::LbFlow(flow) => Some(not_yet(flow.source.span, "show lb flow")),
+        Show::LbNoMatch => Some(not_yet(Span::default(), "show lb no-match")),
+        Show::IpipTunnel => Some(not_yet(Span::default(), "show ipip tunnel")),
+        Show::LbAs { vip: Some(key) } => {
+            Some(not_yet(key.prefix.span, "show lb as of one VIP").with_hint("write `show lb as`"))
+        }
+        Show::Fib { family: Family::Ip6, query } => Some(match query {
+            FibQuery::Entry { prefix, .. } => not_yet(prefix.span, "show ip6 fib"),
+            FibQuery::All | FibQuery::Summary => not_yet(Span::default(), "show ip6 fib"),
+        }),
+        Show::Neighbors { family: Family::Ip6, .. } => {
+            Some(not_yet(Span::default(), "show ip6 neighbors"))
+        }
+        _ => None,
+    }
 }

@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::choice::Choice;
 use crate::suggest::closest;
 use crate::{
-    Encap, MacAddress, Prefix, PrefixError, Problem, Protocol, ServiceType, Span, Spanned,
-    defaults, new_len,
+    Family, MacAddress, Mss, PortRange, Prefix, PrefixError, Problem, Protocol, Span, Spanned,
+    SrcEntropy, TunnelDscp, VlanTags, defaults, new_len,
 };
 
 /// A text and where it stands.
@@ -71,9 +72,25 @@ where
     }
 }
 
-/// A port number of `noun`; 0 gets its own advice.
+/// A port number of `noun`.
 pub(crate) fn port(token: Token<'_>, noun: &str) -> Parsed<u16> {
     number(token, noun, &defaults::PORT_RANGE)
+}
+
+/// One port or a range `a-b`.
+pub(crate) fn ports(token: Token<'_>, noun: &str) -> Parsed<PortRange> {
+    let Some((first, last)) = token.text.split_once('-').filter(|(first, _)| !first.is_empty())
+    else {
+        return Ok(port(token, noun)?.map(PortRange::one));
+    };
+    let end = |text| port(Token { text, span: token.span }, noun).map(|port| port.value);
+    let (first, last) = (end(first)?, end(last)?);
+    match PortRange::new(first, last) {
+        Some(range) => Ok(token.value(range)),
+        None => Err(token
+            .problem(format!("the range {noun} {} runs backwards", token.text))
+            .with_hint(format!("write {last}-{first}"))),
+    }
 }
 
 /// A sticky bucket count must be a power of two.
@@ -154,6 +171,34 @@ pub(crate) fn not_a_host(address: IpAddr) -> Option<&'static str> {
     }
 }
 
+/// Is this an address or meant as one, and not the name of an interface?
+pub(crate) fn looks_like_an_address(text: &str) -> bool {
+    text.contains(':') || !text.contains(|c: char| !c.is_ascii_digit() && c != '.')
+}
+
+/// A next hop is of the prefix's family; a link-local one says nothing without its link.
+pub(crate) fn check_hop(
+    prefix: Prefix,
+    via: Spanned<IpAddr>,
+    has_interface: bool,
+) -> Result<(), Problem> {
+    if Family::of(via.value) != prefix.family() {
+        let family = prefix.family();
+        let reason = format!("the next hop {via} is not of the prefix's family, {family}");
+        return Err(Problem::new(via.span, reason));
+    }
+    if is_link_local(via.value) && !has_interface {
+        return Err(Problem::new(via.span, format!("the next hop {via} is link-local"))
+            .with_hint("say on which interface it is"));
+    }
+    Ok(())
+}
+
+/// Is it an address that each link has for itself (fe80::/10)?
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(a) if a.is_unicast_link_local())
+}
+
 /// A prefix, its host bits as written.
 pub(crate) fn prefix(token: Token<'_>, noun: &str) -> Parsed<Prefix> {
     token.text.parse().map(|prefix| token.value(prefix)).map_err(|error| {
@@ -178,7 +223,7 @@ pub(crate) fn interface_address(token: Token<'_>) -> Parsed<Prefix> {
     if parsed.length() == 0 {
         return refuse("a subnet of length 0 is the whole address space");
     }
-    if parsed.length() + 1 < bits && parsed.family() == crate::Family::Ip4 {
+    if parsed.length() + 1 < bits && parsed.family() == Family::Ip4 {
         if address == parsed.network().address() {
             return refuse(&format!("{address} is the address of the subnet itself"));
         }
@@ -202,49 +247,173 @@ pub(crate) fn mac(token: Token<'_>) -> Parsed<MacAddress> {
 }
 
 /// One of a few words.
-fn choice<T: Copy>(token: Token<'_>, noun: &str, words: &[(&'static str, T)]) -> Parsed<T> {
+fn one_of<T: Copy>(
+    token: Token<'_>,
+    noun: &str,
+    words: &[(&'static str, T)],
+    others: &str,
+) -> Parsed<T> {
     if let Some(&(_, value)) = words.iter().find(|(word, _)| *word == token.text) {
         return Ok(token.value(value));
     }
     let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let list = format!("{noun} is one of {}{others}", known.join(", "));
     let problem = token.problem(format!("unknown {noun} `{}`", token.text));
     Err(match closest(token.text, known.iter().copied()) {
-        Some(word) => problem
-            .with_hint(format!("did you mean `{word}`? {noun} is one of {}", known.join(", "))),
-        None => problem.with_hint(format!("{noun} is one of {}", known.join(", "))),
+        Some(word) => problem.with_hint(format!("did you mean `{word}`? {list}")),
+        None => problem.with_hint(list),
     })
 }
 
-/// `tcp` or `udp`.
-pub(crate) fn protocol(token: Token<'_>) -> Parsed<Protocol> {
-    choice(token, "protocol", &[Protocol::Tcp, Protocol::Udp].map(|p| (p.word(), p)))
+/// One of the words of `T`, or another word for it.
+pub(crate) fn choice<T: Choice>(token: Token<'_>, noun: &str) -> Parsed<T> {
+    match T::ALIASES.iter().find(|(alias, _)| *alias == token.text) {
+        Some(&(_, value)) => Ok(token.value(value)),
+        None => one_of(token, noun, T::WORDS, ""),
+    }
 }
 
-/// An encap.
-pub(crate) fn encap(token: Token<'_>) -> Parsed<Encap> {
-    choice(token, "encap", &Encap::ALL.map(|e| (e.word(), e)))
+/// An IP protocol: `tcp`, `udp` or its number.
+pub(crate) fn ip_protocol(token: Token<'_>) -> Parsed<u8> {
+    if looks_like_a_number(token.text) {
+        return number(token, "the protocol", &(0..=u8::MAX));
+    }
+    let known = [Protocol::Tcp, Protocol::Udp].map(|p| (p.word(), p.number()));
+    one_of(token, "protocol", &known, " or a number of 0 to 255")
 }
 
-/// `clusterip` or `nodeport`.
-pub(crate) fn service_type(token: Token<'_>) -> Parsed<ServiceType> {
-    let types = [ServiceType::ClusterIp, ServiceType::NodePort];
-    choice(token, "type", &types.map(|t| (t.word(), t)))
+/// An IP protocol as [`ip_protocol`] reads it.
+pub(crate) fn protocol_word(protocol: u8) -> String {
+    let known = Protocol::ALL.iter().find(|p| p.number() == protocol);
+    known.map_or_else(|| protocol.to_string(), |p| p.word().to_owned())
+}
+
+/// The word that commands have for a family: `ip` or `ip6`.
+pub(crate) fn ip_word(family: Family) -> &'static str {
+    match family {
+        Family::Ip4 => "ip",
+        Family::Ip6 => "ip6",
+    }
+}
+
+/// Does the text mean a number, however wrong?
+fn looks_like_a_number(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+}
+
+/// `copy` or a DSCP.
+pub(crate) fn tunnel_dscp(token: Token<'_>) -> Parsed<TunnelDscp> {
+    if looks_like_a_number(token.text) {
+        let dscp = number(token, "tunnel-dscp", &defaults::DSCP_RANGE)?;
+        return Ok(dscp.map(TunnelDscp::Set));
+    }
+    one_of(token, "tunnel-dscp", &[("copy", TunnelDscp::Copy)], " or a number of 0 to 63")
+}
+
+/// `auto`, `off` or bytes.
+pub(crate) fn mss(token: Token<'_>) -> Parsed<Mss> {
+    if looks_like_a_number(token.text) {
+        return Ok(number(token, "mss", &defaults::MSS_RANGE)?.map(Mss::Bytes));
+    }
+    one_of(token, "mss", &[("auto", Mss::Auto), ("off", Mss::Off)], " or a number of bytes")
+}
+
+/// `off`, or a prefix of `family` whose host bits can hold something.
+pub(crate) fn src_entropy(token: Token<'_>, noun: &str, family: Family) -> Parsed<SrcEntropy> {
+    if token.text == "off" {
+        return Ok(token.value(SrcEntropy::Off));
+    }
+    let prefix = prefix(token, noun)?.map(|p| p.network());
+    let refuse = |what: String| Err(token.problem(format!("invalid {noun}: {what}")));
+    if prefix.family() != family {
+        return refuse(format!("{prefix} is not an {family} prefix"));
+    }
+    let lengths = match family {
+        Family::Ip4 => defaults::IP4_SRC_ENTROPY_RANGE,
+        Family::Ip6 => defaults::IP6_SRC_ENTROPY_RANGE,
+    };
+    if !lengths.contains(&prefix.length()) {
+        let (low, high) = (lengths.start(), lengths.end());
+        return refuse(format!("its length must be between {low} and {high}"));
+    }
+    match not_a_host(prefix.address()) {
+        Some(what) => refuse(format!("{} is {what}", prefix.address())),
+        None => Ok(prefix.map(SrcEntropy::Prefix)),
+    }
+}
+
+/// A VLAN.
+pub(crate) fn vlan(token: Token<'_>) -> Parsed<u16> {
+    number(token, "the VLAN", &defaults::VLAN_RANGE)
+}
+
+/// The name that a sub-interface gets must be one that an interface can have.
+pub(crate) fn sub_interface_name(name: &str, span: Span) -> Result<(), Problem> {
+    if name.len() <= defaults::MAX_NAME {
+        return Ok(());
+    }
+    let max = defaults::MAX_NAME;
+    Err(Problem::new(span, format!("the name {name} would be longer than {max} bytes")))
+}
+
+/// The tags of the sub-interface `id`: those given, or the VLAN of its number.
+pub(crate) fn vlan_tags(
+    id: Spanned<u32>,
+    outer: Option<Spanned<(crate::VlanKind, u16)>>,
+    inner: Option<Spanned<u16>>,
+) -> Parsed<VlanTags> {
+    if let Some(outer) = outer {
+        let (kind, vlan) = outer.value;
+        let tags = VlanTags { kind, outer: vlan, inner: inner.map(|v| v.value) };
+        return Ok(Spanned::new(tags, outer.span));
+    }
+    if let Some(inner) = inner {
+        return Err(Problem::new(inner.span, "an inner tag without an outer one")
+            .with_hint("say the outer one with dot1q or dot1ad"));
+    }
+    match u16::try_from(id.value).ok().filter(|vlan| defaults::VLAN_RANGE.contains(vlan)) {
+        Some(vlan) => {
+            Ok(id.map(|_| VlanTags { kind: crate::VlanKind::Dot1q, outer: vlan, inner: None }))
+        }
+        None => {
+            let (low, high) = (defaults::VLAN_RANGE.start(), defaults::VLAN_RANGE.end());
+            Err(Problem::new(id.span, format!("the sub-interface {id} needs its VLAN said"))
+                .with_hint(format!("add `dot1q <{low}-{high}>`; a VLAN cannot be {id}")))
+        }
+    }
+}
+
+/// The two ends of a tunnel.
+pub(crate) fn check_tunnel(
+    source: Spanned<IpAddr>,
+    destination: Spanned<IpAddr>,
+) -> Result<(), Problem> {
+    let (ours, theirs) = (Family::of(source.value), Family::of(destination.value));
+    if ours != theirs {
+        let reason = format!("both ends of a tunnel have one family: src {source} is {ours}");
+        return Err(Problem::new(destination.span, reason)
+            .with_hint("what is carried inside may be of either family"));
+    }
+    if source == destination {
+        return Err(Problem::new(destination.span, "src and dst of a tunnel are the same"));
+    }
+    Ok(())
 }
 
 /// `up` or `down`.
 pub(crate) fn state(token: Token<'_>) -> Parsed<bool> {
-    choice(token, "state", &[("up", true), ("down", false)])
+    one_of(token, "state", &[("up", true), ("down", false)], "")
 }
 
 /// `busy` or `adaptive`.
 pub(crate) fn poll(token: Token<'_>) -> Parsed<crate::Poll> {
-    choice(token, "poll", &[("busy", crate::Poll::Busy), ("adaptive", crate::Poll::Adaptive)])
+    one_of(token, "poll", &[("busy", crate::Poll::Busy), ("adaptive", crate::Poll::Adaptive)], "")
 }
 
 /// `auto`, `required` or `off`.
 pub(crate) fn hugepages(token: Token<'_>) -> Parsed<crate::Hugepages> {
     use crate::Hugepages::{Auto, Off, Required};
-    choice(token, "hugepages", &[("auto", Auto), ("required", Required), ("off", Off)])
+    one_of(token, "hugepages", &[("auto", Auto), ("required", Required), ("off", Off)], "")
 }
 
 /// A name that every command can carry as one word.

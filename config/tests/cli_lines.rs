@@ -2,7 +2,8 @@
 
 use config::grammar::{Candidate, Kind, complete, help};
 use config::{
-    Command, Encap, FibQuery, LbConf, Protocol, Show, parse_line, report_line, unsupported,
+    Command, Encap, FibQuery, LbConf, Protocol, Show, TargetPort, parse_line, report_line,
+    unsupported,
 };
 
 /// The canonical form of a line that must parse.
@@ -42,7 +43,7 @@ fn the_walk_through_of_the_vpp_documentation() {
     let Ok(Command::LbVipAdd(vip)) = parse_line(line) else { panic!("not a VIP") };
     assert_eq!(vip.encap(), Encap::Nat4);
     assert_eq!(vip.key.port.unwrap().protocol.value, Protocol::Tcp);
-    assert_eq!(vip.target_port(), Some(8080), "the VIP's port stands in for the target port");
+    assert_eq!(vip.target(), TargetPort::Keep, "the VIP's port stands in for the target port");
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn path_words_may_be_cut_short() {
         assert_eq!(canonical(short), long);
     }
     refused("s lb", "s", "could be set, show");
-    refused("c", "c", "could be clear, comment");
+    refused("c", "c", "could be clear, comment, create");
     refused("show r", "r", "could be running-config, runtime");
     refused("set i", "i", "could be interface, ip");
 }
@@ -144,7 +145,7 @@ fn a_command_without_its_words_says_what_it_wants() {
     refused("lb as 90.0.0.0/8", "", "no AS address provided");
     refused("lb conf", "", "usage: lb conf");
     refused("lb set interface nat4", "", "in <interface> is missing");
-    refused("lb", "", "next: as, conf, flush, set, vip");
+    refused("lb", "", "next: as, conf, flush, no-match, set, vip");
     refused("set interface state eth0", "", "up|down is missing");
     refused("ip route add 10.0.0.0/8", "", "via <address> is missing");
     refused("set ip neighbor eth0 1.2.3.4", "", "<mac> is missing");
@@ -204,13 +205,12 @@ fn vip_words_that_exclude_each_other() {
     refused(&vip("encap l3dsr"), "l3dsr", "needs a dscp");
     refused(&vip("encap l3dsr dscp 64"), "64", "between 0 and 63");
     refused(&vip("encap gre4 dscp 7"), "7", "with encap l3dsr only");
-    refused(&vip("encap nat6"), "nat6", "NAT46 is not supported");
-    refused("lb vip 2001:db8::1/128 encap nat4", "nat4", "NAT64 is not supported");
-    refused("lb vip 2001:db8::1/128 encap l3dsr dscp 1", "l3dsr", "IPv6 prefix");
-    refused(&vip("encap nat4"), "nat4", "needs a protocol and a port");
-    refused(&vip("protocol tcp port 80 target_port 80"), "80", "with a NAT encap only");
+    refused(&vip("encap nat6"), "nat6", "currently does not support NAT46");
+    refused("lb vip 2001:db8::1/128 encap nat4", "nat4", "currently does not support NAT64");
+    refused(&vip("encap nat4"), "nat4", "needs a protocol and port(s)");
+    refused(&vip("protocol tcp port 80 target_port 81"), "81", "no port translation in encap gre4");
     refused(&vip("encap gre4 type nodeport"), "nodeport", "with a NAT encap only");
-    refused(&vip("type foo"), "foo", "one of clusterip, nodeport");
+    refused(&vip("type foo"), "foo", "one of nodeport, clusterip");
     refused(&vip("encap nat5"), "nat5", "did you mean `nat4`?");
 }
 
@@ -235,7 +235,8 @@ fn as_words() {
     refused(&servers("::ffff:10.0.0.1"), "::ffff:10.0.0.1", "write it as IPv4");
     refused(&servers("224.0.0.1"), "224.0.0.1", "multicast");
     refused(&servers("10.0.0.300"), "10.0.0.300", "not an IP address");
-    refused(&servers("90.1.1.1"), "90.1.1.1", "inside the VIP prefix");
+    refused("lb as 90.1.1.1/32 90.1.1.1", "90.1.1.1", "is the VIP itself");
+    assert_eq!(canonical(&servers("90.1.1.1")), servers("90.1.1.1"), "the FIB tells them apart");
     assert_eq!(
         canonical(&servers("10.0.0.4 10.0.0.4 10.0.0.5 10.0.0.4 del")),
         servers("10.0.0.4 10.0.0.5 del")
@@ -264,8 +265,10 @@ fn host_commands_check_their_values() {
         canonical("set interface ip address eth0 10.0.0.0/31"),
         "set interface ip address eth0 10.0.0.0/31"
     );
-    let Ok(Command::Show { show: Show::IpFib(FibQuery::Entry { longest_match, .. }), json }) =
-        parse_line("show ip fib 10.0.0.1 json")
+    let Ok(Command::Show {
+        show: Show::Fib { query: FibQuery::Entry { longest_match, .. }, .. },
+        json,
+    }) = parse_line("show ip fib 10.0.0.1 json")
     else {
         panic!("not a FIB entry");
     };
@@ -308,6 +311,7 @@ fn help_lists_in_columns_like_vpp() {
             "lb as",
             "lb conf",
             "lb flush vip",
+            "lb no-match",
             "lb set interface nat4",
             "lb set interface nat6",
             "lb vip"
@@ -315,7 +319,7 @@ fn help_lists_in_columns_like_vpp() {
     );
     let flush = format!(
         "  {:<40} {}\n",
-        "lb flush vip", "lb flush vip <vip-prefix> [protocol (tcp|udp) port <n>]"
+        "lb flush vip", "lb flush vip <vip-prefix> [protocol (tcp|udp) port (<n>|<a>-<b>)]"
     );
     assert!(text.contains(&flush), "{text}");
     assert_eq!(parse_line("lb v?"), Ok(Command::Help { topic: vec!["lb".into(), "v".into()] }));
@@ -335,7 +339,7 @@ fn completion_reads_the_same_grammar() {
         complete(line).candidates.into_iter().map(word).collect()
     };
     assert_eq!(words("sh"), ["show"]);
-    assert_eq!(words("show lb "), ["as", "vips", "json"]);
+    assert_eq!(words("show lb "), ["as", "flow", "no-match", "vips", "json"]);
     assert_eq!(words("lb vip 1.2.3.4/32 protocol "), ["tcp", "udp"]);
     assert_eq!(words("lb vip 1.2.3.4/32 protocol t"), ["tcp"]);
     assert_eq!(words("lb as 1.2.3.4/32 10.0.0.1 w"), ["<address>", "weight"]);

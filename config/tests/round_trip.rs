@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use config::grammar::{complete, help};
 use config::{
-    Command, Encap, Family, FibQuery, HardwareDetail, LbAs, LbConf, LbVipAdd, MacAddress, Ping,
-    Prefix, Protocol, ServiceType, Show, Span, Spanned, Startup, VipKey, VipPort, parse_line,
-    report, report_line, unsupported,
+    Command, Encap, Family, FibQuery, FlowQuery, HardwareDetail, LbAs, LbConf, LbNoMatch, LbVipAdd,
+    LbVipUpdate, MacAddress, Mss, NoMatch, Ping, PortRange, Prefix, Protocol, Scheduler,
+    ServiceType, Show, Span, Spanned, SrcEntropy, Startup, SubInterface, TooBig, TunnelDf,
+    TunnelDscp, TunnelEcn, VipKey, VipPort, VlanKind, VlanTags, check_vip, parse_line, report,
+    report_line, unsupported,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -46,9 +48,21 @@ fn name() -> impl Strategy<Value = Spanned<String>> {
     spanned("x[a-zA-Z0-9/._-]{0,20}")
 }
 
+/// One of the words a setting can have.
+fn any_of<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> BoxedStrategy<Spanned<T>> {
+    select(all).prop_map(Spanned::from).boxed()
+}
+
+fn ports() -> impl Strategy<Value = PortRange> {
+    prop_oneof![
+        (1u16..).prop_map(PortRange::one),
+        (1u16.., 1u16..).prop_map(|(a, b)| PortRange::new(a.min(b), a.max(b)).unwrap()),
+    ]
+}
+
 fn vip_port() -> impl Strategy<Value = VipPort> {
-    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
-    (spanned(protocol), spanned(1u16..)).prop_map(|(protocol, port)| VipPort { protocol, port })
+    (any_of(Protocol::ALL), spanned(ports()))
+        .prop_map(|(protocol, ports)| VipPort { protocol, ports })
 }
 
 fn vip_key() -> impl Strategy<Value = VipKey> {
@@ -56,47 +70,121 @@ fn vip_key() -> impl Strategy<Value = VipKey> {
         .prop_map(|(prefix, port)| VipKey { prefix, port })
 }
 
+fn mss() -> impl Strategy<Value = Spanned<Mss>> {
+    let bytes = (88u16..=9_176).prop_map(Mss::Bytes);
+    spanned(prop_oneof![Just(Mss::Off), Just(Mss::Auto), bytes])
+}
+
+fn new_len() -> impl Strategy<Value = Spanned<u32>> {
+    spanned((0u32..25).prop_map(|n| 1 << n))
+}
+
+/// Any words of `lb vip`, whether or not they go together.
+fn update() -> impl Strategy<Value = LbVipUpdate> {
+    let shape = (vip_key(), of(any_of(Encap::ALL)), of(spanned(0u8..64)));
+    let services = (of(any_of(ServiceType::ALL)), of(spanned(1u16..)), of(spanned(ports())));
+    let flows = (of(new_len()), of(spanned(any::<bool>())), of(any_of(Scheduler::ALL)));
+    (shape, services, flows, of(mss()), of(name())).prop_map(
+        |((key, encap, dscp), services, (new_len, src_ip_sticky, scheduler), mss, name)| {
+            let (service_type, node_port, target_port) = services;
+            LbVipUpdate {
+                key,
+                encap,
+                dscp,
+                service_type,
+                node_port,
+                target_port,
+                new_len,
+                src_ip_sticky,
+                scheduler,
+                mss,
+                name,
+            }
+        },
+    )
+}
+
+/// A VIP that can be: words that do not go with the others are left out.
 fn vip() -> impl Strategy<Value = LbVipAdd> {
-    let shape = (family(), 0usize..6, any::<bool>(), of(0u8..64), vip_port(), of(vip_port()));
-    let rest = (of(1u16..), of(0u32..25), any::<bool>(), of(name()), any::<bool>());
-    (shape, rest).prop_flat_map(|((family, encap, node_port, dscp, port, maybe_port), rest)| {
-        let nat = if family == Family::Ip4 { Encap::Nat4 } else { Encap::Nat6 };
-        let l3dsr = if family == Family::Ip4 { Encap::L3dsr } else { Encap::Gre4 };
-        let encap =
-            [None, Some(Encap::Gre4), Some(Encap::Gre6), Some(l3dsr), Some(nat), Some(nat)][encap];
-        let is_nat = encap == Some(nat);
-        let (target_port, log2, src_ip_sticky, name, with_type) = rest;
-        prefix_of(family).prop_map(move |prefix| LbVipAdd {
-            key: VipKey {
-                prefix: prefix.into(),
-                port: if is_nat { Some(port) } else { maybe_port },
-            },
-            encap: encap.map(Spanned::from),
-            dscp: (encap == Some(Encap::L3dsr)).then(|| dscp.unwrap_or(0).into()),
-            service_type: with_type.then(|| {
-                let node_port = node_port && is_nat;
-                if node_port { ServiceType::NodePort } else { ServiceType::ClusterIp }.into()
-            }),
-            target_port: target_port.filter(|_| is_nat).map(Spanned::from),
-            new_len: log2.map(|n| (1 << n).into()),
-            src_ip_sticky,
-            name: name.clone(),
-        })
+    (update(), vip_port(), any::<bool>()).prop_map(|(words, port, same_length)| {
+        let family = words.key.prefix.family();
+        let encap = words.encap.map(|encap| match encap.value {
+            nat if nat.is_nat() => Encap::nat(family).into(),
+            _ => encap,
+        });
+        let is_nat = encap.is_some_and(|encap| encap.is_nat());
+        let l3dsr = encap.is_some_and(|encap| encap.value == Encap::L3dsr);
+        let mut vip = LbVipAdd {
+            encap,
+            dscp: l3dsr.then(|| words.dscp.unwrap_or_default()),
+            service_type: words.service_type,
+            node_port: words.node_port,
+            target_port: words.target_port.filter(|_| is_nat),
+            new_len: words.new_len,
+            src_ip_sticky: words.src_ip_sticky.is_some_and(|sticky| sticky.value),
+            scheduler: words.scheduler,
+            mss: words.mss,
+            name: words.name,
+            ..LbVipAdd::new(words.key)
+        };
+        if is_nat {
+            vip.key.port = vip.key.port.or(Some(port));
+        }
+        if same_length && !is_nat {
+            vip.target_port = vip.key.port.map(|port| port.ports);
+        }
+        if vip.target_port.is_some_and(|target| !target.is_one()) && is_nat {
+            vip.target_port = vip.key.port.map(|port| port.ports);
+        }
+        if !is_nat || vip.key.port.is_some_and(|port| !port.ports.is_one()) {
+            vip.service_type = vip.service_type.map(|_| ServiceType::ClusterIp.into());
+        }
+        if vip.service_type() == ServiceType::ClusterIp {
+            vip.node_port = None;
+        }
+        if vip.src_ip_sticky {
+            vip.scheduler = vip.scheduler.map(|_| Scheduler::Maglev.into());
+        }
+        if vip.key.port.is_some_and(|port| port.protocol.value == Protocol::Udp) {
+            vip.mss = None;
+        }
+        vip
     })
 }
 
 fn servers() -> impl Strategy<Value = LbAs> {
-    let addresses = vec(any_address(), 1..5);
-    (vip_key(), addresses, of(0u8..=100), any::<bool>(), any::<bool>())
-        .prop_map(|(vip, mut addresses, weight, del, flush)| {
-            addresses.sort_unstable();
-            addresses.dedup();
-            addresses.retain(|a| !vip.prefix.contains(*a));
-            let addresses = addresses.into_iter().map(Spanned::from).collect();
+    let key = (vip_key(), vip_port(), of(any_of(Encap::ALL)), of(spanned(0u8..64)));
+    (key, any::<bool>(), of(0u8..=100), any::<bool>(), any::<bool>())
+        .prop_flat_map(|((mut vip, port, encap, dscp), other, weight, del, flush)| {
+            let family = vip.prefix.family();
+            let encap = encap.filter(|_| !del).map(|encap| match encap.value {
+                nat if nat.is_nat() => Encap::nat(family).into(),
+                _ => encap,
+            });
+            if encap.is_some_and(|encap| encap.is_nat()) {
+                vip.port = vip.port.or(Some(port));
+            }
+            let l3dsr = encap.is_none_or(|encap| encap.value == Encap::L3dsr);
+            let either = if other { Family::Ip4 } else { Family::Ip6 };
+            let family = encap.and_then(|e| e.as_family(family)).unwrap_or(either);
+            let dscp = dscp.filter(|_| !del && l3dsr);
             let weight = weight.filter(|_| !del).map(Spanned::from);
-            LbAs { vip, addresses, weight, del, flush }
+            vec(address(family), 1..5).prop_map(move |mut addresses| {
+                addresses.sort_unstable();
+                addresses.dedup();
+                addresses.retain(|a| vip.prefix.value != Prefix::host(*a));
+                let addresses = addresses.into_iter().map(Spanned::from).collect();
+                LbAs { vip, addresses, weight, encap, dscp, del, flush }
+            })
         })
         .prop_filter("an AS is left", |servers| !servers.addresses.is_empty())
+}
+
+fn entropy(family: Family) -> impl Strategy<Value = Spanned<SrcEntropy>> {
+    let lengths = if family == Family::Ip4 { 8..=31u8 } else { 16..=127 };
+    let prefix = (address(family), lengths)
+        .prop_map(|(a, l)| SrcEntropy::Prefix(Prefix::new(a, l).unwrap().network()));
+    spanned(prop_oneof![Just(SrcEntropy::Off), prefix])
 }
 
 fn conf() -> impl Strategy<Value = LbConf> {
@@ -105,17 +193,53 @@ fn conf() -> impl Strategy<Value = LbConf> {
     let v6 = of(any::<u128>().prop_map(|a| std::net::Ipv6Addr::from_bits(a).into()));
     let buckets = of((0u32..=24).prop_map(|n| (1 << n).into()));
     let file = of("/[a-z0-9/._-]{0,20}".prop_map(|f| std::path::PathBuf::from(f).into()));
-    (v4, v6, buckets, timeout(), timeout(), timeout(), file)
-        .prop_map(|(ip4, ip6, buckets, timeout, established, closing, hash_key_file)| LbConf {
-            ip4_src_address: ip4,
-            ip6_src_address: ip6,
-            buckets,
-            timeout_s: timeout,
-            tcp_established_timeout_s: established,
-            tcp_closing_timeout_s: closing,
-            hash_key_file,
+    let dscp = prop_oneof![Just(TunnelDscp::Copy), (0u8..64).prop_map(TunnelDscp::Set)];
+    let header = (of(spanned(1u8..)), of(spanned(dscp)), of(any_of(TunnelEcn::ALL)));
+    let sizes = (of(any_of(TunnelDf::ALL)), of(any_of(TooBig::ALL)), of(spanned(1u16..)));
+    let entropies = (of(entropy(Family::Ip4)), of(entropy(Family::Ip6)));
+    let general = (v4, v6, buckets, timeout(), timeout(), timeout(), file);
+    (general, header, sizes, entropies, of(any_of(NoMatch::ALL)))
+        .prop_map(|(general, header, sizes, entropies, no_match)| LbConf {
+            ip4_src_address: general.0,
+            ip6_src_address: general.1,
+            buckets: general.2,
+            timeout_s: general.3,
+            tcp_established_timeout_s: general.4,
+            tcp_closing_timeout_s: general.5,
+            hash_key_file: general.6,
+            tunnel_ttl: header.0,
+            tunnel_dscp: header.1,
+            tunnel_ecn: header.2,
+            tunnel_df: sizes.0,
+            too_big: sizes.1,
+            gue_port: sizes.2,
+            ip4_src_entropy: entropies.0,
+            ip6_src_entropy: entropies.1,
+            no_match,
         })
         .prop_filter("says something", |conf| *conf != LbConf::default())
+}
+
+fn link_command() -> impl Strategy<Value = Command> {
+    let tunnel = family()
+        .prop_flat_map(|family| (address(family), address(family), of(spanned(0u32..=16_383))))
+        .prop_filter("has two ends", |(source, destination, _)| source != destination)
+        .prop_map(|(source, destination, instance)| Command::CreateIpipTunnel {
+            source: source.into(),
+            destination: destination.into(),
+            instance,
+        });
+    let tags = (select(VlanKind::ALL), 1u16..=4094, of(1u16..=4094))
+        .prop_map(|(kind, outer, inner)| VlanTags { kind, outer, inner });
+    let sub = (name(), spanned(1u32..), spanned(tags)).prop_map(|(parent, id, tags)| {
+        Command::CreateSubInterface(SubInterface { parent, id, tags })
+    });
+    prop_oneof![
+        tunnel,
+        sub,
+        name().prop_map(|interface| Command::DeleteIpipTunnel { interface }),
+        name().prop_map(|interface| Command::DeleteSubInterface { interface }),
+    ]
 }
 
 fn network_command() -> impl Strategy<Value = Command> {
@@ -137,11 +261,14 @@ fn network_command() -> impl Strategy<Value = Command> {
     });
     let route = family().prop_flat_map(|family| {
         let via = of((spanned(address(family)), of(name())));
-        (spanned(prefix_of(family)), spanned(address(family)), via, any::<bool>()).prop_map(
-            |(prefix, hop, via, del)| {
+        let hops = (spanned(address(family)), via, of(name()));
+        (spanned(prefix_of(family)), hops, any::<bool>()).prop_map(
+            |(prefix, (hop, via, through), del)| {
                 let (via, interface) = match via {
                     Some((via, interface)) => (Some(via), interface),
-                    None => ((!del).then_some(hop), None),
+                    None if del => (None, None),
+                    None if through.is_some() => (None, through),
+                    None => (Some(hop), None),
                 };
                 Command::IpRoute { prefix, via, interface, del }
             },
@@ -167,20 +294,44 @@ fn show() -> impl Strategy<Value = Show> {
         Just(HardwareDetail::Normal),
         Just(HardwareDetail::Verbose)
     ];
-    let host = spanned(any_address().prop_map(Prefix::host));
+    let entry = |family, longest_match| {
+        let length = move |prefix: Prefix| match longest_match {
+            true => Prefix::host(prefix.address()),
+            false => prefix,
+        };
+        spanned(prefix_of(family).prop_map(length))
+            .prop_map(move |prefix| FibQuery::Entry { prefix, longest_match })
+    };
+    let fib = family().prop_flat_map(move |family| {
+        let entries = prop_oneof![entry(family, true), entry(family, false)];
+        prop_oneof![Just(FibQuery::All), Just(FibQuery::Summary), entries]
+            .prop_map(move |query| Show::Fib { family, query })
+    });
+    let protocol = prop_oneof![Just(6u8), Just(17), any::<u8>()];
+    let flow = (family().prop_flat_map(|f| (address(f), address(f))), any::<[u16; 2]>(), protocol)
+        .prop_map(|((source, destination), ports, protocol)| {
+            let ports = if matches!(protocol, 6 | 17) { ports } else { [0; 2] };
+            Show::LbFlow(FlowQuery {
+                source: source.into(),
+                source_port: ports[0].into(),
+                destination: destination.into(),
+                destination_port: ports[1].into(),
+                protocol: protocol.into(),
+            })
+        });
     prop_oneof![
         Just(Show::Lb),
         any::<bool>().prop_map(|verbose| Show::LbVips { verbose }),
-        Just(Show::LbAs),
+        of(vip_key()).prop_map(|vip| Show::LbAs { vip }),
+        flow,
+        Just(Show::LbNoMatch),
+        Just(Show::IpipTunnel),
         names().prop_map(|names| Show::Interface { names }),
         names().prop_map(|names| Show::InterfaceAddress { names }),
         (detail, names()).prop_map(|(detail, names)| Show::HardwareInterfaces { detail, names }),
-        Just(Show::IpFib(FibQuery::All)),
-        Just(Show::IpFib(FibQuery::Summary)),
-        host.prop_map(|prefix| Show::IpFib(FibQuery::Entry { prefix, longest_match: true })),
-        spanned(family().prop_flat_map(prefix_of))
-            .prop_map(|prefix| Show::IpFib(FibQuery::Entry { prefix, longest_match: false })),
-        of(name()).prop_map(|interface| Show::IpNeighbors { interface }),
+        fib,
+        (family(), of(name()))
+            .prop_map(|(family, interface)| Show::Neighbors { family, interface }),
         any::<bool>().prop_map(|verbose| Show::Version { verbose }),
         Just(Show::Threads),
         any::<bool>().prop_map(|verbose| Show::Runtime { verbose }),
@@ -199,6 +350,8 @@ fn command() -> impl Strategy<Value = Command> {
             });
     let trace = (name(), spanned(1u32..=100_000))
         .prop_map(|(node, count)| Command::TraceAdd { node, count });
+    let no_match = (spanned(family().prop_flat_map(prefix_of)), of(any_of(NoMatch::ALL)))
+        .prop_map(|(prefix, policy)| Command::LbNoMatch(LbNoMatch { prefix, policy }));
     let exec = "/[a-z0-9/._-]{0,20}"
         .prop_map(|f| Command::Exec { file: std::path::PathBuf::from(f).into() });
     prop_oneof![
@@ -206,6 +359,11 @@ fn command() -> impl Strategy<Value = Command> {
         3 => servers().prop_map(Command::LbAs),
         1 => vip_key().prop_map(Command::LbVipDel),
         1 => vip_key().prop_map(Command::LbFlushVip),
+        2 => update()
+            .prop_filter("says something", |update| *update != LbVipUpdate::new(update.key))
+            .prop_map(Command::LbVipUpdate),
+        1 => no_match,
+        2 => link_command(),
         2 => conf().prop_map(Command::LbConf),
         4 => network_command(),
         4 => (show(), any::<bool>()).prop_map(|(show, json)| Command::Show { show, json }),
@@ -229,6 +387,8 @@ fn nonsense() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         "(show|set|lb|vip|vips|as|conf|ip|route|flush|interface|address|state|nat4|in|del|via)",
         "(port|protocol|tcp|udp|encap|nat4|target_port|new_len|weight|dscp|type|buckets|timeout)",
+        "(create|delete|sub-interfaces|ipip|tunnel|src|dst|dot1q|inner-dot1q|no-match|flow|fib|ip6)",
+        "(gre4|l3dsr|node_port|mss|auto|scheduler|rr|src_ip_sticky|off|update|1-2|5-3|0-9|tunnel-ttl)",
         "(1\\.2\\.3\\.4|10\\.0\\.0\\.0/8|::|2001:db8::/32|0|-1|70000|4294967296|/|\\?|#|é)",
         "\\PC{0,6}",
     ];
@@ -294,6 +454,24 @@ proptest! {
     }
 
     #[test]
+    fn a_vip_that_can_be_stays_one_when_updated(vip in vip(), words in update()) {
+        prop_assert_eq!(check_vip(&vip), []);
+        let words = LbVipUpdate { key: vip.key, ..words };
+        match words.onto(&vip) {
+            Ok(new) => {
+                prop_assert_eq!(check_vip(&new), []);
+                prop_assert_eq!(new.key, vip.key);
+                prop_assert_eq!(new.encap().is_nat(), vip.encap().is_nat());
+                prop_assert_eq!((new.target(), new.node_port()), (vip.target(), vip.node_port()));
+                prop_assert_eq!(parse_line(&new.to_string()), Ok(Command::LbVipAdd(new)));
+            }
+            Err(problem) => prop_assert!(problem.hint.is_some(), "{problem:?}"),
+        }
+        let nothing = LbVipUpdate::new(vip.key).onto(&vip);
+        prop_assert_eq!(nothing, Ok(vip));
+    }
+
+    #[test]
     fn spans_point_at_the_words(servers in servers()) {
         let line = servers.to_string();
         let Ok(Command::LbAs(parsed)) = parse_line(&line) else {
@@ -319,6 +497,8 @@ proptest! {
         }
         // As in VPP, where no other word begins so: runtime, not running-config.
         prop_assume!(words[1] != "run");
+        // A whole word beats the longer ones it begins, ip6 and ipip.
+        prop_assume!(words[1] != "ip" || line.starts_with("show ip "));
         let short = words.join(" ");
         match parse_line(&short) {
             Ok(parsed) => prop_assert_eq!(parsed, full),

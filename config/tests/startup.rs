@@ -293,7 +293,7 @@ fn vips() {
     refused(&with("port = 8080", ""), &[("protocol", "add `port = <n>`")]);
     refused(
         &with("protocol = \"tcp\"\nport = 8080", ""),
-        &[("\"nat4\"", "needs a protocol and a port")],
+        &[("\"nat4\"", "needs a protocol and port(s)")],
     );
     refused(&with("\"nat4\"", "\"nat5\""), &[("\"nat5\"", "did you mean `nat4`?")]);
     refused(&with("\"nat4\"\ntype", "\"gre4\"\ntype"), &[("\"gre4\"", "use nat4")]);
@@ -329,10 +329,7 @@ fn vips() {
         &with("\"192.168.1.3\"", "\"192.168.1.254\""),
         &[("\"192.168.1.254\"", "our own address on GigabitEthernet0/9/0")],
     );
-    refused(
-        &with("\"192.168.1.3\"", "\"10.10.2.2\""),
-        &[("\"10.10.2.2\"", "inside the VIP prefix")],
-    );
+    refused(&with("\"192.168.1.3\"", "\"10.10.2.2\""), &[("\"10.10.2.2\"", "is the VIP itself")]);
     refused(&with("\"10.10.2.2/32\"", "\"10.10.2.2\""), &[("\"10.10.2.2\"", "10.10.2.2/32")]);
     refused(&with("\"10.10.2.2/32\"", "\"10.10.2.2/24\""), &[("\"10.10.2.2/24\"", "10.10.2.0/24")]);
     let again = format!(

@@ -1,6 +1,6 @@
 //! What can come next on an unfinished line.
 
-use super::form::{Form, Kind, Opt, Slot};
+use super::form::{Form, Kind, Opt, Slot, is_on_or_off};
 use super::trie::{self, Node, Step};
 use super::words::tokens;
 use crate::value::Token;
@@ -67,15 +67,18 @@ fn next(node: &'static Node, operands: &[Token<'_>]) -> Vec<Candidate> {
 fn next_operand(form: &Form, operands: &[Token<'_>]) -> Vec<Candidate> {
     let mut leading = form.leading.iter();
     let mut unused: Vec<&Opt> = form.options.iter().collect();
-    let mut operands = operands.iter();
+    let mut operands = operands.iter().peekable();
     while let Some(token) = operands.next() {
-        match form.options.iter().find(|o| o.word() == token.text) {
+        match form.options.iter().find(|o| o.is(token.text)) {
             None => {
                 leading.next();
             }
             Some(option) => {
                 if !matches!(option, Opt::Many(..)) {
                     unused.retain(|o| o.word() != option.word());
+                }
+                if let Opt::Switch(_) = option {
+                    operands.next_if(|token| is_on_or_off(token.text));
                 }
                 if let Opt::Value(_, slot) | Opt::Many(_, slot) = option
                     && operands.next().is_none()

@@ -38,6 +38,8 @@ pub struct Slot {
 pub(crate) enum Opt {
     /// The word alone.
     Flag(&'static str),
+    /// The word alone, or with `on` or `off`.
+    Switch(&'static str),
     /// The word and a value.
     Value(&'static str, Slot),
     /// The word and a value, as often as wanted.
@@ -47,16 +49,27 @@ pub(crate) enum Opt {
 impl Opt {
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            Opt::Flag(word) | Opt::Value(word, _) | Opt::Many(word, _) => word,
+            Opt::Flag(word) | Opt::Switch(word) | Opt::Value(word, _) | Opt::Many(word, _) => word,
         }
+    }
+
+    /// Is `text` this keyword? VPP joins words with `_` here and `-` there; both do everywhere.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        let joined = |b: u8| if b == b'_' { b'-' } else { b };
+        text.bytes().map(joined).eq(self.word().bytes().map(joined))
     }
 
     pub(crate) fn slot(&self) -> Option<&Slot> {
         match self {
-            Opt::Flag(_) => None,
+            Opt::Flag(_) | Opt::Switch(_) => None,
             Opt::Value(_, slot) | Opt::Many(_, slot) => Some(slot),
         }
     }
+}
+
+/// Is this what can follow a switch?
+pub(crate) fn is_on_or_off(text: &str) -> bool {
+    matches!(text, "on" | "off")
 }
 
 /// One command: the words that select it, and what may follow them.

@@ -7,6 +7,7 @@ use crate::{Command, Ping, Problem, defaults};
 
 const INTERFACE: Slot = Slot { label: "<interface>", kind: Kind::Interface };
 const ADDRESS: Slot = Slot { label: "<address>", kind: Kind::Address };
+const HOP: Slot = Slot { label: "<address>|<interface>", kind: Kind::Interface };
 const PREFIX: Slot = Slot { label: "<address>/<length>", kind: Kind::Address };
 const MAC: Slot = Slot { label: "<mac>", kind: Kind::Word };
 const NUMBER: Slot = Slot { label: "<n>", kind: Kind::Number };
@@ -57,11 +58,11 @@ pub(super) const FORMS: &[Form] = &[
     },
     Form {
         path: &["ip", "route"],
-        usage: "[add|del] <address>/<length> via <address> [<interface>]",
+        usage: "[add|del] <address>/<length> via (<address> [<interface>]|<interface>)",
         summary: "add or delete a route",
         leading: &[PREFIX],
         required: 1,
-        options: &[Opt::Flag("add"), Opt::Flag("del"), Opt::Value("via", ADDRESS)],
+        options: &[Opt::Flag("add"), Opt::Flag("del"), Opt::Value("via", HOP)],
         rest: Some(INTERFACE),
         build: route,
     },
@@ -173,23 +174,28 @@ fn route(words: &Words<'_>) -> Result<Command, Problem> {
         return Err(Problem::new(span, "add and del are mutually exclusive"));
     }
     let prefix = value::prefix(words.required(0)?, "route prefix")?.map(|p| p.network());
-    let via = words.value("via", |t| value::host_address(t, "next hop"))?;
-    if via.is_none() && del.is_none() {
+    let hop = words.values("via").next();
+    if hop.is_none() && del.is_none() {
         return Err(words.missing("via <address>"));
     }
-    if let Some(via) = via.filter(|via| crate::Family::of(via.value) != prefix.family()) {
-        let reason =
-            format!("the next hop {via} is not of the prefix's family, {}", prefix.family());
-        return Err(Problem::new(via.span, reason));
-    }
+    let (via, through) = match hop {
+        None => (None, None),
+        Some(token) if value::looks_like_an_address(token.text) => {
+            (Some(value::host_address(token, "next hop")?), None)
+        }
+        Some(token) => (None, Some(value::name(token, "interface name")?)),
+    };
     let interface = match (words.rest(), via) {
-        ([], _) => None,
+        ([], _) => through,
         (&[token], Some(_)) => Some(value::name(token, "interface name")?),
         (&[token], None) | (&[_, token, ..], _) => {
             let reason = format!("unknown input `{}`", token.text);
             return Err(words.unknown_as(token, reason));
         }
     };
+    if let Some(via) = via {
+        value::check_hop(prefix.value, via, interface.is_some() || del.is_some())?;
+    }
     Ok(Command::IpRoute { prefix, via, interface, del: del.is_some() })
 }
 

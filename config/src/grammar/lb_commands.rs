@@ -1,28 +1,39 @@
-//! The forms of the `lb` commands.
+//! The forms of the `lb` commands that are not about one VIP.
 
 use super::form::{Form, Kind, Opt, Slot};
 use super::words::Words;
-use crate::value::{self, Token};
-use crate::vip_rules::{check_as, check_vip};
-use crate::{Command, Family, LbAs, LbConf, LbVipAdd, Problem, Spanned, VipKey, VipPort, defaults};
+use crate::choice::Choice;
+use crate::value;
+use crate::{
+    Command, Family, LbConf, LbNoMatch, NoMatch, Problem, Spanned, TooBig, TunnelDf, TunnelEcn,
+    defaults,
+};
 
-const VIP_PREFIX: Slot = Slot { label: "<vip-prefix>", kind: Kind::VipPrefix };
 const ADDRESS: Slot = Slot { label: "<address>", kind: Kind::Address };
+const PREFIX: Slot = Slot { label: "<prefix>", kind: Kind::VipPrefix };
+const ENTROPY: Slot = Slot { label: "<prefix>|off", kind: Kind::Address };
 const NUMBER: Slot = Slot { label: "<n>", kind: Kind::Number };
 const SECONDS: Slot = Slot { label: "<seconds>", kind: Kind::Number };
 const INTERFACE: Slot = Slot { label: "<interface>", kind: Kind::Interface };
-const PROTOCOL: Opt =
-    Opt::Value("protocol", Slot { label: "tcp|udp", kind: Kind::Choice(&["tcp", "udp"]) });
-const PORT: Opt = Opt::Value("port", NUMBER);
+const POLICY: Slot = Slot { label: "drop|rst|icmp|punt", kind: Kind::Choice(NoMatch::NAMES) };
 const NAT_OPTIONS: &[Opt] = &[Opt::Many("in", INTERFACE), Opt::Flag("del")];
 
-/// The `lb` commands.
+/// A keyword whose value is a word of `T`.
+const fn choice<T: Choice>(word: &'static str, label: &'static str) -> Opt {
+    Opt::Value(word, Slot { label, kind: Kind::Choice(T::NAMES) })
+}
+
+/// `lb conf`, `lb no-match`, `lb set interface`.
 pub(super) const FORMS: &[Form] = &[
     Form {
         path: &["lb", "conf"],
         usage: "[ip4-src-address <addr>] [ip6-src-address <addr>] [buckets <n>] \
                 [buckets-log2 <n>] [timeout <s>] [tcp-established-timeout <s>] \
-                [tcp-closing-timeout <s>] [hash-key-file <file>]",
+                [tcp-closing-timeout <s>] [hash-key-file <file>] [tunnel-ttl <1-255>] \
+                [tunnel-dscp (copy|<0-63>)] [tunnel-ecn (rfc6040|zero)] \
+                [tunnel-df (copy|set|clear)] [too-big (drop|fragment)] [gue-port <n>] \
+                [ip4-src-entropy (<prefix>|off)] [ip6-src-entropy (<prefix>|off)] \
+                [no-match (drop|rst|icmp|punt)]",
         summary: "settings of the load balancer",
         leading: &[],
         required: 0,
@@ -35,71 +46,28 @@ pub(super) const FORMS: &[Form] = &[
             Opt::Value("tcp-established-timeout", SECONDS),
             Opt::Value("tcp-closing-timeout", SECONDS),
             Opt::Value("hash-key-file", Slot { label: "<file>", kind: Kind::File }),
+            Opt::Value("tunnel-ttl", NUMBER),
+            Opt::Value("tunnel-dscp", Slot { label: "copy|<0-63>", kind: Kind::Choice(&["copy"]) }),
+            choice::<TunnelEcn>("tunnel-ecn", "rfc6040|zero"),
+            choice::<TunnelDf>("tunnel-df", "copy|set|clear"),
+            choice::<TooBig>("too-big", "drop|fragment"),
+            Opt::Value("gue-port", NUMBER),
+            Opt::Value("ip4-src-entropy", ENTROPY),
+            Opt::Value("ip6-src-entropy", ENTROPY),
+            Opt::Value("no-match", POLICY),
         ],
         rest: None,
         build: conf,
     },
     Form {
-        path: &["lb", "vip"],
-        usage: "<vip-prefix> [protocol (tcp|udp) port <n>] [encap (gre6|gre4|l3dsr|nat4|nat6)] \
-                [dscp <n>] [type (nodeport|clusterip)] [target_port <n>] [new_len <n>] \
-                [src_ip_sticky] [name <word>] [del]",
-        summary: "add or delete a VIP",
-        leading: &[VIP_PREFIX],
+        path: &["lb", "no-match"],
+        usage: "<prefix> (drop|rst|icmp|punt|del)",
+        summary: "what packets to unknown ports of VIP addresses in a prefix get",
+        leading: &[PREFIX, POLICY],
         required: 1,
-        options: &[
-            PROTOCOL,
-            PORT,
-            Opt::Value(
-                "encap",
-                Slot {
-                    label: "gre6|gre4|l3dsr|nat4|nat6",
-                    kind: Kind::Choice(&["gre6", "gre4", "l3dsr", "nat4", "nat6"]),
-                },
-            ),
-            Opt::Value("dscp", NUMBER),
-            Opt::Value(
-                "type",
-                Slot {
-                    label: "nodeport|clusterip",
-                    kind: Kind::Choice(&["nodeport", "clusterip"]),
-                },
-            ),
-            Opt::Value("target_port", NUMBER),
-            Opt::Value("new_len", NUMBER),
-            Opt::Flag("src_ip_sticky"),
-            Opt::Value("name", Slot { label: "<word>", kind: Kind::Word }),
-            Opt::Flag("del"),
-        ],
+        options: &[Opt::Flag("del")],
         rest: None,
-        build: vip,
-    },
-    Form {
-        path: &["lb", "as"],
-        usage: "<vip-prefix> [protocol (tcp|udp) port <n>] <address> [<address> [...]] \
-                [weight <0-100>] [del] [flush]",
-        summary: "add, re-weight or delete ASs of a VIP",
-        leading: &[VIP_PREFIX],
-        required: 1,
-        options: &[
-            PROTOCOL,
-            PORT,
-            Opt::Value("weight", NUMBER),
-            Opt::Flag("del"),
-            Opt::Flag("flush"),
-        ],
-        rest: Some(ADDRESS),
-        build: application_servers,
-    },
-    Form {
-        path: &["lb", "flush", "vip"],
-        usage: "<vip-prefix> [protocol (tcp|udp) port <n>]",
-        summary: "forget the flows of a VIP",
-        leading: &[VIP_PREFIX],
-        required: 1,
-        options: &[PROTOCOL, PORT],
-        rest: None,
-        build: |words| vip_key(words).map(Command::LbFlushVip),
+        build: no_match,
     },
     Form {
         path: &["lb", "set", "interface", "nat4"],
@@ -130,111 +98,54 @@ fn conf(words: &Words<'_>) -> Result<Command, Problem> {
     let timeout = |word: &'static str| {
         words.value(word, |t| value::number(t, word, &defaults::TIMEOUT_S_RANGE))
     };
+    let entropy =
+        |word: &'static str, family| words.value(word, |t| value::src_entropy(t, word, family));
+    let ttl = &defaults::TUNNEL_TTL_RANGE;
+    Ok(Command::LbConf(LbConf {
+        ip4_src_address: words.value("ip4-src-address", |t| value::ip4(t, "ip4-src-address"))?,
+        ip6_src_address: words.value("ip6-src-address", |t| value::ip6(t, "ip6-src-address"))?,
+        buckets: buckets(words)?,
+        timeout_s: timeout("timeout")?,
+        tcp_established_timeout_s: timeout("tcp-established-timeout")?,
+        tcp_closing_timeout_s: timeout("tcp-closing-timeout")?,
+        hash_key_file: words.value("hash-key-file", |t| value::file(t, "hash key"))?,
+        tunnel_ttl: words.value("tunnel-ttl", |t| value::number(t, "tunnel-ttl", ttl))?,
+        tunnel_dscp: words.value("tunnel-dscp", value::tunnel_dscp)?,
+        tunnel_ecn: words.value("tunnel-ecn", |t| value::choice(t, "tunnel-ecn"))?,
+        tunnel_df: words.value("tunnel-df", |t| value::choice(t, "tunnel-df"))?,
+        too_big: words.value("too-big", |t| value::choice(t, "too-big"))?,
+        gue_port: words.value("gue-port", |t| value::port(t, "gue-port"))?,
+        ip4_src_entropy: entropy("ip4-src-entropy", Family::Ip4)?,
+        ip6_src_entropy: entropy("ip6-src-entropy", Family::Ip6)?,
+        no_match: words.value("no-match", |t| value::choice(t, "no-match"))?,
+    }))
+}
+
+fn buckets(words: &Words<'_>) -> Result<Option<Spanned<u32>>, Problem> {
     let buckets = words.value("buckets", |t| {
         value::buckets(value::number(t, "buckets", &defaults::BUCKETS_RANGE)?)
     })?;
     let log2 = words.value("buckets-log2", |t| {
         value::number(t, "buckets-log2", &defaults::BUCKETS_LOG2_RANGE)
     })?;
-    let buckets = match (buckets, log2) {
+    match (buckets, log2) {
         (Some(_), Some(log2)) => {
-            return Err(Problem::new(log2.span, "buckets and buckets-log2 say the same thing")
-                .with_hint("give one of them"));
+            Err(Problem::new(log2.span, "buckets and buckets-log2 say the same thing")
+                .with_hint("give one of them"))
         }
-        (buckets, log2) => buckets.or(log2.map(|n| n.map(|n| 1 << n))),
-    };
-    Ok(Command::LbConf(LbConf {
-        ip4_src_address: words.value("ip4-src-address", |t| value::ip4(t, "ip4-src-address"))?,
-        ip6_src_address: words.value("ip6-src-address", |t| value::ip6(t, "ip6-src-address"))?,
-        buckets,
-        timeout_s: timeout("timeout")?,
-        tcp_established_timeout_s: timeout("tcp-established-timeout")?,
-        tcp_closing_timeout_s: timeout("tcp-closing-timeout")?,
-        hash_key_file: words.value("hash-key-file", |t| value::file(t, "hash key"))?,
-    }))
-}
-
-/// Prefix, protocol and port. Protocol and port come together or not at all.
-fn vip_key(words: &Words<'_>) -> Result<VipKey, Problem> {
-    let prefix = value::prefix(words.required(0)?, "vip prefix")?.map(|p| p.network());
-    let protocol = words.value("protocol", value::protocol)?;
-    let port = words.value("port", |t| {
-        value::port(t, "port").map_err(|problem| match t.text {
-            "0" => problem.with_hint("an all-port VIP has neither protocol nor port"),
-            _ => problem,
-        })
-    })?;
-    let port = match (protocol, port) {
-        (Some(protocol), Some(port)) => Some(VipPort { protocol, port }),
-        (None, None) => None,
-        (None, Some(port)) => {
-            return Err(Problem::new(port.span, "port without a protocol").with_hint(format!(
-                "write `protocol tcp port {port}` or `protocol udp port {port}`"
-            )));
-        }
-        (Some(protocol), None) => {
-            return Err(Problem::new(protocol.span, "protocol without a port")
-                .with_hint(format!("write `protocol {protocol} port <n>`")));
-        }
-    };
-    Ok(VipKey { prefix, port })
-}
-
-fn vip(words: &Words<'_>) -> Result<Command, Problem> {
-    let vip = LbVipAdd {
-        key: vip_key(words)?,
-        encap: words.value("encap", value::encap)?,
-        dscp: words.value("dscp", |t| value::number(t, "dscp", &defaults::DSCP_RANGE))?,
-        service_type: words.value("type", value::service_type)?,
-        target_port: words.value("target_port", |t| value::port(t, "target_port"))?,
-        new_len: words.value("new_len", |t| {
-            value::new_flow_length(value::number(t, "new_len", &defaults::NEW_LEN_RANGE)?)
-        })?,
-        src_ip_sticky: words.flag("src_ip_sticky").is_some(),
-        name: words.value("name", |t| value::name(t, "name"))?,
-    };
-    if words.flag("del").is_some() {
-        // VPP takes every other word with `del` and ignores it, and so do we: the line that made
-        // the VIP, with `del` added, deletes it.
-        return Ok(Command::LbVipDel(vip.key));
-    }
-    match check_vip(&vip).into_iter().next() {
-        Some(problem) => Err(problem),
-        None => Ok(Command::LbVipAdd(vip)),
+        (buckets, log2) => Ok(buckets.or(log2.map(|n| n.map(|n| 1 << n)))),
     }
 }
 
-fn application_servers(words: &Words<'_>) -> Result<Command, Problem> {
-    let vip = vip_key(words)?;
-    let mut addresses: Vec<Spanned<std::net::IpAddr>> = Vec::new();
-    for &token in words.rest() {
-        let address = as_address(words, token)?;
-        if let Some(problem) = check_as(&vip.prefix, address) {
-            return Err(problem);
-        }
-        // VPP collapses duplicates.
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
+fn no_match(words: &Words<'_>) -> Result<Command, Problem> {
+    let prefix = value::prefix(words.required(0)?, "prefix")?.map(|p| p.network());
+    let policy = words.leading(1).map(|t| value::choice(t, "policy")).transpose()?;
+    let del = words.flag("del").is_some();
+    if policy.is_none() && !del {
+        return Err(words.missing("drop|rst|icmp|punt"));
     }
-    if addresses.is_empty() {
-        return Err(Problem::new(words.end(), "no AS address provided").with_hint(words.usage()));
-    }
-    let weight = words.value("weight", |t| value::number(t, "weight", &defaults::WEIGHT_RANGE))?;
-    let del = words.flag("del");
-    if let (Some(weight), Some(_)) = (weight, del) {
-        return Err(Problem::new(weight.span, "weight and del are mutually exclusive")
-            .with_hint("`weight 0` keeps the AS without new flows, `del` removes it"));
-    }
-    let flush = words.flag("flush").is_some();
-    Ok(Command::LbAs(LbAs { vip, addresses, weight, del: del.is_some(), flush }))
-}
-
-fn as_address(words: &Words<'_>, token: Token<'_>) -> crate::value::Parsed<std::net::IpAddr> {
-    if token.text.contains(['.', ':']) {
-        return value::host_address(token, "as address");
-    }
-    Err(words.unknown_as(token, format!("invalid as address: `{}`", token.text)))
+    // As with `lb vip`: the line that made it, with `del` added, takes it away.
+    Ok(Command::LbNoMatch(LbNoMatch { prefix, policy: policy.filter(|_| !del) }))
 }
 
 fn interface_nat(words: &Words<'_>, family: Family) -> Result<Command, Problem> {

@@ -10,8 +10,10 @@ mod form;
 mod help;
 mod host_commands;
 mod lb_commands;
+mod link_commands;
 mod show_commands;
 mod trie;
+mod vip_commands;
 mod words;
 
 pub use completion::{Candidate, Completion, complete};
@@ -25,7 +27,8 @@ use crate::{Command, CommandError, Problem, Span};
 
 /// Every command, in the order help lists them.
 fn forms() -> impl Iterator<Item = &'static Form> {
-    lb_commands::FORMS.iter().chain(show_commands::FORMS).chain(host_commands::FORMS)
+    let lb = lb_commands::FORMS.iter().chain(vip_commands::FORMS);
+    lb.chain(show_commands::FORMS).chain(link_commands::FORMS).chain(host_commands::FORMS)
 }
 
 /// Parses one CLI line. A blank line or a comment is [`Command::Blank`].
@@ -66,5 +69,5 @@ pub(crate) fn keyword(word: &str) -> Option<&'static str> {
     let mut options = forms().filter(names_interface).flat_map(|form| form.options);
     // `show interface a…` is `show interface address`.
     let address = || Some("address").filter(|address| address.starts_with(word));
-    options.find(|option| option.word() == word).map(Opt::word).or_else(address)
+    options.find(|option| option.is(word)).map(Opt::word).or_else(address)
 }

@@ -3,13 +3,22 @@
 use std::net::IpAddr;
 
 use super::form::{Form, Kind, Opt, Slot};
+use super::vip_commands::{PORT, PROTOCOL, VIP_PREFIX, vip_key};
 use super::words::Words;
 use crate::value;
-use crate::{Command, FibQuery, HardwareDetail, Prefix, Problem, Show, Spanned, defaults};
+use crate::{
+    Command, Family, FibQuery, FlowQuery, HardwareDetail, Prefix, Problem, Protocol, Show, Spanned,
+    defaults,
+};
 
 const INTERFACE: Slot = Slot { label: "<interface>", kind: Kind::Interface };
 const JSON: &[Opt] = &[Opt::Flag("json")];
 const VERBOSE: &[Opt] = &[Opt::Flag("verbose"), Opt::Flag("json")];
+
+const ADDRESS: Slot = Slot { label: "<address>", kind: Kind::Address };
+const PORT_NUMBER: Slot = Slot { label: "<port>", kind: Kind::Number };
+const FIB_ENTRY: Slot = Slot { label: "<address>[/<length>]", kind: Kind::Address };
+const FIB: &[Opt] = &[Opt::Flag("summary"), Opt::Flag("json")];
 
 /// A form with options only.
 const fn show(
@@ -33,8 +42,35 @@ pub(super) const FORMS: &[Form] = &[
     show(&["show", "lb", "vips"], "[verbose] [json]", "the VIPs", VERBOSE, |w| {
         Ok(shown(w, Show::LbVips { verbose: verbose(w) }))
     }),
-    show(&["show", "lb", "as"], "[json]", "the ASs of every VIP", JSON, |w| {
-        Ok(shown(w, Show::LbAs))
+    Form {
+        leading: &[VIP_PREFIX],
+        ..show(
+            &["show", "lb", "as"],
+            "[<vip-prefix> [protocol (tcp|udp) port (<n>|<a>-<b>)]] [json]",
+            "the ASs of every VIP, or of one",
+            &[PROTOCOL, PORT, Opt::Flag("json")],
+            application_servers,
+        )
+    },
+    Form {
+        leading: &[
+            ADDRESS,
+            PORT_NUMBER,
+            ADDRESS,
+            PORT_NUMBER,
+            Slot { label: "tcp|udp|<protocol>", kind: Kind::Choice(&["tcp", "udp"]) },
+        ],
+        required: 5,
+        ..show(
+            &["show", "lb", "flow"],
+            "<source> <port> <vip> <port> (tcp|udp|<protocol>) [json]",
+            "which AS a flow goes to, and why",
+            JSON,
+            flow,
+        )
+    },
+    show(&["show", "lb", "no-match"], "[json]", "policies for unknown ports", JSON, |w| {
+        Ok(shown(w, Show::LbNoMatch))
     }),
     of_interfaces(show(
         &["show", "interface"],
@@ -58,22 +94,44 @@ pub(super) const FORMS: &[Form] = &[
         hardware,
     )),
     Form {
-        leading: &[Slot { label: "<address>[/<length>]", kind: Kind::Address }],
+        leading: &[FIB_ENTRY],
         ..show(
             &["show", "ip", "fib"],
             "[summary] [<address>[/<length>]] [json]",
-            "the forwarding table",
-            &[Opt::Flag("summary"), Opt::Flag("json")],
-            fib,
+            "the IPv4 forwarding table",
+            FIB,
+            |w| fib(w, Family::Ip4),
+        )
+    },
+    Form {
+        leading: &[FIB_ENTRY],
+        ..show(
+            &["show", "ip6", "fib"],
+            "[summary] [<address>[/<length>]] [json]",
+            "the IPv6 forwarding table",
+            FIB,
+            |w| fib(w, Family::Ip6),
         )
     },
     Form {
         leading: &[INTERFACE],
         ..show(&["show", "ip", "neighbors"], "[<interface>] [json]", "the ARP table", JSON, |w| {
-            let interface = w.leading(0).map(|t| value::name(t, "interface name"));
-            Ok(shown(w, Show::IpNeighbors { interface: interface.transpose()? }))
+            neighbors(w, Family::Ip4)
         })
     },
+    Form {
+        leading: &[INTERFACE],
+        ..show(
+            &["show", "ip6", "neighbors"],
+            "[<interface>] [json]",
+            "the IPv6 neighbours",
+            JSON,
+            |w| neighbors(w, Family::Ip6),
+        )
+    },
+    show(&["show", "ipip", "tunnel"], "[json]", "the tunnels", JSON, |w| {
+        Ok(shown(w, Show::IpipTunnel))
+    }),
     show(&["show", "version"], "[verbose] [json]", "version and build", VERBOSE, |w| {
         Ok(shown(w, Show::Version { verbose: verbose(w) }))
     }),
@@ -130,7 +188,43 @@ fn hardware(words: &Words<'_>) -> Result<Command, Problem> {
     Ok(shown(words, Show::HardwareInterfaces { detail, names: names(words)? }))
 }
 
-fn fib(words: &Words<'_>) -> Result<Command, Problem> {
+fn application_servers(words: &Words<'_>) -> Result<Command, Problem> {
+    let asked = words.leading(0).is_some()
+        || words.values("protocol").chain(words.values("port")).next().is_some();
+    let vip = asked.then(|| vip_key(words)).transpose()?;
+    Ok(shown(words, Show::LbAs { vip }))
+}
+
+fn flow(words: &Words<'_>) -> Result<Command, Problem> {
+    let port = |index, noun| value::number(words.required(index)?, noun, &(0..=u16::MAX));
+    let query = FlowQuery {
+        source: value::address(words.required(0)?, "source address")?,
+        source_port: port(1, "the source port")?,
+        destination: value::address(words.required(2)?, "vip address")?,
+        destination_port: port(3, "the destination port")?,
+        protocol: value::ip_protocol(words.required(4)?)?,
+    };
+    let (source, destination) = (query.source, query.destination);
+    if Family::of(source.value) != Family::of(destination.value) {
+        let family = Family::of(source.value);
+        let reason = format!("both addresses have one family: the source {source} is {family}");
+        return Err(Problem::new(destination.span, reason));
+    }
+    let has_ports = Protocol::ALL.iter().any(|p| p.number() == query.protocol.value);
+    let ports = [query.source_port, query.destination_port];
+    if let Some(port) = ports.into_iter().find(|port| port.value != 0 && !has_ports) {
+        let reason = format!("protocol {} is balanced without ports", query.protocol);
+        return Err(Problem::new(port.span, reason).with_hint("write 0 for both ports"));
+    }
+    Ok(shown(words, Show::LbFlow(query)))
+}
+
+fn neighbors(words: &Words<'_>, family: Family) -> Result<Command, Problem> {
+    let interface = words.leading(0).map(|t| value::name(t, "interface name")).transpose()?;
+    Ok(shown(words, Show::Neighbors { family, interface }))
+}
+
+fn fib(words: &Words<'_>, family: Family) -> Result<Command, Problem> {
     let query = match (words.leading(0), words.flag("summary")) {
         (None, None) => FibQuery::All,
         (None, Some(_)) => FibQuery::Summary,
@@ -149,5 +243,12 @@ fn fib(words: &Words<'_>) -> Result<Command, Problem> {
             },
         },
     };
-    Ok(shown(words, Show::IpFib(query)))
+    if let FibQuery::Entry { prefix, .. } = query
+        && prefix.family() != family
+    {
+        let other = if family == Family::Ip4 { "show ip6 fib" } else { "show ip fib" };
+        let reason = format!("this is the {family} table, without {}", prefix.address());
+        return Err(Problem::new(prefix.span, reason).with_hint(format!("write `{other}`")));
+    }
+    Ok(shown(words, Show::Fib { family, query }))
 }

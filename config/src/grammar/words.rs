@@ -1,6 +1,8 @@
 //! The words after a command's path, sorted into the places its form has.
 
-use super::form::{Form, Opt};
+use std::iter::Peekable;
+
+use super::form::{Form, Opt, is_on_or_off};
 use crate::suggest::closest;
 use crate::value::{Parsed, Token};
 use crate::{Problem, Span};
@@ -49,9 +51,9 @@ impl<'a> Words<'a> {
     ) -> Result<Words<'a>, Problem> {
         let mut words =
             Words { form, leading: Vec::new(), given: Vec::new(), rest: Vec::new(), end };
-        let mut tokens = tokens.iter().copied();
+        let mut tokens = tokens.iter().copied().peekable();
         while let Some(token) = tokens.next() {
-            if let Some(option) = form.options.iter().find(|o| o.word() == token.text) {
+            if let Some(option) = form.options.iter().find(|o| o.is(token.text)) {
                 words.push_option(option, token, &mut tokens)?;
             } else if words.leading.len() < form.leading.len() {
                 words.leading.push(token);
@@ -71,7 +73,7 @@ impl<'a> Words<'a> {
         &mut self,
         option: &Opt,
         keyword: Token<'a>,
-        tokens: &mut impl Iterator<Item = Token<'a>>,
+        tokens: &mut Peekable<impl Iterator<Item = Token<'a>>>,
     ) -> Result<(), Problem> {
         let word = option.word();
         let repeats = matches!(option, Opt::Many(..));
@@ -80,6 +82,7 @@ impl<'a> Words<'a> {
         }
         let value = match option {
             Opt::Flag(_) => None,
+            Opt::Switch(_) => tokens.next_if(|token| is_on_or_off(token.text)),
             Opt::Value(_, slot) | Opt::Many(_, slot) => Some(tokens.next().ok_or_else(|| {
                 Problem::new(keyword.span, format!("`{word}` needs a value"))
                     .with_hint(format!("write `{word} {}`", slot.label))
@@ -136,6 +139,13 @@ impl<'a> Words<'a> {
     /// Where the flag stands, if it was given.
     pub(crate) fn flag(&self, word: &str) -> Option<Span> {
         self.given.iter().find(|g| g.option == word).map(|g| g.keyword.span)
+    }
+
+    /// What a switch was set to, if it was given.
+    pub(crate) fn switch(&self, word: &str) -> Option<crate::Spanned<bool>> {
+        let given = self.given.iter().find(|g| g.option == word)?;
+        let on = given.value.is_none_or(|value| value.text == "on");
+        Some(crate::Spanned::new(on, given.keyword.span))
     }
 
     /// The values of a keyword, in order.

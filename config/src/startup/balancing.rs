@@ -8,9 +8,10 @@ use super::Statement;
 use super::network::{Interface, network};
 use super::table::{Problems, Table, Value, article};
 use crate::value::{self, Token};
-use crate::vip_rules::{check_as, check_vip};
+use crate::vip_rules::{check_as_of_vip, check_vip};
 use crate::{
-    Command, Encap, LbAs, LbConf, LbVipAdd, Problem, Span, Spanned, VipKey, VipPort, defaults,
+    Command, Encap, LbAs, LbConf, LbVipAdd, PortRange, Problem, Span, Spanned, VipKey, VipPort,
+    defaults,
 };
 
 /// One AS of a VIP.
@@ -50,6 +51,7 @@ pub(super) fn conf(root: &Table<'_>) -> Option<Statement> {
         tcp_established_timeout_s: timeout("tcp-established-timeout"),
         tcp_closing_timeout_s: timeout("tcp-closing-timeout"),
         hash_key_file: table.parsed("hash-key-file", |t| value::file(t, "hash key")),
+        ..LbConf::default()
     };
     // `lb conf` without a setting is no command.
     (conf != LbConf::default())
@@ -97,11 +99,12 @@ pub(super) fn vips(
 
 fn vip(table: &Table<'_>, problems: &Problems) -> Option<Vip> {
     let prefix = table.required("prefix", |t| network(t, "vip prefix"));
-    let protocol = table.parsed("protocol", value::protocol);
-    let port = table.integer("port", &defaults::PORT_RANGE);
-    let encap = table.parsed("encap", value::encap);
-    let service_type = table.parsed("type", value::service_type);
+    let protocol = table.parsed("protocol", |t| value::choice(t, "protocol"));
+    let port = table.integer("port", &defaults::PORT_RANGE).map(|port| port.map(PortRange::one));
+    let encap = table.parsed("encap", |t| value::choice(t, "encap"));
+    let service_type = table.parsed("type", |t| value::choice(t, "type"));
     let target_port = table.integer("target-port", &defaults::PORT_RANGE);
+    let target_port = target_port.map(|port| port.map(PortRange::one));
     let new_len = table.integer("new-len", &defaults::NEW_LEN_RANGE);
     let new_len = new_len.and_then(|n| problems.keep(value::new_flow_length(n)));
     let src_ip_sticky = table.flag("src-ip-sticky").is_some_and(|flag| flag.value);
@@ -122,7 +125,7 @@ fn vip(table: &Table<'_>, problems: &Problems) -> Option<Vip> {
         problems.note(Problem::new(span, reason).with_hint(hint));
     }
     let port = match (protocol, port) {
-        (Some(protocol), Some(port)) => Some(VipPort { protocol, port }),
+        (Some(protocol), Some(ports)) => Some(VipPort { protocol, ports }),
         _ => None,
     };
     let key_failed = port.is_none() && table.value("protocol").or(table.value("port")).is_some();
@@ -130,8 +133,16 @@ fn vip(table: &Table<'_>, problems: &Problems) -> Option<Vip> {
     let dscp_failed = dscp.is_none() && table.value("dscp").is_some();
 
     let key = VipKey { prefix: prefix?, port };
-    let vip =
-        LbVipAdd { key, encap, dscp, service_type, target_port, new_len, src_ip_sticky, name };
+    let vip = LbVipAdd {
+        encap,
+        dscp,
+        service_type,
+        target_port,
+        new_len,
+        src_ip_sticky,
+        name,
+        ..LbVipAdd::new(key)
+    };
     if !(key_failed || encap_failed || dscp_failed) {
         let unsupported = crate::unsupported(&Command::LbVipAdd(vip.clone()));
         let mut broken = check_vip(&vip);
@@ -210,13 +221,9 @@ fn check_servers(vips: &[Vip], interfaces: &[Interface], problems: &Problems) {
                         .with_related(first.address.span, "first here"),
                 );
             }
-            let needed = vip.encap().as_family();
-            if crate::Family::of(address.value) != needed {
-                let reason = format!("encap {} needs {needed} ASs", vip.encap());
-                problems.note(Problem::new(address.span, format!("{reason}, not {address}")));
-            }
-            if let Some(problem) = check_as(&vip.key.prefix, *address) {
-                problems.note(problem);
+            let broken = check_as_of_vip(vip, *address, None, None);
+            if !broken.is_empty() {
+                broken.into_iter().for_each(|problem| problems.note(problem));
                 continue;
             }
             let own = interfaces.iter().find_map(|interface| {
@@ -242,7 +249,8 @@ fn statements(vip: Vip) -> Vec<Statement> {
             addresses.last().map_or(0, |a| a.span.end),
         );
         let weight = run.first().and_then(|s| s.weight);
-        let command = LbAs { vip: key, addresses, weight, del: false, flush: false };
+        let command =
+            LbAs { vip: key, addresses, weight, encap: None, dscp: None, del: false, flush: false };
         statements.push(Statement { command: Command::LbAs(command), span });
     }
     statements

@@ -47,6 +47,14 @@ impl Model {
                     mac.filter(|_| !del).map(|m| m.value),
                     *is_static,
                 ),
+            Command::LbVipUpdate(_)
+            | Command::LbNoMatch(_)
+            | Command::CreateIpipTunnel { .. }
+            | Command::DeleteIpipTunnel { .. }
+            | Command::CreateSubInterface(_)
+            | Command::DeleteSubInterface { .. } => {
+                Err(Problem::new(config::Span::default(), "this is not supported yet"))
+            }
             // Everything else changes nothing here.
             _ => Ok(()),
         }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use balancer::VipKey;
-use config::{LbAs, LbConf, LbVipAdd, Problem, Protocol, Spanned, defaults};
+use config::{LbAs, LbConf, LbVipAdd, Problem, Protocol, Spanned, TargetPort, defaults};
 
 use super::apply_ip::{ip4, ip4_prefix, unusable};
 use super::{Model, Server, Vip};
@@ -20,11 +20,15 @@ fn vip_key(key: &config::VipKey) -> Result<VipKey, Problem> {
         return Err(Problem::new(key.prefix.span, "VIP prefixes are not supported yet")
             .with_hint(format!("use one address: {address}/32")));
     }
+    if !port.ports.is_one() {
+        return Err(Problem::new(port.ports.span, "port ranges are not supported yet")
+            .with_hint("one VIP for each port"));
+    }
     let protocol = match port.protocol.value {
         Protocol::Tcp => balancer::Protocol::Tcp,
         Protocol::Udp => balancer::Protocol::Udp,
     };
-    Ok(VipKey { address, protocol, port: port.port.value })
+    Ok(VipKey { address, protocol, port: port.ports.first() })
 }
 
 impl Model {
@@ -89,7 +93,10 @@ impl Model {
             key,
             encap: add.encap(),
             service_type: add.service_type(),
-            target_port: add.target_port().unwrap_or(key.port),
+            target_port: match add.target() {
+                TargetPort::Keep => key.port,
+                TargetPort::One(port) | TargetPort::From(port) => port,
+            },
             new_len: add.new_len.map_or(defaults::NEW_LEN, |len| len.value),
             src_ip_sticky: add.src_ip_sticky,
             name: add.name.as_ref().map(|name| Arc::from(name.as_str())),
@@ -241,7 +248,7 @@ impl Model {
         let name = match (named, key.port) {
             (Some(named), _) => named.to_string(),
             (None, Some(port)) => {
-                format!("{address}/{prefix_len} protocol {} port {}", port.protocol, port.port)
+                format!("{address}/{prefix_len} protocol {} port {}", port.protocol, port.ports)
             }
             (None, None) => format!("{address}/{prefix_len} for all ports"),
         };
@@ -254,7 +261,7 @@ impl Model {
         };
         // Point at what is wrong: the address when nothing is there, else the port.
         let span = match key.port {
-            Some(port) if !others.is_empty() => port.port.span,
+            Some(port) if !others.is_empty() => port.ports.span,
             _ => key.prefix.span,
         };
         Err(Problem::new(span, format!("there is no VIP {name}")).with_hint(hint))

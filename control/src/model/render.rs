@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use config::{
-    Command, Family, LbAs, LbConf, LbVipAdd, Prefix, Protocol, VipKey, VipPort, defaults,
+    Command, Family, LbAs, LbConf, LbVipAdd, PortRange, Prefix, Protocol, VipKey, VipPort, defaults,
 };
 
 use super::{LbModel, Model, Vip};
@@ -85,6 +85,7 @@ impl LbModel {
                 defaults::TCP_CLOSING_TIMEOUT_S,
             ),
             hash_key_file: self.hash_key_file.clone().map(Into::into),
+            ..LbConf::default()
         };
         (conf != LbConf::default()).then_some(conf)
     }
@@ -96,7 +97,10 @@ impl Vip {
         let protocol = if tcp { Protocol::Tcp } else { Protocol::Udp };
         VipKey {
             prefix: prefix(self.key.address, 32).into(),
-            port: Some(VipPort { protocol: protocol.into(), port: self.key.port.into() }),
+            port: Some(VipPort {
+                protocol: protocol.into(),
+                ports: PortRange::one(self.key.port).into(),
+            }),
         }
     }
 
@@ -104,7 +108,7 @@ impl Vip {
         LbVipAdd {
             encap: Some(self.encap.into()),
             service_type: Some(self.service_type.into()),
-            target_port: Some(self.target_port.into()),
+            target_port: Some(PortRange::one(self.target_port).into()),
             new_len: (self.new_len != defaults::NEW_LEN).then(|| self.new_len.into()),
             src_ip_sticky: self.src_ip_sticky,
             name: self.name.as_ref().map(|name| name.to_string().into()),
@@ -124,6 +128,8 @@ impl Vip {
                     vip: self.command_key(),
                     addresses: vec![address],
                     weight,
+                    encap: None,
+                    dscp: None,
                     del: false,
                     flush: false,
                 }),

@@ -93,7 +93,7 @@ fn what_does_not_fit_the_model_is_refused_with_word_reason_and_remedy() {
         ),
         ("lb vip 224.1.1.1/32 protocol tcp port 80 encap nat4", "a multicast address"),
         (&format!("lb vip {vip} encap nat4"), "exists already"),
-        (&format!("lb as {vip} 10.10.2.2"), "lies inside the VIP prefix 10.10.2.2/32"),
+        (&format!("lb as {vip} 10.10.2.2"), "the AS 10.10.2.2 is the VIP itself"),
         (&format!("lb as {vip} 10.10.2.3"), "10.10.2.3 is the address of the VIP"),
         (&format!("lb as {vip} 10.10.10.254"), "is our own address on left0"),
         (&format!("lb as {vip} 192.168.1.1"), "already an AS of the VIP"),

@@ -4,7 +4,7 @@ mod balancing;
 mod network;
 mod work;
 
-use config::{HardwareDetail, Problem, Show, Spanned, defaults};
+use config::{Family, HardwareDetail, Problem, Show, Span, Spanned, defaults};
 use serde::Serialize;
 
 use super::Control;
@@ -24,7 +24,7 @@ impl Control {
                 true => vips.verbose(),
                 false => vips.brief(),
             }),
-            Show::LbAs => {
+            Show::LbAs { .. } => {
                 let vips = self.vips();
                 either(&Servers::from(&vips), json, |_| vips.server_table())
             }
@@ -50,7 +50,7 @@ impl Control {
                 hardware.ports.retain(|p| wanted.as_ref().is_none_or(|w| w.contains(&p.index)));
                 either(&hardware, json, |hardware| hardware.text(*detail))
             }
-            Show::IpFib(query) => {
+            Show::Fib { query, .. } => {
                 let fib = self.fib(query);
                 either(&fib, json, |fib| match query {
                     config::FibQuery::All => fib.text(),
@@ -58,7 +58,7 @@ impl Control {
                     config::FibQuery::Entry { .. } => fib.detail(),
                 })
             }
-            Show::IpNeighbors { interface } => {
+            Show::Neighbors { interface, .. } => {
                 let only = match interface {
                     Some(name) => self.wanted(std::slice::from_ref(name))?,
                     None => None,
@@ -77,6 +77,9 @@ impl Control {
             Show::Trace { max } => {
                 let trace = self.trace(max.unwrap_or(defaults::SHOW_TRACE_MAX));
                 either(&trace, json, ToString::to_string)
+            }
+            Show::LbFlow(_) | Show::LbNoMatch | Show::IpipTunnel => {
+                return Err(Problem::new(Span::default(), "this is not supported yet"));
             }
             Show::RunningConfig => {
                 let config = self.running_config();
@@ -106,13 +109,13 @@ impl Control {
             "hardware" => {
                 Show::HardwareInterfaces { detail: HardwareDetail::Verbose, names: Vec::new() }
             }
-            "neighbors" => Show::IpNeighbors { interface: None },
-            "fib/ip4" => Show::IpFib(config::FibQuery::All),
+            "neighbors" => Show::Neighbors { family: Family::Ip4, interface: None },
+            "fib/ip4" => Show::Fib { family: Family::Ip4, query: config::FibQuery::All },
             "trace" => Show::Trace { max: None },
             "config" => Show::RunningConfig,
             "lb" => Show::Lb,
             "lb/vips" => Show::LbVips { verbose: true },
-            "lb/as" => Show::LbAs,
+            "lb/as" => Show::LbAs { vip: None },
             _ => return None,
         };
         self.show(&show, true).ok()

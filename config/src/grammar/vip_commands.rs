@@ -1,0 +1,222 @@
+//! The forms of `lb vip`, `lb as` and `lb flush vip`.
+
+use std::net::IpAddr;
+
+use super::form::{Form, Kind, Opt, Slot};
+use super::words::Words;
+use crate::choice::Choice;
+use crate::value::{self, Parsed, Token};
+use crate::vip_rules::{check_as, check_vip};
+use crate::{
+    Command, Encap, LbAs, LbVipAdd, LbVipUpdate, Problem, Protocol, Scheduler, ServiceType,
+    Spanned, VipKey, VipPort, defaults,
+};
+
+pub(super) const VIP_PREFIX: Slot = Slot { label: "<vip-prefix>", kind: Kind::VipPrefix };
+const ADDRESS: Slot = Slot { label: "<address>", kind: Kind::Address };
+const NUMBER: Slot = Slot { label: "<n>", kind: Kind::Number };
+const PORTS: Slot = Slot { label: "<n>|<a>-<b>", kind: Kind::Number };
+pub(super) const PROTOCOL: Opt =
+    Opt::Value("protocol", Slot { label: "tcp|udp", kind: Kind::Choice(Protocol::NAMES) });
+pub(super) const PORT: Opt = Opt::Value("port", PORTS);
+const DSCP: Opt = Opt::Value("dscp", NUMBER);
+const ENCAP: Opt = Opt::Value(
+    "encap",
+    Slot { label: "gre4|gre6|ipip|gue|l3dsr|dr|nat4|nat6", kind: Kind::Choice(Encap::NAMES) },
+);
+
+/// `lb vip`, `lb as`, `lb flush vip`.
+pub(super) const FORMS: &[Form] = &[
+    Form {
+        path: &["lb", "vip"],
+        usage: "<vip-prefix> [protocol (tcp|udp) port (<n>|<a>-<b>)] \
+                [encap (gre4|gre6|ipip|gue|l3dsr|dr|nat4|nat6)] [dscp <n>] \
+                [type (nodeport|clusterip)] [node_port <n>] [target_port (<n>|<c>-<d>)] \
+                [new_len <n>] [src_ip_sticky [on|off]] [scheduler (maglev|rr)] \
+                [mss (auto|off|<n>)] [name <word>] [update|del]",
+        summary: "add, change or delete a VIP",
+        leading: &[VIP_PREFIX],
+        required: 1,
+        options: &[
+            PROTOCOL,
+            PORT,
+            ENCAP,
+            DSCP,
+            Opt::Value(
+                "type",
+                Slot { label: "nodeport|clusterip", kind: Kind::Choice(ServiceType::NAMES) },
+            ),
+            Opt::Value("node_port", NUMBER),
+            Opt::Value("target_port", PORTS),
+            Opt::Value("new_len", NUMBER),
+            Opt::Switch("src_ip_sticky"),
+            Opt::Value(
+                "scheduler",
+                Slot { label: "maglev|rr", kind: Kind::Choice(Scheduler::NAMES) },
+            ),
+            Opt::Value("mss", Slot { label: "auto|off|<n>", kind: Kind::Choice(&["auto", "off"]) }),
+            Opt::Value("name", Slot { label: "<word>", kind: Kind::Word }),
+            Opt::Flag("update"),
+            Opt::Flag("del"),
+        ],
+        rest: None,
+        build: vip,
+    },
+    Form {
+        path: &["lb", "as"],
+        usage: "<vip-prefix> [protocol (tcp|udp) port (<n>|<a>-<b>)] <address> [<address> [...]] \
+                [weight <0-100>] [encap (gre4|gre6|ipip|gue|l3dsr|dr|nat4|nat6)] [dscp <n>] \
+                [del] [flush]",
+        summary: "add, change or delete ASs of a VIP",
+        leading: &[VIP_PREFIX],
+        required: 1,
+        options: &[
+            PROTOCOL,
+            PORT,
+            Opt::Value("weight", NUMBER),
+            ENCAP,
+            DSCP,
+            Opt::Flag("del"),
+            Opt::Flag("flush"),
+        ],
+        rest: Some(ADDRESS),
+        build: application_servers,
+    },
+    Form {
+        path: &["lb", "flush", "vip"],
+        usage: "<vip-prefix> [protocol (tcp|udp) port (<n>|<a>-<b>)]",
+        summary: "forget the flows of a VIP",
+        leading: &[VIP_PREFIX],
+        required: 1,
+        options: &[PROTOCOL, PORT],
+        rest: None,
+        build: |words| vip_key(words).map(Command::LbFlushVip),
+    },
+];
+
+/// Prefix, protocol and port(s). Protocol and port come together or not at all.
+pub(super) fn vip_key(words: &Words<'_>) -> Result<VipKey, Problem> {
+    let prefix = value::prefix(words.required(0)?, "vip prefix")?.map(|p| p.network());
+    let protocol = words.value("protocol", |t| value::choice(t, "protocol"))?;
+    let ports = words.value("port", |t| {
+        value::ports(t, "port").map_err(|problem| match t.text {
+            "0" => problem.with_hint("an all-port VIP has neither protocol nor port"),
+            _ => problem,
+        })
+    })?;
+    let port = match (protocol, ports) {
+        (Some(protocol), Some(ports)) => Some(VipPort { protocol, ports }),
+        (None, None) => None,
+        (None, Some(ports)) => {
+            return Err(Problem::new(ports.span, "port without a protocol").with_hint(format!(
+                "write `protocol tcp port {ports}` or `protocol udp port {ports}`"
+            )));
+        }
+        (Some(protocol), None) => {
+            return Err(Problem::new(protocol.span, "protocol without a port")
+                .with_hint(format!("write `protocol {protocol} port <n>`")));
+        }
+    };
+    Ok(VipKey { prefix, port })
+}
+
+fn dscp(words: &Words<'_>) -> Result<Option<Spanned<u8>>, Problem> {
+    words.value("dscp", |t| value::number(t, "dscp", &defaults::DSCP_RANGE))
+}
+
+fn vip(words: &Words<'_>) -> Result<Command, Problem> {
+    let given = LbVipUpdate {
+        key: vip_key(words)?,
+        encap: words.value("encap", |t| value::choice(t, "encap"))?,
+        dscp: dscp(words)?,
+        service_type: words.value("type", |t| value::choice(t, "type"))?,
+        node_port: words.value("node_port", |t| value::port(t, "node_port"))?,
+        target_port: words.value("target_port", |t| value::ports(t, "target_port"))?,
+        new_len: words.value("new_len", |t| {
+            value::new_flow_length(value::number(t, "new_len", &defaults::NEW_LEN_RANGE)?)
+        })?,
+        src_ip_sticky: words.switch("src_ip_sticky"),
+        scheduler: words.value("scheduler", |t| value::choice(t, "scheduler"))?,
+        mss: words.value("mss", value::mss)?,
+        name: words.value("name", |t| value::name(t, "name"))?,
+    };
+    if words.flag("del").is_some() {
+        // VPP takes every other word with `del` and ignores it, and so do we: the line that made
+        // the VIP, with `del` added, deletes it.
+        return Ok(Command::LbVipDel(given.key));
+    }
+    if let Some(span) = words.flag("update") {
+        if given == LbVipUpdate::new(given.key) {
+            return Err(Problem::new(span, "update says nothing to change")
+                .with_hint("such as `new_len <n> update`"));
+        }
+        return Ok(Command::LbVipUpdate(given));
+    }
+    let vip = new_vip(given);
+    match check_vip(&vip).into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(Command::LbVipAdd(vip)),
+    }
+}
+
+/// The VIP that the words make when there is none yet.
+fn new_vip(given: LbVipUpdate) -> LbVipAdd {
+    LbVipAdd {
+        key: given.key,
+        encap: given.encap,
+        dscp: given.dscp,
+        service_type: given.service_type,
+        node_port: given.node_port,
+        target_port: given.target_port,
+        new_len: given.new_len,
+        src_ip_sticky: given.src_ip_sticky.is_some_and(|sticky| sticky.value),
+        scheduler: given.scheduler,
+        mss: given.mss,
+        name: given.name,
+    }
+}
+
+fn application_servers(words: &Words<'_>) -> Result<Command, Problem> {
+    let vip = vip_key(words)?;
+    let (encap, dscp) = (words.value("encap", |t| value::choice(t, "encap"))?, dscp(words)?);
+    let mut addresses: Vec<Spanned<IpAddr>> = Vec::new();
+    for &token in words.rest() {
+        let address = as_address(words, token)?;
+        if let Some(problem) = check_as(&vip, address, encap, dscp).into_iter().next() {
+            return Err(problem);
+        }
+        // VPP collapses duplicates.
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(Problem::new(words.end(), "no AS address provided").with_hint(words.usage()));
+    }
+    let weight = words.value("weight", |t| value::number(t, "weight", &defaults::WEIGHT_RANGE))?;
+    let del = words.flag("del").is_some();
+    let settings = [
+        (
+            "weight",
+            weight.map(|w| w.span),
+            "`weight 0` keeps the AS without new flows, `del` removes it",
+        ),
+        ("encap", encap.map(|e| e.span), "leave encap out: the AS goes however it is reached"),
+        ("dscp", dscp.map(|d| d.span), "leave dscp out: the AS goes however it is reached"),
+    ];
+    for (word, span, instead) in settings {
+        if let Some(span) = span.filter(|_| del) {
+            return Err(Problem::new(span, format!("{word} and del are mutually exclusive"))
+                .with_hint(instead));
+        }
+    }
+    let flush = words.flag("flush").is_some();
+    Ok(Command::LbAs(LbAs { vip, addresses, weight, encap, dscp, del, flush }))
+}
+
+fn as_address(words: &Words<'_>, token: Token<'_>) -> Parsed<IpAddr> {
+    if token.text.contains(['.', ':']) {
+        return value::host_address(token, "as address");
+    }
+    Err(words.unknown_as(token, format!("invalid as address: `{}`", token.text)))
+}
