@@ -19,14 +19,14 @@ const SYN_ACK: u8 = 0x12;
 
 /// A SYN of the client to `to`.
 pub(crate) fn syn(source_port: u16, to: (&str, u16)) -> Vec<u8> {
-    PacketBuilder::tcp((CLIENT, source_port), (to.0.parse().unwrap(), to.1), SYN)
+    PacketBuilder::tcp((CLIENT, source_port), (to.0.parse::<Ipv4Addr>().unwrap(), to.1), SYN)
         .macs(LEFT_MAC, CLIENT_MAC)
         .build()
 }
 
 /// A SYN-ACK of a server to the client.
 fn syn_ack(from: (&str, u16), to_port: u16) -> Vec<u8> {
-    PacketBuilder::tcp((from.0.parse().unwrap(), from.1), (CLIENT, to_port), SYN_ACK)
+    PacketBuilder::tcp((from.0.parse::<Ipv4Addr>().unwrap(), from.1), (CLIENT, to_port), SYN_ACK)
         .macs(RIGHT_MAC, SERVER_MAC)
         .build()
 }

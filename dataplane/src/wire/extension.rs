@@ -293,6 +293,12 @@ mod tests {
             short[5] = len;
             assert_eq!(ip6_upper_layer(&short, 0), Err(UpperLayerError::Truncated), "{len}");
         }
+        // The packet ends in what the last header says of its own length.
+        let mut last = packet(&[(60, options(1))], 17);
+        last[5] = 15;
+        assert_eq!(ip6_upper_layer(&last, 0), Err(UpperLayerError::Truncated));
+        last[5] = 16;
+        assert_eq!(ip6_upper_layer(&last, 0).map(|found| found.offset), Ok(56));
     }
 
     /// 28 bytes: an IPv4 header of 24 bytes with an option, and the start of UDP.

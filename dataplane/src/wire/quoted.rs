@@ -295,6 +295,19 @@ mod tests {
         (quote, from.plus(to))
     }
 
+    #[test]
+    fn nothing_but_addresses_ports_and_checksums_changes() {
+        for (protocol, checksum_at) in [(6, 36), (17, 26)] {
+            let quote = v4(protocol, 0);
+            let (after, _) = rewritten::<Ipv4Header>(&quote, 99, (CLIENT, VIP), (1, 2));
+            let expected = [(10..12), (12..20), (20..24), (checksum_at..checksum_at + 2)];
+            for at in 0..quote.len() {
+                let may = expected.iter().any(|range| range.contains(&at));
+                assert!(may || after[at] == quote[at], "{protocol}: {at}");
+            }
+        }
+    }
+
     proptest! {
         /// Whatever is rewritten, every checksum that is quoted stays right, and so does the one of
         /// the message around the quote.

@@ -108,7 +108,7 @@ fn martian_and_group_destinations() {
     for destination in [[224, 0, 0, 5], [239, 1, 1, 1], [255; 4]] {
         let text = "ip4 multicast or broadcast destination";
         harness.expect_drop(CLIENT_LINK, &between(CLIENT, destination.into()), NODE, text);
-        let builder = PacketBuilder::udp((CLIENT, 1), (destination.into(), 2));
+        let builder = PacketBuilder::udp((CLIENT, 1), (destination, 2));
         let frame = builder.macs(MacAddress::BROADCAST, crate::plan::CLIENT_MAC).build();
         harness.expect_drop(CLIENT_LINK, &frame, NODE, text);
     }
