@@ -3,11 +3,10 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use balancer::VipKey;
 use config::{LbAs, LbConf, LbVipAdd, Problem, Protocol, Spanned, TargetPort, defaults};
 
 use super::apply_ip::{ip4, ip4_prefix, unusable};
-use super::{Model, Server, Vip};
+use super::{Model, Server, Vip, VipKey};
 
 /// The name of the VIP that `key` means.
 fn vip_key(key: &config::VipKey) -> Result<VipKey, Problem> {

@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 
 pub(crate) use apply_ip::ip4;
 pub use interface::{InterfaceAddress, InterfaceModel};
-pub use lb::{LbModel, Server, Vip};
+pub use lb::{LbModel, Server, Vip, VipKey};
 pub use route::{Destination, Ip4Network, Route};
 
 use dataplane::interface::{InterfaceId, MacAddress, PortId};
