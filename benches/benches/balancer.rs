@@ -5,36 +5,32 @@ use std::net::Ipv4Addr;
 
 use balancer::{
     ApplicationServer, AsId, Balancer, FlowHasher, FlowTuple, HashKey, InstanceKey, LbConfig,
-    LbTables, MAX_SERVERS, NewFlowCache, Ports, Prefix, Protocol, Scheduler, ServerState,
-    StickyOwner, TableLength, TargetPort, TcpFlags, Timeouts, VipId, VipKey, VipSpec,
+    LbTables, MAX_SERVERS, NewFlowCache, Protocol, ServerState, StickyOwner, TableLength, TcpFlags,
+    Timeouts, VipId, VipKey, VipSpec,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 const BURST: u64 = 32;
 
-fn tuple(flow: u32) -> FlowTuple<Ipv4Addr> {
+fn tuple(flow: u32) -> FlowTuple {
     FlowTuple {
         // A multiplicative scramble, so that consecutive flows share no cache line by design.
         src: Ipv4Addr::from(0x0a00_0000 | flow.wrapping_mul(0x9e37_79b1) >> 8),
         dst: Ipv4Addr::new(10, 10, 2, 2),
         src_port: 1024 + (flow % 50_000) as u16,
         dst_port: 8080,
-        protocol: Protocol::Udp.number(),
+        protocol: Protocol::Udp,
     }
 }
 
 fn vip() -> VipSpec {
-    let prefix = Prefix::host(Ipv4Addr::new(10, 10, 2, 2).into());
-    let key = VipKey { prefix, ports: Ports::one(Protocol::Udp, 8080) };
+    let key = VipKey { address: Ipv4Addr::new(10, 10, 2, 2), protocol: Protocol::Udp, port: 8080 };
     VipSpec {
         id: VipId::new(0).expect("0 is a valid index"),
         key,
-        target: TargetPort::One(80),
-        node_port: None,
+        target_port: 80,
         src_ip_sticky: false,
-        scheduler: Scheduler::Maglev,
         length: TableLength::DEFAULT,
-        nat: true,
     }
 }
 
@@ -42,7 +38,7 @@ fn servers(count: u32) -> Vec<ApplicationServer> {
     let server = |n| ApplicationServer {
         id: AsId::new(n).expect("a valid index"),
         vip: vip().id,
-        address: Ipv4Addr::from(0xc0a8_0001 + n).into(),
+        address: Ipv4Addr::from(0xc0a8_0001 + n),
         weight: 100,
         state: ServerState::Active,
         epoch: 0,

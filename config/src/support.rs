@@ -1,8 +1,7 @@
 //! What is understood but cannot be done yet.
 
 use crate::{
-    Command, Encap, Family, FibQuery, LbAs, LbConf, LbVipAdd, Prefix, Problem, Scheduler,
-    ServiceType, Show, Span, Spanned,
+    Command, Encap, Family, LbAs, LbConf, LbVipAdd, Problem, Scheduler, ServiceType, Show, Span,
 };
 
 /// Why `command` cannot be carried out by this version, if so. It names what can be had instead.
@@ -24,13 +23,6 @@ pub fn unsupported(command: &Command) -> Option<Problem> {
         Command::LbNoMatch(no_match) => {
             Some(not_yet(no_match.prefix.span, "a policy for unknown ports"))
         }
-        Command::LbSetInterfaceNat { family: Family::Ip6, interfaces, .. } => {
-            let span = interfaces.first().map_or_else(Default::default, |name| name.span);
-            Some(
-                Problem::new(span, "IPv6 NAT is not supported yet")
-                    .with_hint("available now: lb set interface nat4 in <interface>"),
-            )
-        }
         Command::CreateIpipTunnel { source, .. } => {
             Some(not_yet(source.span, "a tunnel interface"))
         }
@@ -39,14 +31,6 @@ pub fn unsupported(command: &Command) -> Option<Problem> {
             let reason = format!("{interface} is neither a tunnel nor a sub-interface");
             Some(Problem::new(interface.span, reason))
         }
-        Command::SetInterfaceIpAddress { address, .. } => only_ip4(*address),
-        Command::IpRoute { prefix, via, interface, del } => only_ip4(*prefix).or_else(|| {
-            let through = interface.as_ref().filter(|_| via.is_none() && !del)?;
-            let problem = not_yet(through.span, "a route through an interface without a next hop");
-            Some(problem.with_hint("say the next hop too: via <address>"))
-        }),
-        Command::SetIpNeighbor { address, .. } => only_ip4(address.map(Prefix::host)),
-        Command::Ping(ping) => only_ip4(ping.address.map(Prefix::host)),
         Command::Show { show, .. } => unsupported_show(show),
         _ => None,
     }
@@ -54,12 +38,6 @@ pub fn unsupported(command: &Command) -> Option<Problem> {
 
 fn not_yet(span: Span, what: &str) -> Problem {
     Problem::new(span, format!("{what} is not supported yet"))
-}
-
-fn only_ip4(prefix: Spanned<Prefix>) -> Option<Problem> {
-    (prefix.family() == Family::Ip6).then(|| {
-        Problem::new(prefix.span, "IPv6 is not supported yet").with_hint("use an IPv4 address")
-    })
 }
 
 fn unsupported_conf(conf: &LbConf) -> Option<Problem> {
@@ -138,13 +116,6 @@ fn unsupported_show(show: &Show) -> Option<Problem> {
         Show::IpipTunnel => Some(not_yet(Span::default(), "show ipip tunnel")),
         Show::LbAs { vip: Some(key) } => {
             Some(not_yet(key.prefix.span, "show lb as of one VIP").with_hint("write `show lb as`"))
-        }
-        Show::Fib { family: Family::Ip6, query } => Some(match query {
-            FibQuery::Entry { prefix, .. } => not_yet(prefix.span, "show ip6 fib"),
-            FibQuery::All | FibQuery::Summary => not_yet(Span::default(), "show ip6 fib"),
-        }),
-        Show::Neighbors { family: Family::Ip6, .. } => {
-            Some(not_yet(Span::default(), "show ip6 neighbors"))
         }
         _ => None,
     }

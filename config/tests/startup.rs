@@ -282,10 +282,6 @@ fn interfaces_routes_and_neighbors() {
         &with("[\"10.10.10.254/24\"]", "[\"10.10.10.254/24\"]\n[[interface]]\nname = \"client0\""),
         &[("\"client0\"", "configured twice")],
     );
-    refused(
-        &with("lb-nat4-in = true", "lb-nat6-in = true"),
-        &[("\"GigabitEthernet0/9/0\"", "IPv6 NAT is not supported yet")],
-    );
 }
 
 #[test]

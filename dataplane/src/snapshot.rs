@@ -7,6 +7,7 @@ use balancer::{AsId, LbTables, StickyTable};
 
 use crate::adjacency::{Adjacency, AdjacencyId};
 use crate::fib::Fib4;
+use crate::fib6::Fib6;
 use crate::forwarding::{NoMatch, ServerPath, TunnelPolicy, VipPolicy};
 use crate::interface::{Interface, InterfaceId};
 
@@ -17,8 +18,10 @@ pub struct Snapshot {
     pub generation: u64,
     /// By [`InterfaceId`]; 0 is `local0`.
     pub interfaces: Box<[Interface]>,
-    /// Destinations.
+    /// IPv4 destinations.
     pub fib4: Arc<Fib4>,
+    /// IPv6 destinations.
+    pub fib6: Arc<Fib6>,
     /// By [`AdjacencyId`].
     pub adjacencies: Box<[Adjacency]>,
     /// Finds the adjacency of a next hop, for packets that waited for it.

@@ -170,6 +170,7 @@ impl World {
             generation,
             interfaces: self.interfaces.clone().into(),
             fib4: Arc::new(Fib4::build(&self.fib_routes(&servers, &to))),
+            fib6: Arc::default(),
             adjacencies: adjacencies.collect(),
             adjacency_index: next_hops
                 .iter()

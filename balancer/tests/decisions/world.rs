@@ -1,13 +1,12 @@
 //! A configuration, two workers and a clock to decide with.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use balancer::{
     ApplicationServer, AsId, Balancer, Decision, DirectDecision, FlowHasher, FlowTuple, HashKey,
-    InstanceKey, LbConfig, LbTables, NewFlowCache, Ports, Prefix, Protocol, ReplyVerdict,
-    Scheduler, ServerState, StickyOwner, StickyTable, TableLength, TargetPort, TcpFlags, Timeouts,
-    VipId, VipKey, VipSpec,
+    InstanceKey, LbConfig, LbTables, NewFlowCache, Protocol, ReplyVerdict, ServerState,
+    StickyOwner, StickyTable, TableLength, TcpFlags, Timeouts, VipId, VipKey, VipSpec,
 };
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
@@ -24,22 +23,14 @@ pub(crate) fn as_id(n: u32) -> AsId {
     AsId::new(n).unwrap()
 }
 
-/// The address of a VIP that [`spec`] makes.
-pub(crate) fn vip_address(n: u32) -> Ipv4Addr {
-    Ipv4Addr::new(20, 20, 20, n as u8)
-}
-
 pub(crate) fn spec(n: u32, protocol: Protocol) -> VipSpec {
-    let prefix = Prefix::host(vip_address(n).into());
+    let address = Ipv4Addr::new(20, 20, 20, n as u8);
     VipSpec {
         id: vip_id(n),
-        key: VipKey { prefix, ports: Ports::one(protocol, 2020) },
-        target: TargetPort::One(80),
-        node_port: None,
+        key: VipKey { address, protocol, port: 2020 },
+        target_port: 80,
         src_ip_sticky: false,
-        scheduler: Scheduler::Maglev,
         length: TableLength::new(1024).unwrap(),
-        nat: true,
     }
 }
 
@@ -47,7 +38,7 @@ pub(crate) fn server(id: u32, vip: u32, last: u8) -> ApplicationServer {
     ApplicationServer {
         id: as_id(id),
         vip: vip_id(vip),
-        address: Ipv4Addr::new(192, 168, 1, last).into(),
+        address: Ipv4Addr::new(192, 168, 1, last),
         weight: 100,
         state: ServerState::Active,
         epoch: 0,
@@ -111,14 +102,14 @@ impl World {
         }
     }
 
-    fn tuple(&self, vip: u32, port: u16) -> FlowTuple<Ipv4Addr> {
-        let ports = self.tables.vip(vip_id(vip)).unwrap().key.ports;
+    fn tuple(&self, vip: u32, port: u16) -> FlowTuple {
+        let key = self.tables.vip(vip_id(vip)).unwrap().key;
         FlowTuple {
             src: CLIENT,
-            dst: vip_address(vip),
+            dst: key.address,
             src_port: port,
-            dst_port: ports.single().unwrap(),
-            protocol: ports.protocol().unwrap().number(),
+            dst_port: key.port,
+            protocol: key.protocol,
         }
     }
 
@@ -150,18 +141,18 @@ impl World {
         last: u8,
         port: u16,
         flags: TcpFlags,
-    ) -> ReplyVerdict<Ipv4Addr> {
+    ) -> ReplyVerdict {
         let tuple = FlowTuple {
             src: Ipv4Addr::new(192, 168, 1, last),
             dst: CLIENT,
             src_port: 80,
             dst_port: port,
-            protocol: Protocol::Tcp.number(),
+            protocol: Protocol::Tcp,
         };
         self.balancer(worker).attribute_reply(&tuple, flags)
     }
 
-    pub(crate) fn reply(&mut self, last: u8, port: u16, flags: TcpFlags) -> ReplyVerdict<Ipv4Addr> {
+    pub(crate) fn reply(&mut self, last: u8, port: u16, flags: TcpFlags) -> ReplyVerdict {
         self.reply_at(0, last, port, flags)
     }
 
@@ -177,7 +168,7 @@ impl World {
             dst: Ipv4Addr::new(192, 168, 1, last),
             src_port: port,
             dst_port: 80,
-            protocol: Protocol::Tcp.number(),
+            protocol: Protocol::Tcp,
         };
         self.balancer(worker).record_direct(&tuple, flags)
     }
@@ -195,14 +186,10 @@ impl World {
     }
 
     pub(crate) fn last_octet(&self, id: AsId) -> u8 {
-        match self.tables.server(id).unwrap().address {
-            IpAddr::V4(address) => address.octets()[3],
-            IpAddr::V6(address) => address.octets()[15],
-        }
+        self.tables.server(id).unwrap().address.octets()[3]
     }
 }
 
-pub(crate) fn translate(vip: u32, id: AsId) -> ReplyVerdict<Ipv4Addr> {
-    let (vip, address) = (vip_id(vip), vip_address(vip));
-    ReplyVerdict::Translate { vip, as_id: id, address, port: 2020 }
+pub(crate) fn translate(vip: u32, id: AsId) -> ReplyVerdict {
+    ReplyVerdict::Translate { vip: vip_id(vip), as_id: id }
 }

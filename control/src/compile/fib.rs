@@ -1,12 +1,14 @@
 //! The FIB as a list of prefixes, each with where it comes from.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane::adjacency::AdjacencyId;
-use dataplane::fib::{FibDrop, FibEntry, FibRoute};
+use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
+use dataplane::fib6::{Fib6, FibRoute6};
 
 use super::adjacency::Adjacencies;
-use crate::model::{Ip4Network, Model};
+use crate::model::{InterfaceModel, Kind, Model, Network, unspecified};
 
 /// Who put a prefix into the FIB, in rising order of preference for equal prefixes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,64 +42,93 @@ impl Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FibRow {
     /// Destination.
-    pub network: Ip4Network,
+    pub network: Network,
     /// Where it comes from.
     pub source: Source,
     /// What becomes of its packets.
     pub entry: FibEntry,
 }
 
+const NO_ROUTE: FibEntry = FibEntry::Drop(FibDrop::NoRoute);
+const CONFIGURED: FibEntry = FibEntry::Drop(FibDrop::Configured);
+const GROUP: FibEntry = FibEntry::Drop(FibDrop::Broadcast);
+
 /// Prefixes that no packet is ever forwarded to, as VPP has them.
-const SPECIAL: [(Ipv4Addr, u8, FibDrop); 6] = [
-    (Ipv4Addr::UNSPECIFIED, 0, FibDrop::NoRoute),
-    (Ipv4Addr::UNSPECIFIED, 32, FibDrop::Broadcast),
-    (Ipv4Addr::new(127, 0, 0, 0), 8, FibDrop::Configured),
-    (Ipv4Addr::new(224, 0, 0, 0), 4, FibDrop::Broadcast),
-    (Ipv4Addr::new(240, 0, 0, 0), 4, FibDrop::Broadcast),
-    (Ipv4Addr::BROADCAST, 32, FibDrop::Broadcast),
+const SPECIAL4: [(Ipv4Addr, u8, FibEntry); 6] = [
+    (Ipv4Addr::UNSPECIFIED, 0, NO_ROUTE),
+    (Ipv4Addr::UNSPECIFIED, 32, GROUP),
+    (Ipv4Addr::new(127, 0, 0, 0), 8, CONFIGURED),
+    (Ipv4Addr::new(224, 0, 0, 0), 4, GROUP),
+    (Ipv4Addr::new(240, 0, 0, 0), 4, GROUP),
+    (Ipv4Addr::BROADCAST, 32, GROUP),
+];
+
+/// The same for IPv6, with the groups that every node and every router is a member of: all nodes,
+/// all routers, solicited nodes (RFC 4291 §2.7.1, §2.8).
+const SPECIAL6: [(Ipv6Addr, u8, FibEntry); 9] = [
+    (Ipv6Addr::UNSPECIFIED, 0, NO_ROUTE),
+    (Ipv6Addr::UNSPECIFIED, 128, GROUP),
+    (Ipv6Addr::LOCALHOST, 128, CONFIGURED),
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96, CONFIGURED),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, CONFIGURED),
+    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, GROUP),
+    (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), 128, FibEntry::Local),
+    (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2), 128, FibEntry::Local),
+    (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0), 104, FibEntry::Local),
 ];
 
 /// Everything but neighbours and the load balancer: special prefixes, routes, interface addresses.
 pub(super) fn base_rows(model: &Model, adjacencies: &mut Adjacencies) -> Vec<FibRow> {
-    let row = |address, len, source, entry| FibRow {
-        network: Ip4Network::new(address, len),
-        source,
-        entry,
-    };
-    let mut rows: Vec<FibRow> = SPECIAL
-        .iter()
-        .map(|(address, len, why)| row(*address, *len, Source::Special, FibEntry::Drop(*why)))
-        .collect();
+    let special = |network, entry| FibRow { network, source: Source::Special, entry };
+    let special4 =
+        SPECIAL4.iter().map(|(ip, len, e)| special(Network::new((*ip).into(), *len), *e));
+    let special6 =
+        SPECIAL6.iter().map(|(ip, len, e)| special(Network::new((*ip).into(), *len), *e));
+    let mut rows: Vec<FibRow> = special4.chain(special6).collect();
     for (network, route) in &model.routes {
-        let id = adjacencies.need(model, (route.interface, route.next_hop));
-        let entry = id.map_or(FibEntry::Drop(FibDrop::Configured), FibEntry::Adjacency);
+        let id = adjacencies.need(model, (route.interface, route.adjacent(*network)));
+        let entry = id.map_or(CONFIGURED, FibEntry::Adjacency);
         rows.push(FibRow { network: *network, source: Source::Cli, entry });
     }
-    for interface in &model.interfaces {
-        let link = match interface.up {
-            true => FibEntry::Glean(interface.id),
-            false => FibEntry::Drop(FibDrop::Configured),
-        };
-        for own in &interface.addresses {
-            let network = Ip4Network::of(*own);
-            let ours = |address, len, entry| row(address, len, Source::Interface, entry);
-            if network.prefix_len < 32 {
-                rows.push(ours(network.address, network.prefix_len, link));
-            }
-            if network.prefix_len < 31 {
-                let broadcast = FibEntry::Drop(FibDrop::Broadcast);
-                rows.push(ours(network.address, 32, broadcast));
-                rows.push(ours(network.last(), 32, broadcast));
-            }
-            rows.push(ours(own.address, 32, FibEntry::Local));
-        }
+    for interface in model.interfaces.iter() {
+        interface_rows(model, interface, adjacencies, &mut rows);
     }
     rows
 }
 
+/// The connected networks and own addresses of an interface.
+fn interface_rows(
+    model: &Model,
+    interface: &InterfaceModel,
+    adjacencies: &mut Adjacencies,
+    rows: &mut Vec<FibRow>,
+) {
+    let ours = |network, entry| FibRow { network, source: Source::Interface, entry };
+    for own in &interface.addresses {
+        let network = Network::of(*own);
+        if !network.is_host() && !crate::model::LINK_LOCAL.contains(own.address) {
+            let v6 = own.address.is_ipv6();
+            let link = match (model.is_up(interface.id), interface.kind) {
+                (false, _) => CONFIGURED,
+                (true, Kind::Tunnel { .. }) => adjacencies
+                    .need(model, (interface.id, unspecified(v6)))
+                    .map_or(CONFIGURED, FibEntry::Adjacency),
+                (true, _) => FibEntry::Glean(interface.id),
+            };
+            rows.push(ours(network, link));
+        }
+        if !network.is_host_address(network.address) {
+            rows.push(ours(Network::host(network.address), GROUP));
+            rows.push(ours(Network::host(network.last()), GROUP));
+        }
+    }
+    let own = interface.own_addresses();
+    rows.extend(own.map(|own| ours(Network::host(own.address), FibEntry::Local)));
+}
+
 /// VIPs, and the ASs that clients may reach past them. `servers` is by AS index.
 pub(super) fn add_lb_rows(model: &Model, servers: &[Option<AdjacencyId>], rows: &mut Vec<FibRow>) {
-    let mut lb = std::collections::BTreeMap::new();
+    let mut lb = BTreeMap::new();
     for vip in model.lb.vips.values() {
         for server in &vip.servers {
             if let Some(Some(id)) = servers.get(server.index as usize) {
@@ -106,26 +137,44 @@ pub(super) fn add_lb_rows(model: &Model, servers: &[Option<AdjacencyId>], rows: 
         }
     }
     for vip in model.lb.vips.values().filter(|vip| !vip.removed) {
-        let local = model.owner_of(vip.key.address).is_some();
+        let local = model.owner_of(vip.key.address.into()).is_some();
         lb.insert(vip.key.address, FibEntry::Vip { group: 0, local });
     }
     rows.extend(lb.into_iter().map(|(address, entry)| FibRow {
-        network: Ip4Network::new(address, 32),
+        network: Network::host(address.into()),
         source: Source::Lb,
         entry,
     }));
 }
 
-/// What the data plane's trie is built from: of equal prefixes the preferred source comes last.
-pub(super) fn routes(rows: &[FibRow]) -> Vec<FibRoute> {
-    let mut sorted: Vec<&FibRow> = rows.iter().collect();
-    sorted.sort_by_key(|row| row.source);
-    sorted
-        .into_iter()
-        .map(|row| FibRoute {
-            network: row.network.address,
-            prefix_len: row.network.prefix_len,
-            entry: row.entry,
-        })
-        .collect()
+/// What the data plane looks destinations up in.
+#[derive(Debug)]
+pub struct Base {
+    pub(super) fib4: Fib4,
+    pub(super) fib6: Fib6,
+}
+
+impl Base {
+    /// Of rows with equal prefixes the one of the preferred source counts.
+    pub(super) fn build(rows: &[FibRow]) -> Self {
+        let mut sorted: Vec<&FibRow> = rows.iter().collect();
+        sorted.sort_by_key(|row| row.source);
+        let (mut routes4, mut routes6) = (Vec::new(), Vec::new());
+        for FibRow { network: Network { address, prefix_len }, entry, .. } in sorted {
+            let (prefix_len, entry) = (*prefix_len, *entry);
+            match *address {
+                IpAddr::V4(network) => routes4.push(FibRoute { network, prefix_len, entry }),
+                IpAddr::V6(network) => routes6.push(FibRoute6 { network, prefix_len, entry }),
+            }
+        }
+        Self { fib4: Fib4::build(&routes4), fib6: Fib6::build(&routes6) }
+    }
+
+    /// The entry of the longest prefix that covers `address`.
+    pub fn lookup(&self, address: IpAddr) -> FibEntry {
+        match address {
+            IpAddr::V4(address) => self.fib4.lookup(address),
+            IpAddr::V6(address) => self.fib6.lookup(address),
+        }
+    }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use balancer::{
     ApplicationServer, AsId, FlowHasher, HashKey, InstanceKey, LbConfig, LbTables, MAX_SERVERS,
-    NewFlowCache, NewFlowTable, Scheduler, ServerState, StickyOwner, TableLength, TargetPort,
-    Timeouts, VipId, VipSpec,
+    NewFlowCache, NewFlowTable, ServerState, StickyOwner, TableLength, Timeouts, VipId, VipSpec,
 };
 use dataplane::adjacency::AdjacencyId;
-use dataplane::fib::{Fib4, FibEntry};
+use dataplane::fib::FibEntry;
 use dataplane::forwarding::{Method, ServerPath};
 
 use super::adjacency::Adjacencies;
+use super::fib::Base;
 use crate::model::{LbModel, Model};
 
 /// Builds the tables of one model after another, sharing what did not change.
@@ -86,19 +86,16 @@ impl LbCompiler {
             let length = TableLength::new(u64::from(vip.new_len)).unwrap_or(TableLength::DEFAULT);
             vips.push(VipSpec {
                 id,
-                key: vip.key.into(),
-                target: TargetPort::One(vip.target_port),
-                node_port: None,
+                key: vip.key,
+                target_port: vip.target_port,
                 src_ip_sticky: vip.src_ip_sticky,
-                scheduler: Scheduler::Maglev,
                 length,
-                nat: true,
             });
             servers.extend(vip.servers.iter().filter_map(|server| {
                 Some(ApplicationServer {
                     id: AsId::new(server.index)?,
                     vip: id,
-                    address: server.address.into(),
+                    address: server.address,
                     weight: server.weight,
                     state: match server.removed {
                         true => ServerState::Removed,
@@ -128,16 +125,18 @@ impl LbCompiler {
 /// By AS index: the adjacency of each AS, on a FIB without the load balancer's own entries.
 pub(super) fn resolve_servers(
     model: &Model,
-    base: &Fib4,
+    base: &Base,
     adjacencies: &mut Adjacencies,
 ) -> Vec<Option<AdjacencyId>> {
     let all = || model.lb.vips.values().flat_map(|vip| &vip.servers);
     let len = all().map(|server| server.index as usize + 1).max().unwrap_or(0);
     let mut resolved = vec![None; len];
     for server in all() {
-        resolved[server.index as usize] = match base.lookup(server.address) {
+        resolved[server.index as usize] = match base.lookup(server.address.into()) {
             FibEntry::Adjacency(id) => Some(id),
-            FibEntry::Glean(interface) => adjacencies.need(model, (interface, server.address)),
+            FibEntry::Glean(interface) => {
+                adjacencies.need(model, (interface, server.address.into()))
+            }
             _ => None,
         };
     }
@@ -162,23 +161,14 @@ pub(super) fn server_paths(
     paths.into_boxed_slice()
 }
 
-/// The key of this daemon's sticky tables, from the kernel's randomness. All tables have the same,
-/// as workers look for flows in each other's.
+/// An empty sticky table with a key of its own, from the kernel's randomness.
 ///
 /// # Errors
 ///
-/// When there is no randomness.
-pub fn new_instance_key() -> std::io::Result<InstanceKey> {
+/// When there is no randomness, or `buckets` is not a number of buckets.
+pub fn new_sticky_owner(buckets: u32) -> std::io::Result<StickyOwner> {
     let mut key = [0; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    Ok(InstanceKey::from_bytes(key))
-}
-
-/// An empty sticky table.
-///
-/// # Errors
-///
-/// When `buckets` is not a number of buckets.
-pub fn new_sticky_owner(buckets: u32, key: InstanceKey) -> std::io::Result<StickyOwner> {
-    StickyOwner::new(u64::from(buckets), key, MAX_SERVERS).map_err(std::io::Error::other)
+    StickyOwner::new(u64::from(buckets), InstanceKey::from_bytes(key), MAX_SERVERS)
+        .map_err(std::io::Error::other)
 }

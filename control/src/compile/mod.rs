@@ -8,16 +8,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use balancer::StickyTable;
-use dataplane::fib::Fib4;
 use dataplane::forwarding::TunnelPolicy;
-use dataplane::interface::Interface;
+use dataplane::interface::{Interface, InterfaceId, SubInterface};
 use dataplane::snapshot::Snapshot;
 
 pub use adjacency::Adjacencies;
-pub use fib::{FibRow, Source};
-pub use lb::{LbCompiler, new_instance_key, new_sticky_owner};
+pub use fib::{Base, FibRow, Source};
+pub use lb::{LbCompiler, new_sticky_owner};
 
-use crate::model::{Model, NeighborKey};
+use crate::model::{InterfaceModel, Kind, Model, NeighborKey, Network};
 
 /// A snapshot, and what control itself needs to know about it.
 #[derive(Debug)]
@@ -40,17 +39,22 @@ pub fn compile(
 ) -> Compiled {
     let mut adjacencies = Adjacencies::known(model);
     let mut rows = fib::base_rows(model, &mut adjacencies);
-    let base = Fib4::build(&fib::routes(&rows));
+    let base = Base::build(&rows);
     let servers = lb::resolve_servers(model, &base, &mut adjacencies);
     rows.extend(adjacencies.rows(&base));
     fib::add_lb_rows(model, &servers, &mut rows);
-    rows.sort_by_key(|row| (row.network.prefix_len, row.network.address));
+    rows.sort_by_key(|row| {
+        let Network { address, prefix_len } = row.network;
+        (address.is_ipv6(), prefix_len, address)
+    });
+    let all = Base::build(&rows);
     let needed = adjacencies.needed().clone();
     let (adjacencies, adjacency_index) = adjacencies.into_parts();
     let snapshot = Snapshot {
         generation,
-        interfaces: model.interfaces.iter().map(interface).collect(),
-        fib4: Arc::new(Fib4::build(&fib::routes(&rows))),
+        interfaces: interfaces(model),
+        fib4: Arc::new(all.fib4),
+        fib6: Arc::new(all.fib6),
         adjacencies,
         adjacency_index,
         lb: lb_compiler.compile(&model.lb),
@@ -63,18 +67,36 @@ pub fn compile(
     Compiled { snapshot: Box::new(snapshot), rows, needed }
 }
 
-fn interface(model: &crate::model::InterfaceModel) -> Interface {
+/// By index. One that is free holds an interface that is down.
+fn interfaces(model: &Model) -> Box<[Interface]> {
+    let none = InterfaceModel::local0();
+    let indices = 0..model.interfaces.len_by_index();
+    indices
+        .map(|index| {
+            let id = InterfaceId(index as u16);
+            interface(model, model.interface(id).unwrap_or(&none), id)
+        })
+        .collect()
+}
+
+fn interface(model: &Model, of: &InterfaceModel, id: InterfaceId) -> Interface {
+    let parts = model.interfaces.iter().filter_map(|part| match part.kind {
+        Kind::SubInterface { parent, tags, .. } if parent == id => {
+            Some(SubInterface { outer: tags.outer, inner: tags.inner, interface: part.id })
+        }
+        _ => None,
+    });
     Interface {
-        id: model.id,
-        name: (*model.name).into(),
-        port: model.port,
-        mac: model.mac,
-        mtu: model.mtu,
-        up: model.up,
-        nat4_in: model.nat4_in,
-        nat6_in: false,
-        punt: false,
-        addresses: model.addresses.iter().map(|own| own.on_wire()).collect(),
-        sub_interfaces: Box::default(),
+        id,
+        name: (*of.name).into(),
+        port: model.port_of(of),
+        mac: of.mac,
+        mtu: of.mtu,
+        up: model.is_up(of.id),
+        nat4_in: of.nat4_in,
+        nat6_in: of.nat6_in,
+        punt: matches!(of.kind, Kind::Punt(_)),
+        addresses: of.own_addresses().collect(),
+        sub_interfaces: parts.collect(),
     }
 }

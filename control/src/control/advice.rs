@@ -30,7 +30,7 @@ impl Control {
             if self.advised.contains(link) {
                 continue;
             }
-            let name = self.model.interface(*link).map_or("", |link| &*link.name);
+            let name = self.model.name_of(*link);
             tracing::warn!(
                 "replies of AS {server} will not be translated: they arrive on {name}, which needs \
                  `lb set interface nat4 in {name}`"

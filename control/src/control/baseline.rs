@@ -34,6 +34,8 @@ pub(super) struct Baseline {
     pub(super) traffic: Vec<Traffic>,
     /// By counter of the graph, over all workers.
     pub(super) errors: Vec<u64>,
+    /// Claims of own addresses by others.
+    pub(super) conflicts: u64,
     /// By interface index.
     pub(super) interfaces: BTreeMap<u16, InterfaceCounters>,
     /// By VIP index: what its index had counted before it was this VIP's.

@@ -1,15 +1,14 @@
 //! Transactions: drafts of the model, and their publication.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use balancer::{HashKey, StickyOwner};
+use balancer::HashKey;
 use config::{Command, Problem};
 use dataplane::event::Request;
 
 use super::{Control, sticky_tables};
-use crate::compile::{LbCompiler, compile};
-use crate::model::{Effect, Model};
+use crate::compile::{LbCompiler, compile, new_sticky_owner};
+use crate::model::{Effect, Kind, Model};
 
 /// A copy of the model that commands are applied to. It replaces the model when it is committed;
 /// dropped, it was never there.
@@ -89,16 +88,18 @@ impl Control {
         let model = &self.model;
         self.neighbors.retain(|key @ (interface, address), _| {
             !model.static_neighbors.contains_key(&key)
-                && model
-                    .interface(interface)
-                    .is_some_and(|link| link.up && link.is_connected_to(address))
+                && model.is_up(interface)
+                && model.interface(interface).is_some_and(|link| link.is_connected_to(address))
         });
     }
 
     /// Tells drivers of MTUs that a new model changes. Ours is enforced here whatever they say.
     fn tell_mtus(&self, new: &Model) {
-        for (old, new) in self.model.interfaces.iter().zip(&new.interfaces) {
-            let Some(port) = new.port.filter(|_| new.mtu != old.mtu) else { continue };
+        for new in new.interfaces.iter() {
+            let Kind::Device(port) = new.kind else { continue };
+            if self.model.interface(new.id).is_none_or(|old| old.mtu == new.mtu) {
+                continue;
+            }
             if let Err(error) = self.hardware.set_mtu(port, new.mtu) {
                 tracing::info!("{}: the driver keeps its own MTU: {error}", new.name);
             }
@@ -108,7 +109,7 @@ impl Control {
     /// Gives every worker a new, empty sticky table; each moves its live flows over by itself.
     fn replace_sticky_tables(&mut self) {
         for worker in &mut self.workers {
-            let owner = match StickyOwner::resized(&worker.sticky, self.model.lb.buckets.into()) {
+            let owner = match new_sticky_owner(self.model.lb.buckets) {
                 Ok(owner) => owner,
                 Err(error) => {
                     tracing::error!("sticky tables keep their size: {error}");
@@ -142,23 +143,5 @@ impl Control {
         self.carry_out(update);
         self.announce();
         self.advise();
-    }
-
-    /// Tells links of own addresses and VIPs that are new to them.
-    fn announce(&mut self) {
-        let mut present = BTreeSet::new();
-        for link in self.model.interfaces.iter().filter(|link| link.up && link.port.is_some()) {
-            present.extend(link.addresses.iter().map(|own| (link.id, own.address)));
-        }
-        for vip in self.model.lb.vips.values().filter(|vip| !vip.removed) {
-            let link = self.model.connected_to(vip.key.address).filter(|link| link.up);
-            present.extend(link.map(|link| (link.id, vip.key.address)));
-        }
-        let new: Vec<_> = present.difference(&self.announced).copied().collect();
-        self.announced = present;
-        for (interface, address) in new {
-            let Some(mac) = self.model.interface(interface).map(|link| link.mac) else { continue };
-            self.transmit(interface, &crate::neighbor::arp::announcement(mac, address));
-        }
     }
 }

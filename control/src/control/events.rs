@@ -1,11 +1,13 @@
 //! What workers tell control, and what time brings.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use dataplane::event::Event;
 use dataplane::packet::Packet;
-use smoltcp::wire::{Icmpv4Message, Icmpv4Packet, Ipv4Packet};
+use smoltcp::wire::{
+    Icmpv4Message, Icmpv4Packet, Icmpv6Message, Icmpv6Packet, IpProtocol, Ipv4Packet, Ipv6Packet,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Control;
@@ -18,15 +20,47 @@ const EVENTS_AT_ONCE: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EchoReply {
     /// Who answered.
-    pub from: Ipv4Addr,
+    pub from: IpAddr,
+    /// Which `ping` it answers.
+    pub ident: u16,
     /// Number of the request.
     pub sequence: u16,
-    /// TTL it arrived with.
+    /// TTL or hop limit it arrived with.
     pub ttl: u8,
     /// Length of the ICMP message, in bytes.
     pub bytes: usize,
     /// When it was taken up.
     pub at: Instant,
+}
+
+/// The echo reply in an IPv4 packet.
+fn echo4(bytes: &[u8], at: Instant) -> Option<EchoReply> {
+    let ip = Ipv4Packet::new_checked(bytes).ok()?;
+    let icmp = Icmpv4Packet::new_checked(ip.payload()).ok()?;
+    (icmp.msg_type() == Icmpv4Message::EchoReply).then(|| EchoReply {
+        from: ip.src_addr().into(),
+        ident: icmp.echo_ident(),
+        sequence: icmp.echo_seq_no(),
+        ttl: ip.hop_limit(),
+        bytes: ip.payload().len(),
+        at,
+    })
+}
+
+/// The echo reply in an IPv6 packet without extension headers.
+fn echo6(bytes: &[u8], at: Instant) -> Option<EchoReply> {
+    let ip = Ipv6Packet::new_checked(bytes).ok()?;
+    let icmp = Icmpv6Packet::new_checked(ip.payload()).ok()?;
+    let is_reply =
+        ip.next_header() == IpProtocol::Icmpv6 && icmp.msg_type() == Icmpv6Message::EchoReply;
+    is_reply.then(|| EchoReply {
+        from: ip.src_addr().into(),
+        ident: icmp.echo_ident(),
+        sequence: icmp.echo_seq_no(),
+        ttl: ip.hop_limit(),
+        bytes: ip.payload().len(),
+        at,
+    })
 }
 
 impl Control {
@@ -41,6 +75,7 @@ impl Control {
         }
         let update = self.neighbors.tick(self.now_ms);
         self.carry_out(update);
+        self.announce_probed();
         self.flushes.end(&self.workers);
         if self.now_ms >= self.next_second_ms {
             self.next_second_ms = self.now_ms + 1_000;
@@ -52,13 +87,12 @@ impl Control {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::NeighborNeeded { interface, address: IpAddr::V4(address) } => {
+            Event::NeighborNeeded { interface, address } => {
                 self.neighbor_needed((interface, address));
             }
-            Event::NeighborSeen { interface, address: IpAddr::V4(address), mac } => {
+            Event::NeighborSeen { interface, address, mac } => {
                 self.neighbor_seen((interface, address), mac);
             }
-            Event::NeighborNeeded { .. } | Event::NeighborSeen { .. } => {}
             Event::Punt { l3_offset, packet, .. } => {
                 self.echo_reply(usize::from(l3_offset), &packet);
                 self.hardware.free(&mut vec![packet]);
@@ -80,21 +114,16 @@ impl Control {
 
     fn echo_reply(&mut self, l3_offset: usize, packet: &Packet) {
         let at = Instant::now();
-        let Some(bytes) = packet.data().get(l3_offset..) else { return };
-        let Ok(ip) = Ipv4Packet::new_checked(bytes) else { return };
-        let Ok(icmp) = Icmpv4Packet::new_checked(ip.payload()) else { return };
-        if icmp.msg_type() != Icmpv4Message::EchoReply {
+        let bytes = packet.data().get(l3_offset..);
+        let Some(reply) = bytes.and_then(|bytes| match bytes.first()? >> 4 {
+            4 => echo4(bytes, at),
+            _ => echo6(bytes, at),
+        }) else {
             return;
-        }
-        if let Some(waiting) = self.pings.get(&icmp.echo_ident()) {
+        };
+        if let Some(waiting) = self.pings.get(&reply.ident) {
             // The ping may have ended meanwhile.
-            let _ = waiting.send(EchoReply {
-                from: ip.src_addr(),
-                sequence: icmp.echo_seq_no(),
-                ttl: ip.hop_limit(),
-                bytes: ip.payload().len(),
-                at,
-            });
+            let _ = waiting.send(reply);
         }
     }
 

@@ -1,6 +1,7 @@
 //! [`Control`]: the one owner of everything that is not a worker's.
 
 mod advice;
+mod announcements;
 mod baseline;
 mod commit;
 mod events;
@@ -11,7 +12,7 @@ mod traces;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use balancer::StickyTable;
@@ -26,9 +27,10 @@ pub use commit::Draft;
 pub use events::EchoReply;
 
 use crate::compile::{FibRow, LbCompiler, compile};
-use crate::model::{Model, NeighborKey};
+use crate::model::Model;
 use crate::neighbor::NeighborTable;
 use crate::runtime::hardware::Hardware;
+use announcements::Announcements;
 use baseline::Baseline;
 use flushes::Flushes;
 use rates::Rates;
@@ -84,8 +86,7 @@ pub struct Control {
     /// The published FIB as a list.
     rows: Vec<FibRow>,
     neighbors: NeighborTable,
-    /// Own addresses and VIPs that their links have been told of.
-    announced: BTreeSet<NeighborKey>,
+    announcements: Announcements,
     /// Interfaces that were complained of for lacking `nat4 in`.
     advised: BTreeSet<InterfaceId>,
     workers: Vec<WorkerHandle>,
@@ -120,7 +121,7 @@ impl Control {
             dirty: false,
             rows: compiled.rows,
             neighbors: NeighborTable::default(),
-            announced: BTreeSet::new(),
+            announcements: Announcements::default(),
             advised: BTreeSet::new(),
             baseline: Baseline::default(),
             flushes: Flushes::default(),
@@ -170,7 +171,7 @@ impl Control {
     }
 
     /// Our address to use towards `target`, if there is a way there.
-    pub fn source_towards(&self, target: Ipv4Addr) -> Option<Ipv4Addr> {
+    pub fn source_towards(&self, target: IpAddr) -> Option<IpAddr> {
         use crate::model::Destination;
         match self.model.resolve(target) {
             Destination::Local(_) => Some(target),

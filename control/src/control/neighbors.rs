@@ -1,27 +1,45 @@
 //! Between the neighbour table and the network.
 
+use std::net::IpAddr;
+
 use dataplane::event::Request;
 use dataplane::interface::{InterfaceId, MacAddress};
 use dataplane::packet::Packet;
+use dataplane::wire::ethernet::ether_type;
 
 use super::Control;
-use crate::model::{Ip4Network, NeighborKey};
-use crate::neighbor::{Update, arp};
+use crate::model::NeighborKey;
+use crate::neighbor::{Action, Update, arp, discovery};
 
 impl Control {
     /// Sends what the neighbour table wants sent, and notes what it has to say.
     pub(super) fn carry_out(&mut self, update: Update) {
         self.dirty |= update.changed;
         for action in update.actions {
-            let (interface, target) = action.neighbor;
-            let Some(link) = self.model.interface(interface) else { continue };
-            let Some(own) = link.source_for(target) else { continue };
-            let frame = arp::request(link.mac, own, target, action.to);
-            self.transmit(interface, &frame);
+            self.ask(action);
         }
         for (interface, address) in update.failed {
-            let name = self.model.interface(interface).map_or("?", |link| &link.name);
-            tracing::warn!("neighbor {address} on {name} does not answer");
+            tracing::warn!(
+                "neighbor {address} on {} does not answer",
+                self.model.name_of(interface)
+            );
+        }
+    }
+
+    /// Asks for a neighbour.
+    fn ask(&mut self, Action { neighbor: (interface, target), to }: Action) {
+        let Some(link) = self.model.interface(interface) else { return };
+        match (link.source_for(target), target) {
+            (Some(IpAddr::V4(own)), IpAddr::V4(target)) => {
+                let message = arp::request(link.mac, own, target);
+                let to = to.unwrap_or(MacAddress::BROADCAST);
+                self.transmit(interface, to, ether_type::ARP, &message);
+            }
+            (Some(IpAddr::V6(own)), IpAddr::V6(target)) => {
+                let asked = discovery::solicitation(link.mac, own, target, to);
+                self.transmit(interface, asked.to, ether_type::IPV6, &asked.packet);
+            }
+            _ => {}
         }
     }
 
@@ -33,9 +51,11 @@ impl Control {
         }
     }
 
-    /// ARP said where a neighbour is.
+    /// ARP or neighbour discovery said where a neighbour is.
     pub(super) fn neighbor_seen(&mut self, key: NeighborKey, mac: MacAddress) {
-        if self.can_be_neighbor(key) && !self.model.static_neighbors.contains_key(&key) {
+        if self.announcements.is_ours(key) {
+            self.conflict(key, mac);
+        } else if self.can_be_neighbor(key) && !self.model.static_neighbors.contains_key(&key) {
             let update = self.neighbors.seen(key, mac, self.now_ms);
             self.carry_out(update);
         }
@@ -43,24 +63,28 @@ impl Control {
 
     /// True for hosts on a network of an interface that is up, other than ourselves.
     fn can_be_neighbor(&self, (interface, address): NeighborKey) -> bool {
-        let Some(link) = self.model.interface(interface).filter(|link| link.up) else {
-            return false;
-        };
-        let on_link =
-            link.addresses.iter().any(|own| Ip4Network::of(*own).is_host_address(address));
-        on_link
+        let link = self.model.interface(interface).filter(|link| link.is_ethernet());
+        link.is_some_and(|link| self.model.is_up(interface) && link.can_have_neighbor(address))
             && self.model.owner_of(address).is_none()
-            && self.model.lb.on_address(address).next().is_none()
+            && !self.model.lb.is_vip(address)
     }
 
-    /// Sends a complete Ethernet frame. What cannot be sent is lost, as on any network.
-    pub(super) fn transmit(&mut self, interface: InterfaceId, frame: &[u8]) {
-        if let Some(packet) = self.packet(frame) {
+    /// Sends a frame. What cannot be sent is lost, as on any network.
+    pub(super) fn transmit(
+        &mut self,
+        interface: InterfaceId,
+        to: MacAddress,
+        ether_type: u16,
+        payload: &[u8],
+    ) {
+        let Some(link) = self.model.interface(interface) else { return };
+        let header = link.l2_header(to, ether_type);
+        if let Some(packet) = self.packet(&[header.as_bytes(), payload].concat()) {
             self.request(Request::Transmit { interface, packet });
         }
     }
 
-    /// Routes an IPv4 packet, which follows 14 bytes of room for the Ethernet header.
+    /// Routes an IP packet, which follows 14 bytes of room for the Ethernet header.
     pub(crate) fn route(&mut self, bytes: &[u8]) -> bool {
         match self.packet(bytes) {
             Some(packet) => self.request(Request::Route { packet }),

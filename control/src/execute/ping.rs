@@ -1,12 +1,15 @@
-//! `ping`: ICMP echo (RFC 792) from one of our addresses, routed by the workers.
+//! `ping`: ICMP echo (RFC 792, RFC 4443) from one of our addresses, routed by the workers.
 
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use config::{Ping, Problem, defaults};
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpProtocol, Ipv4Packet, Ipv4Repr};
+use smoltcp::wire::{
+    Icmpv4Packet, Icmpv4Repr, Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv4Packet, Ipv4Repr,
+    Ipv6Packet, Ipv6Repr,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Shared;
@@ -14,7 +17,7 @@ use crate::control::{Control, EchoReply};
 
 /// Room for the Ethernet header that a worker puts in front.
 const ETHERNET_LEN: usize = 14;
-/// TTL of our requests.
+/// TTL or hop limit of our requests.
 const TTL: u8 = 64;
 
 /// Time a reply may take after the last request.
@@ -22,8 +25,8 @@ const LAST_REPLY: Duration = Duration::from_secs(1);
 
 /// A `ping` that has been found possible.
 struct Plan {
-    target: Ipv4Addr,
-    source: Ipv4Addr,
+    target: IpAddr,
+    source: IpAddr,
     ident: u16,
     payload: usize,
     interval: Duration,
@@ -33,9 +36,6 @@ struct Plan {
 impl Shared {
     /// Sends the requests, awaits the replies, and prints them as VPP does.
     pub(super) async fn ping(&self, ping: &Ping) -> Result<String, Problem> {
-        if let Some(problem) = config::unsupported(&config::Command::Ping(ping.clone())) {
-            return Err(problem);
-        }
         let (plan, mut replies) = self.guarded(|control| control.begin_ping(ping))?;
         // However this ends (the client may go away), the identifier is given back.
         let _end = EndPing { shared: self.clone(), ident: plan.ident };
@@ -93,17 +93,18 @@ impl Drop for EndPing {
 impl Control {
     fn begin_ping(&mut self, ping: &Ping) -> Result<(Plan, UnboundedReceiver<EchoReply>), Problem> {
         self.publish();
-        let target = crate::model::ip4(&ping.address)?;
+        let target = ping.address.value;
         let source = match &ping.source {
             Some(name) => {
                 let id = self.model().interface_id(name)?;
                 let link = self.model().interface(id);
                 link.and_then(|link| link.source_for(target)).ok_or_else(|| {
-                    Problem::new(name.span, format!("{} has no address", name.value))
+                    let family = if target.is_ipv4() { "IPv4" } else { "IPv6" };
+                    Problem::new(name.span, format!("{} has no {family} address", name.value))
                 })?
             }
             // A VIP answers for itself, like the address of an interface.
-            None if self.model().lb.on_address(target).next().is_some() => target,
+            None if self.model().lb.is_vip(target) => target,
             None => self.source_towards(target).ok_or_else(|| {
                 Problem::new(ping.address.span, format!("there is no route to {target}"))
                     .with_hint("`show ip fib` lists the routes; is the interface up?")
@@ -130,39 +131,72 @@ impl Control {
 impl Plan {
     /// The request with this number, behind room for the Ethernet header.
     fn request(&self, sequence: u16) -> Vec<u8> {
-        let checksums = ChecksumCapabilities::default();
         let data: Vec<u8> = (0..self.payload).map(|n| n as u8).collect();
-        let echo = Icmpv4Repr::EchoRequest { ident: self.ident, seq_no: sequence, data: &data };
-        let ip = Ipv4Repr {
-            src_addr: self.source,
-            dst_addr: self.target,
-            next_header: IpProtocol::Icmp,
-            payload_len: echo.buffer_len(),
-            hop_limit: TTL,
-        };
-        let mut bytes = vec![0; ETHERNET_LEN + ip.buffer_len() + echo.buffer_len()];
-        let mut view = Ipv4Packet::new_unchecked(&mut bytes[ETHERNET_LEN..]);
-        ip.emit(&mut view, &checksums);
-        echo.emit(&mut Icmpv4Packet::new_unchecked(view.payload_mut()), &checksums);
-        bytes
+        match (self.source, self.target) {
+            (IpAddr::V6(source), IpAddr::V6(target)) => {
+                echo6((source, target), self.ident, sequence, &data)
+            }
+            (IpAddr::V4(source), IpAddr::V4(target)) => {
+                echo4((source, target), self.ident, sequence, &data)
+            }
+            // A source is chosen for its target.
+            _ => Vec::new(),
+        }
     }
+}
+
+fn echo4(addresses: (Ipv4Addr, Ipv4Addr), ident: u16, sequence: u16, data: &[u8]) -> Vec<u8> {
+    let checksums = ChecksumCapabilities::default();
+    let echo = Icmpv4Repr::EchoRequest { ident, seq_no: sequence, data };
+    let ip = Ipv4Repr {
+        src_addr: addresses.0,
+        dst_addr: addresses.1,
+        next_header: IpProtocol::Icmp,
+        payload_len: echo.buffer_len(),
+        hop_limit: TTL,
+    };
+    let mut bytes = vec![0; ETHERNET_LEN + ip.buffer_len() + echo.buffer_len()];
+    let mut view = Ipv4Packet::new_unchecked(&mut bytes[ETHERNET_LEN..]);
+    ip.emit(&mut view, &checksums);
+    echo.emit(&mut Icmpv4Packet::new_unchecked(view.payload_mut()), &checksums);
+    bytes
+}
+
+fn echo6(addresses: (Ipv6Addr, Ipv6Addr), ident: u16, sequence: u16, data: &[u8]) -> Vec<u8> {
+    let echo = Icmpv6Repr::EchoRequest { ident, seq_no: sequence, data };
+    let ip = Ipv6Repr {
+        src_addr: addresses.0,
+        dst_addr: addresses.1,
+        next_header: IpProtocol::Icmpv6,
+        payload_len: echo.buffer_len(),
+        hop_limit: TTL,
+    };
+    let mut bytes = vec![0; ETHERNET_LEN + ip.buffer_len() + echo.buffer_len()];
+    let mut view = Ipv6Packet::new_unchecked(&mut bytes[ETHERNET_LEN..]);
+    ip.emit(&mut view);
+    let mut icmp = Icmpv6Packet::new_unchecked(view.payload_mut());
+    echo.emit(&addresses.0, &addresses.1, &mut icmp, &ChecksumCapabilities::default());
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_request_is_a_valid_echo_behind_the_ethernet_room() {
-        let plan = Plan {
-            target: Ipv4Addr::new(10, 0, 0, 9),
-            source: Ipv4Addr::new(10, 0, 0, 1),
+    fn plan(source: &str, target: &str) -> Plan {
+        Plan {
+            target: target.parse().unwrap(),
+            source: source.parse().unwrap(),
             ident: 7,
             payload: 60,
             interval: Duration::ZERO,
             repeat: 1,
-        };
-        let bytes = plan.request(3);
+        }
+    }
+
+    #[test]
+    fn a_request_is_a_valid_echo_behind_the_ethernet_room() {
+        let bytes = plan("10.0.0.1", "10.0.0.9").request(3);
         assert_eq!(bytes.len(), 14 + 20 + 8 + 60);
         assert_eq!(bytes[..14], [0; 14]);
         let ip = Ipv4Packet::new_checked(&bytes[14..]).unwrap();
@@ -170,5 +204,16 @@ mod tests {
         let icmp = Icmpv4Packet::new_checked(ip.payload()).unwrap();
         assert!(icmp.verify_checksum());
         assert_eq!((icmp.echo_ident(), icmp.echo_seq_no()), (7, 3));
+    }
+    #[test]
+    fn so_is_one_over_ipv6() {
+        let (source, target) = ("2001:db8::1", "2001:db8::9");
+        let bytes = plan(source, target).request(3);
+        assert_eq!(bytes.len(), 14 + 40 + 8 + 60);
+        let ip = Ipv6Packet::new_checked(&bytes[14..]).unwrap();
+        let icmp = Icmpv6Packet::new_checked(ip.payload()).unwrap();
+        assert!(icmp.verify_checksum(&source.parse().unwrap(), &target.parse().unwrap()));
+        assert_eq!((icmp.echo_ident(), icmp.echo_seq_no()), (7, 3));
+        assert_eq!(ip.hop_limit(), 64);
     }
 }

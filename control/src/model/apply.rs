@@ -19,8 +19,8 @@ impl Model {
             Command::LbVipDel(key) => self.lb_vip_del(key),
             Command::LbAs(servers) => self.lb_as(servers),
             Command::LbFlushVip(key) => return self.lb_flush_vip(key),
-            Command::LbSetInterfaceNat { interfaces, del, .. } => {
-                self.lb_set_interface_nat(interfaces, *del)
+            Command::LbSetInterfaceNat { family, interfaces, del } => {
+                self.lb_set_interface_nat(*family, interfaces, *del)
             }
             Command::SetInterfaceState { interface, up } => {
                 self.interface_mut(interface).map(|interface| interface.up = *up)
@@ -63,7 +63,7 @@ impl Model {
 
     /// The interface that `name` names.
     pub(crate) fn interface_id(&self, name: &Spanned<String>) -> Result<InterfaceId, Problem> {
-        match self.interface_named(name) {
+        match self.interfaces.named(name) {
             Some(interface) => Ok(interface.id),
             None => {
                 let names: Vec<_> = self.interfaces.iter().map(|i| &*i.name).collect();
@@ -79,6 +79,7 @@ impl Model {
         name: &Spanned<String>,
     ) -> Result<&mut super::InterfaceModel, Problem> {
         let id = self.interface_id(name)?;
-        Ok(&mut self.interfaces[id.index()])
+        // It was found a line above.
+        self.interfaces.get_mut(id).ok_or_else(|| Problem::new(name.span, "it has gone"))
     }
 }

@@ -1,12 +1,35 @@
 //! `lb …`
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use config::{LbAs, LbConf, LbVipAdd, Problem, Protocol, Spanned, TargetPort, defaults};
+use balancer::VipKey;
+use config::{
+    Family, LbAs, LbConf, LbVipAdd, Prefix, Problem, Protocol, Spanned, TargetPort, defaults,
+};
 
-use super::apply_ip::{ip4, ip4_prefix, unusable};
-use super::{Model, Server, Vip, VipKey};
+use super::apply_address::unroutable;
+use super::{Model, Server, Vip};
+
+/// The IPv4 address in `address`.
+fn ip4(address: &Spanned<IpAddr>) -> Result<Ipv4Addr, Problem> {
+    match address.value {
+        IpAddr::V4(ip4) => Ok(ip4),
+        IpAddr::V6(_) => Err(ip4_expected(address.span)),
+    }
+}
+
+/// The IPv4 address and length in `prefix`.
+fn ip4_prefix(prefix: &Spanned<Prefix>) -> Result<(Ipv4Addr, u8), Problem> {
+    match prefix.address() {
+        IpAddr::V4(ip4) => Ok((ip4, prefix.length())),
+        IpAddr::V6(_) => Err(ip4_expected(prefix.span)),
+    }
+}
+
+fn ip4_expected(span: config::Span) -> Problem {
+    Problem::new(span, "IPv6 is not supported here yet").with_hint("use an IPv4 address")
+}
 
 /// The name of the VIP that `key` means.
 fn vip_key(key: &config::VipKey) -> Result<VipKey, Problem> {
@@ -34,15 +57,15 @@ impl Model {
     pub(super) fn lb_conf(&mut self, conf: &LbConf) -> Result<(), Problem> {
         let lb = &mut self.lb;
         if let Some(address) = &conf.ip4_src_address {
-            if let Some(why) = unusable(address.value) {
+            if let Some(why) = unroutable(address.value.into()) {
                 let reason = format!("{} cannot be a source address: {why}", address.value);
                 return Err(Problem::new(address.span, reason));
             }
             lb.ip4_src_address = Some(address.value);
         }
         if let Some(address) = &conf.ip6_src_address {
-            if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
-                let reason = format!("{} cannot be a source address", address.value);
+            if let Some(why) = unroutable(address.value.into()) {
+                let reason = format!("{} cannot be a source address: {why}", address.value);
                 return Err(Problem::new(address.span, reason));
             }
             lb.ip6_src_address = Some(address.value);
@@ -62,7 +85,7 @@ impl Model {
     pub(super) fn lb_vip_add(&mut self, add: &LbVipAdd) -> Result<String, Problem> {
         let key = vip_key(&add.key)?;
         let problem = |reason: String| Problem::new(add.key.prefix.span, reason);
-        if let Some(why) = unusable(key.address) {
+        if let Some(why) = unroutable(key.address.into()) {
             return Err(problem(format!("{} cannot be a VIP: {why}", key.address)));
         }
         if self.lb.find(key).is_some() {
@@ -166,10 +189,10 @@ impl Model {
         command: &LbAs,
     ) -> Result<(), Problem> {
         let problem = |reason: String| Problem::new(word.span, reason);
-        if let Some(why) = unusable(ip) {
+        if let Some(why) = unroutable(ip.into()) {
             return Err(problem(format!("{ip} cannot be an AS: {why}")));
         }
-        if let Some(own) = self.owner_of(ip) {
+        if let Some(own) = self.owner_of(ip.into()) {
             return Err(problem(format!("{ip} is our own address on {}", own.name)));
         }
         if let Some(vip) = self.lb.on_address(ip).next() {
@@ -219,15 +242,20 @@ impl Model {
 
     pub(super) fn lb_set_interface_nat(
         &mut self,
+        family: Family,
         interfaces: &[Spanned<String>],
         del: bool,
     ) -> Result<(), Problem> {
         for name in interfaces {
             let interface = self.interface_mut(name)?;
-            if del && !interface.nat4_in {
-                return Err(Problem::new(name.span, format!("{} is not nat4 in", name.value)));
+            let (on, word) = match family {
+                Family::Ip4 => (&mut interface.nat4_in, "nat4"),
+                Family::Ip6 => (&mut interface.nat6_in, "nat6"),
+            };
+            if del && !*on {
+                return Err(Problem::new(name.span, format!("{} is not {word} in", name.value)));
             }
-            interface.nat4_in = !del;
+            *on = !del;
         }
         Ok(())
     }

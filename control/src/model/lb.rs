@@ -1,12 +1,14 @@
 //! VIPs and ASs as configured, removed ones included as long as flows use them.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use balancer::{Ports, Prefix, Protocol};
+use balancer::{Protocol, VipKey};
 use config::{Encap, ServiceType, defaults};
+
+use super::Network;
 
 /// An application server of one VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,31 +23,6 @@ pub struct Server {
     pub epoch: u8,
     /// `lb as … del`: takes no new flows, keeps those it has.
     pub removed: bool,
-}
-
-/// What names a VIP: an address, protocol and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct VipKey {
-    /// The address that clients use.
-    pub address: Ipv4Addr,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// The port that clients use, host order.
-    pub port: u16,
-}
-
-impl From<VipKey> for balancer::VipKey {
-    fn from(key: VipKey) -> Self {
-        let ports = Ports::one(key.protocol, key.port);
-        Self { prefix: Prefix::host(key.address.into()), ports }
-    }
-}
-
-/// As commands spell it: `10.10.2.2/32 protocol tcp port 8080`.
-impl std::fmt::Display for VipKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        balancer::VipKey::from(*self).fmt(f)
-    }
 }
 
 /// A virtual IP address and port.
@@ -132,6 +109,31 @@ impl LbModel {
         let least = VipKey { address, protocol: Protocol::Tcp, port: 0 };
         let most = VipKey { address, protocol: Protocol::Udp, port: u16::MAX };
         self.by_key.range(least..=most).filter_map(|(_, index)| self.vips.get(index))
+    }
+
+    /// True when an AS that is not removed has this address.
+    pub fn serves(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(address) = address else { return false };
+        self.vips.values().any(|vip| vip.server(address).is_some_and(|server| !server.removed))
+    }
+
+    /// The VIPs of this very prefix, removed ones left out, by protocol and port.
+    pub fn on_prefix(&self, network: Network) -> Vec<&Arc<Vip>> {
+        match network.address {
+            IpAddr::V4(address) if network.is_host() => self.on_address(address).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The prefixes with VIPs that are not removed, each once.
+    pub fn prefixes(&self) -> BTreeSet<Network> {
+        self.by_key.keys().map(|key| Network::host(key.address.into())).collect()
+    }
+
+    /// True when `address` is a VIP.
+    pub fn is_vip(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(address) = address else { return false };
+        self.on_address(address).next().is_some()
     }
 
     /// Adds a VIP whose key and index are free.

@@ -5,63 +5,55 @@
 //! are shared between copies.
 
 mod apply;
-mod apply_ip;
+mod apply_address;
 mod apply_lb;
+mod apply_neighbor;
+mod apply_route;
 mod interface;
+mod interfaces;
 mod lb;
+mod network;
 mod render;
 mod route;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-pub(crate) use apply_ip::ip4;
-pub use interface::{InterfaceAddress, InterfaceModel};
-pub use lb::{LbModel, Server, Vip, VipKey};
-pub use route::{Destination, Ip4Network, Route};
+pub use interface::{InterfaceModel, Kind, VlanTags};
+pub use interfaces::Interfaces;
+pub use lb::{LbModel, Server, Vip};
+pub use network::{LINK_LOCAL, Network};
+pub use route::{Destination, Route, unspecified};
 
 use dataplane::interface::{InterfaceId, MacAddress, PortId};
 
 /// A neighbour's place: the link and its address there.
-pub type NeighborKey = (InterfaceId, Ipv4Addr);
+pub type NeighborKey = (InterfaceId, IpAddr);
 
 /// Something a command asks for beyond the desired state; done when its transaction is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// `set ip neighbor` without `static`: as if ARP had told it.
+    /// `set ip neighbor` without `static`: as if the neighbour had told it.
     Learn(NeighborKey, MacAddress),
     /// `set ip neighbor del` of a learned neighbour.
     Forget(NeighborKey),
 }
 
 /// The desired state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Model {
-    /// By [`InterfaceId`]; 0 is `local0`.
-    pub interfaces: Vec<InterfaceModel>,
+    /// All interfaces.
+    pub interfaces: Interfaces,
     /// Configured routes; connected ones follow from the interface addresses.
-    pub routes: BTreeMap<Ip4Network, Route>,
-    /// `set ip neighbor … static`: never aged, never overwritten by what ARP says.
+    pub routes: BTreeMap<Network, Route>,
+    /// `set ip neighbor … static`: never aged, never overwritten by what neighbours say.
     pub static_neighbors: BTreeMap<NeighborKey, MacAddress>,
-    /// Neighbours that ARP knows at present; the neighbour table keeps this up to date.
+    /// Neighbours that are known at present; the neighbour table keeps this up to date.
     pub learned_neighbors: BTreeMap<NeighborKey, MacAddress>,
     /// The load balancer.
     pub lb: LbModel,
     /// What is to be done when this copy is committed.
     pub effects: Vec<Effect>,
-}
-
-impl Default for Model {
-    fn default() -> Self {
-        Self {
-            interfaces: vec![InterfaceModel::local0()],
-            routes: BTreeMap::new(),
-            static_neighbors: BTreeMap::new(),
-            learned_neighbors: BTreeMap::new(),
-            lb: LbModel::default(),
-            effects: Vec::new(),
-        }
-    }
 }
 
 impl Model {
@@ -74,38 +66,54 @@ impl Model {
         mac: MacAddress,
         mtu: u16,
     ) -> InterfaceId {
-        let id = InterfaceId(self.interfaces.len() as u16);
-        self.interfaces.push(InterfaceModel {
-            id,
-            name: name.into(),
-            port: Some(port),
-            mac,
-            mtu,
-            up: false,
-            nat4_in: false,
-            addresses: Vec::new(),
-        });
+        let id = self.interfaces.free_id().unwrap_or_default();
+        let kind = Kind::Device(port);
+        self.interfaces.insert(InterfaceModel::new(id, name, kind, mac, mtu));
         id
     }
 
     /// The interface with this index.
     pub fn interface(&self, id: InterfaceId) -> Option<&InterfaceModel> {
-        self.interfaces.get(id.index())
+        self.interfaces.get(id)
     }
 
-    /// The interface called `name`.
-    pub fn interface_named(&self, name: &str) -> Option<&InterfaceModel> {
-        self.interfaces.iter().find(|interface| &*interface.name == name)
+    /// The name of an interface.
+    pub fn name_of(&self, id: InterfaceId) -> &str {
+        self.interface(id).map_or("?", |interface| &interface.name)
+    }
+
+    /// The port behind an interface, a sub-interface's being its parent's.
+    pub fn port_of(&self, interface: &InterfaceModel) -> Option<PortId> {
+        match interface.kind {
+            Kind::Device(port) | Kind::Punt(port) => Some(port),
+            Kind::SubInterface { parent, .. } => match self.interface(parent)?.kind {
+                Kind::Device(port) => Some(port),
+                _ => None,
+            },
+            Kind::Local | Kind::Tunnel { .. } => None,
+        }
+    }
+
+    /// True when an interface is up, and so is the one it is part of.
+    pub fn is_up(&self, id: InterfaceId) -> bool {
+        self.interface(id).is_some_and(|interface| match interface.kind {
+            Kind::SubInterface { parent, .. } => {
+                interface.up && self.interface(parent).is_some_and(|parent| parent.up)
+            }
+            _ => interface.up,
+        })
     }
 
     /// The interface that has `address` as its own.
-    pub fn owner_of(&self, address: Ipv4Addr) -> Option<&InterfaceModel> {
-        self.interfaces.iter().find(|i| i.addresses.iter().any(|a| a.address == address))
+    pub fn owner_of(&self, address: IpAddr) -> Option<&InterfaceModel> {
+        self.interfaces.iter().find(|interface| interface.has(address))
     }
 
-    /// The interface with a connected network that holds `address`.
-    pub fn connected_to(&self, address: Ipv4Addr) -> Option<&InterfaceModel> {
-        self.interfaces.iter().find(|interface| interface.is_connected_to(address))
+    /// The interface with a connected network that holds `address`. Link-local addresses say
+    /// nothing of their link and are on none.
+    pub fn connected_to(&self, address: IpAddr) -> Option<&InterfaceModel> {
+        let link_local = LINK_LOCAL.contains(address);
+        self.interfaces.iter().find(|link| !link_local && link.is_connected_to(address))
     }
 
     /// The Ethernet address of a neighbour, static entries first.

@@ -15,8 +15,8 @@ impl Model {
         let mut commands = self.interface_commands();
         commands.extend(self.static_neighbors.iter().map(|((id, address), mac)| {
             Command::SetIpNeighbor {
-                interface: self.interfaces[id.index()].name.to_string().into(),
-                address: IpAddr::V4(*address).into(),
+                interface: self.name_of(*id).to_owned().into(),
+                address: (*address).into(),
                 mac: Some(config::MacAddress(mac.0).into()),
                 is_static: true,
                 del: false,
@@ -24,17 +24,20 @@ impl Model {
         }));
         commands.extend(self.routes.iter().map(|(network, route)| Command::IpRoute {
             prefix: prefix(network.address, network.prefix_len).into(),
-            via: Some(IpAddr::V4(route.next_hop).into()),
-            interface: Some(self.interfaces[route.interface.index()].name.to_string().into()),
+            via: route.next_hop.map(Into::into),
+            interface: Some(self.name_of(route.interface).to_owned().into()),
             del: false,
         }));
         commands.extend(self.lb.conf_command().map(Command::LbConf));
-        let nat4_in = self.interfaces.iter().filter(|interface| interface.nat4_in);
-        commands.extend(nat4_in.map(|interface| Command::LbSetInterfaceNat {
-            family: Family::Ip4,
-            interfaces: vec![interface.name.to_string().into()],
-            del: false,
-        }));
+        for interface in self.interfaces.iter() {
+            let nat_in = [(interface.nat4_in, Family::Ip4), (interface.nat6_in, Family::Ip6)];
+            let on = nat_in.into_iter().filter(|(on, _)| *on);
+            commands.extend(on.map(|(_, family)| Command::LbSetInterfaceNat {
+                family,
+                interfaces: vec![interface.name.to_string().into()],
+                del: false,
+            }));
+        }
         for vip in self.lb.vips.values().filter(|vip| !vip.removed) {
             commands.push(Command::LbVipAdd(vip.add_command()));
             commands.extend(vip.server_commands().map(Command::LbAs));
@@ -44,9 +47,9 @@ impl Model {
 
     fn interface_commands(&self) -> Vec<Command> {
         let mut commands = Vec::new();
-        for interface in &self.interfaces {
+        for interface in self.interfaces.iter() {
             let name = || interface.name.to_string().into();
-            if interface.port.is_some() && interface.mtu != defaults::MTU {
+            if interface.is_ethernet() && interface.mtu != defaults::MTU {
                 commands.push(Command::SetInterfaceMtu {
                     interface: name(),
                     mtu: interface.mtu.into(),
@@ -96,7 +99,7 @@ impl Vip {
         let tcp = self.key.protocol == balancer::Protocol::Tcp;
         let protocol = if tcp { Protocol::Tcp } else { Protocol::Udp };
         VipKey {
-            prefix: prefix(self.key.address, 32).into(),
+            prefix: prefix(self.key.address.into(), 32).into(),
             port: Some(VipPort {
                 protocol: protocol.into(),
                 ports: PortRange::one(self.key.port).into(),
@@ -139,6 +142,6 @@ impl Vip {
     }
 }
 
-fn prefix(address: std::net::Ipv4Addr, prefix_len: u8) -> Prefix {
-    Prefix::new(address.into(), prefix_len).unwrap_or(Prefix::host(address.into()))
+fn prefix(address: IpAddr, prefix_len: u8) -> Prefix {
+    Prefix::new(address, prefix_len).unwrap_or(Prefix::host(address))
 }

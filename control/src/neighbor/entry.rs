@@ -1,5 +1,5 @@
 //! One learned neighbour and what is known of its reachability (the states of RFC 4861 §7.3.2, as
-//! far as ARP has use for them).
+//! far as both protocols have use for them).
 
 use dataplane::interface::MacAddress;
 

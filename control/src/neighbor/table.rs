@@ -1,6 +1,7 @@
 //! The neighbour table: a state machine without I/O or clock. Time goes in, actions come out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use dataplane::interface::{InterfaceId, MacAddress};
 
@@ -10,7 +11,7 @@ use crate::model::NeighborKey;
 /// Most neighbours kept (VPP's default).
 pub(super) const CAPACITY: usize = 50_000;
 
-/// An ARP request to be sent.
+/// A request to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Action {
     /// Whom to ask for.
@@ -93,7 +94,7 @@ impl NeighborTable {
         update
     }
 
-    /// ARP told where a neighbour is. The caller has checked that the address can be a neighbour's.
+    /// A message told where a neighbour is. The caller has checked that the address can be a neighbour's.
     pub fn seen(&mut self, key: NeighborKey, mac: MacAddress, now_ms: u64) -> Update {
         let old = self.entries.get(&key).copied();
         let full = old.is_none() && self.entries.len() >= CAPACITY;
@@ -213,8 +214,11 @@ impl NeighborTable {
 
 /// Spreads the refreshing of many neighbours over [`REACHABLE_MS`], by address.
 fn spread((InterfaceId(interface), address): NeighborKey) -> u64 {
-    let mixed = (u64::from(u32::from(address)) ^ u64::from(interface) << 32)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let address = match address {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() ^ address.to_bits() >> 64) as u64,
+    };
+    let mixed = (address ^ u64::from(interface) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 32) % REACHABLE_MS
 }
 
@@ -227,7 +231,7 @@ mod tests {
     const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
 
     fn key(last: u8) -> NeighborKey {
-        (InterfaceId(1), Ipv4Addr::new(10, 0, 0, last))
+        (InterfaceId(1), Ipv4Addr::new(10, 0, 0, last).into())
     }
 
     fn ask(last: u8) -> Action {
@@ -321,7 +325,7 @@ mod tests {
     fn a_link_that_goes_down_takes_its_neighbors_along() {
         let mut table = NeighborTable::default();
         table.need(key(9), 0);
-        table.seen((InterfaceId(2), Ipv4Addr::new(10, 0, 0, 9)), MAC, 0);
+        table.seen((InterfaceId(2), Ipv4Addr::new(10, 0, 0, 9).into()), MAC, 0);
         assert_eq!(table.retain(|(interface, _), _| interface != InterfaceId(1)), 1);
         assert!(!table.is_resolving());
         assert_eq!(table.iter().count(), 1);

@@ -1,13 +1,13 @@
-//! `show ip neighbors`, `GET /v1/neighbors`.
+//! `show ip neighbors`, `show ip6 neighbors`, `GET /v1/neighbors`.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
 use super::layout::center;
 
-/// All neighbours, those that do not answer included.
+/// Neighbours, those that do not answer included.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Neighbors {
     /// By interface and address.
@@ -20,7 +20,7 @@ pub struct NeighborStatus {
     /// Time since it was last heard of; 0 for static ones.
     pub age_s: f64,
     /// Address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Configured; never ages.
     #[serde(rename = "static")]
     pub is_static: bool,

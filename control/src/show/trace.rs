@@ -85,7 +85,7 @@ impl Context<'_> {
         let clocks = u128::from(record.tsc.saturating_sub(self.tsc_start));
         let time_us = clocks * 1_000_000 / u128::from(self.tsc_hz.max(1));
         let node = self.graph.nodes.get(usize::from(record.node)).copied().unwrap_or("unknown");
-        let mut text = self.detail(record.detail);
+        let mut text = self.detail(record);
         text.extend(headers(record));
         NodeTrace { time_us: time_us as u64, node, text }
     }
@@ -94,13 +94,16 @@ impl Context<'_> {
         self.snapshot.interface(id).map_or("unknown interface", |interface| &interface.name)
     }
 
-    fn detail(&self, detail: TraceDetail) -> Vec<String> {
-        match detail {
+    fn detail(&self, record: &TraceRecord) -> Vec<String> {
+        let v6 = record.bytes.get(usize::from(record.l3_offset)).is_some_and(|b| b >> 4 == 6);
+        match record.detail {
             TraceDetail::None => Vec::new(),
             TraceDetail::Interface(id) => {
                 vec![format!("{}, sw_if_index {}", self.interface(id), id.0)]
             }
-            TraceDetail::Fib(entry) => vec![format!("fib 0: {}", self.fib_entry(entry))],
+            TraceDetail::Fib(entry) => {
+                vec![format!("fib 0: {}", fib_entry_text(self.snapshot, entry, v6))]
+            }
             TraceDetail::Lb { vip, server } => {
                 let mut lines = Vec::new();
                 lines.extend(vip.map(|vip| format!("lb vip[{vip}]: {}", (self.vip)(vip))));
@@ -120,25 +123,24 @@ impl Context<'_> {
             },
         }
     }
-
-    fn fib_entry(&self, entry: FibEntry) -> String {
-        fib_entry_text(self.snapshot, entry)
-    }
 }
 
-/// A FIB verdict in words, after VPP's names of its data-plane objects.
-pub fn fib_entry_text(snapshot: &Snapshot, entry: FibEntry) -> String {
+/// A FIB verdict in words, after VPP's names of its data-plane objects. `v6` says which FIB's.
+pub fn fib_entry_text(snapshot: &Snapshot, entry: FibEntry, v6: bool) -> String {
+    let version = if v6 { 6 } else { 4 };
     match entry {
-        FibEntry::Drop(reason) => format!("dpo-drop ip4 ({})", drop_reason(reason)),
+        FibEntry::Drop(reason) => format!("dpo-drop ip{version} ({})", drop_reason(reason)),
         FibEntry::Local => "dpo-receive".to_owned(),
         FibEntry::Adjacency(id) => adjacency_text(snapshot, id),
         FibEntry::Glean(id) => match snapshot.interface(id) {
-            Some(interface) => format!("ipv4-glean: {}: mtu:{}", interface.name, interface.mtu),
-            None => "ipv4-glean".to_owned(),
+            Some(interface) => {
+                format!("ipv{version}-glean: {}: mtu:{}", interface.name, interface.mtu)
+            }
+            None => format!("ipv{version}-glean"),
         },
-        FibEntry::Vip { local: false, .. } => "lb4-vip".to_owned(),
-        FibEntry::Vip { local: true, .. } => "lb4-vip, else dpo-receive".to_owned(),
-        FibEntry::AsDirect(id) => format!("lb4-direct {}", adjacency_text(snapshot, id)),
+        FibEntry::Vip { local: false, .. } => format!("lb{version}-vip"),
+        FibEntry::Vip { local: true, .. } => format!("lb{version}-vip, else dpo-receive"),
+        FibEntry::AsDirect(id) => format!("lb{version}-direct {}", adjacency_text(snapshot, id)),
     }
 }
 
@@ -155,13 +157,14 @@ fn adjacency_text(snapshot: &Snapshot, id: dataplane::adjacency::AdjacencyId) ->
     let Some(adjacency) = snapshot.adjacency(id) else { return "unknown adjacency".to_owned() };
     let name = snapshot.interface(adjacency.interface).map_or("unknown", |i| &*i.name);
     let (next_hop, mtu) = (adjacency.next_hop, adjacency.mtu);
+    let version = if next_hop.is_ipv6() { 6 } else { 4 };
     match &adjacency.rewrite {
         Some(rewrite) => {
             let bytes: String =
                 rewrite.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("ipv4 via {next_hop} {name}: mtu:{mtu} {bytes}")
+            format!("ipv{version} via {next_hop} {name}: mtu:{mtu} {bytes}")
         }
-        None => format!("arp-ipv4: via {next_hop} {name}"),
+        None => format!("arp-ipv{version}: via {next_hop} {name}"),
     }
 }
 

@@ -260,6 +260,7 @@ fn ip_fib() {
         forwarding: vec![forwarding.into()],
     };
     let fib = Fib {
+        family: config::Family::Ip4,
         entries: vec![
             entry("0.0.0.0/0", 0, "special", "drop", "dpo-drop ip4 (no route)"),
             entry(
@@ -300,7 +301,7 @@ fn ip_fib() {
 fn ip_neighbors() {
     let neighbor = |age_s, last, mac: Option<&str>, state, interface: &str| NeighborStatus {
         age_s,
-        address: [172, 16, last, 2].into(),
+        address: std::net::Ipv4Addr::from([172, 16, last, 2]).into(),
         is_static: state == "static",
         state,
         mac: mac.map(str::to_owned),

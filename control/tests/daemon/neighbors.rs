@@ -1,6 +1,10 @@
 //! Neighbours over the wire of a box in memory.
 
-use dataplane::interface::MacAddress;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use dataplane::event::Event;
+use dataplane::fib::FibEntry;
+use dataplane::interface::{InterfaceId, MacAddress};
 use testkit::packet_builder::arp;
 
 use crate::bench::{Bench, LEFT_MAC, RIGHT_MAC};
@@ -75,8 +79,8 @@ fn a_probe_is_answered_and_the_neighbor_stays() {
                 bench.arrive(1, &reply);
             }
         }
-        let neighbors = bench.control.neighbor_list(None).neighbors;
-        let server = neighbors.iter().find(|n| n.address.octets() == [192, 168, 1, 1]).unwrap();
+        let neighbors = bench.control.neighbor_list(|_| true).neighbors;
+        let server = neighbors.iter().find(|n| n.address == Ipv4Addr::new(192, 168, 1, 1)).unwrap();
         assert!(server.mac.is_some(), "{server:?}");
     }
     assert!((5..=11).contains(&probes), "{probes} probes in five minutes");
@@ -117,4 +121,106 @@ fn a_dynamic_entry_by_command_ages_like_a_learned_one() {
     assert!(!bench.config().iter().any(|line| line.contains("neighbor")), "not configuration");
     bench.ok("set ip neighbor del left0 10.10.10.5");
     assert!(!bench.ok("show ip neighbors").contains("10.10.10.5"));
+}
+
+#[test]
+fn ipv6_addresses_are_probed_for_and_then_announced() {
+    let mut bench = Bench::new(1);
+    bench.all(&["set interface ip address left0 2001:db8::1/64", "set interface state left0 up"]);
+    bench.turn();
+    let probes = bench.sent(0);
+    // Our own and the link-local address that goes with it: `::` asks their groups.
+    assert_eq!(probes.len(), 2);
+    for probe in &probes {
+        assert_eq!(
+            (&probe[12..14], probe[20], &probe[22..38]),
+            (&[0x86, 0xdd][..], 58, &[0; 16][..])
+        );
+        assert_eq!((probe[54], &probe[..3]), (135, &[0x33, 0x33, 0xff][..]));
+    }
+    bench.turn();
+    assert!(bench.sent(0).is_empty());
+    bench.pass(1_000);
+    bench.turn();
+    let told = bench.sent(0);
+    assert_eq!(told.len(), 2);
+    for advertisement in &told {
+        assert_eq!((advertisement[54], &advertisement[..6]), (136, &[0x33, 0x33, 0, 0, 0, 1][..]));
+        assert_eq!(advertisement[22..38], advertisement[62..78], "from the target itself");
+        assert_eq!(advertisement[80..86], LEFT_MAC.0);
+    }
+    bench.pass(5_000);
+    assert!(bench.sent(0).is_empty(), "once is enough");
+    bench.end();
+}
+
+#[test]
+fn an_address_that_somebody_else_has_is_not_announced_but_reported() {
+    let mut bench = Bench::new(1);
+    bench.all(&["set interface ip address left0 2001:db8::1/64", "set interface state left0 up"]);
+    bench.turn();
+    bench.sent(0);
+    let event = |mac| Event::NeighborSeen {
+        interface: InterfaceId(1),
+        address: "2001:db8::1".parse().unwrap(),
+        mac,
+    };
+    bench.workers[0].state.shared.post(event(SERVER_MAC)).unwrap();
+    // Our own message, come back to us, is none.
+    bench.workers[0].state.shared.post(event(LEFT_MAC)).unwrap();
+    bench.turn();
+    bench.pass(1_000);
+    bench.turn();
+    let told = bench.sent(0);
+    assert_eq!(told.len(), 1, "the link-local address alone");
+    assert_eq!(told[0][22..24], [0xfe, 0x80]);
+    let text = bench.ok("show errors");
+    let line = text.lines().find(|line| line.contains("address of ours claimed")).unwrap();
+    assert!(line.contains(" 1 ") && line.contains("control"), "{line}");
+    assert!(!bench.ok("show ip neighbors").contains("02:00:00:00:01:01"));
+    bench.ok("clear errors");
+    assert!(!bench.ok("show errors").contains("address of ours claimed"));
+    bench.end();
+}
+
+#[test]
+fn ipv6_routers_are_solicited_and_kept_fresh() {
+    let mut bench = Bench::new(1);
+    bench.all(&[
+        "set interface ip address left0 2001:db8::1/64",
+        "set interface state left0 up",
+        "ip route add ::/0 via 2001:db8::fe",
+    ]);
+    bench.turn();
+    let frames = bench.sent(0);
+    let asked: Vec<_> = frames.iter().filter(|f| f[54] == 135 && f[22..38] != [0; 16]).collect();
+    assert_eq!(asked.len(), 1);
+    let target: Ipv6Addr = "2001:db8::fe".parse().unwrap();
+    assert_eq!(asked[0][62..78], target.octets());
+    assert_eq!(asked[0][..6], [0x33, 0x33, 0xff, 0, 0, 0xfe]);
+    assert_eq!(asked[0][22..38], "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets());
+    bench.workers[0]
+        .state
+        .shared
+        .post(Event::NeighborSeen {
+            interface: InterfaceId(1),
+            address: target.into(),
+            mac: SERVER_MAC,
+        })
+        .unwrap();
+    bench.turn();
+    let FibEntry::Adjacency(id) = bench.control.snapshot().fib6.lookup("2600::1".parse().unwrap())
+    else {
+        panic!("no default route")
+    };
+    let rewrite = bench.control.snapshot().adjacency(id).unwrap().rewrite.unwrap();
+    assert_eq!((rewrite.destination(), &rewrite.as_bytes()[12..]), (SERVER_MAC, &[0x86, 0xdd][..]));
+    let mut probes = 0;
+    for _ in 0..90 {
+        bench.pass(1_000);
+        let frames = bench.sent(0);
+        probes += frames.iter().filter(|f| f[..6] == SERVER_MAC.0 && f[54] == 135).count();
+    }
+    assert_eq!(probes, 3, "asked alone before it is given up");
+    bench.end();
 }

@@ -187,3 +187,51 @@ fn servers_behind_a_link_without_nat4_in_are_noticed() {
     bench.ok(&format!("lb as {vip} 192.168.1.1 192.168.1.3 del"));
     assert!(bench.control.links_without_nat4_in().is_empty(), "removed ASs get no new flows");
 }
+
+#[test]
+fn ipv6_networks_and_what_is_special_in_ipv6() {
+    let mut bench = Bench::routed();
+    let lookup = |bench: &Bench, address: &str| {
+        bench.control.snapshot().fib6.lookup(address.parse().unwrap())
+    };
+    assert_eq!(lookup(&bench, "2001:db8::1"), FibEntry::Drop(FibDrop::NoRoute));
+    bench.all(&[
+        "set interface ip address left0 2001:db8::1/64",
+        "set interface ip address GigabitEthernet0/9/0 2001:db8:1::1/64",
+        "ip route add 2001:db8:77::/48 via 2001:db8:1::9",
+        "ip route add 2001:db8:88::/48 via fe80::9 GigabitEthernet0/9/0",
+        "set ip neighbor left0 2001:db8::7 02:00:00:00:00:07 static",
+        "set ip neighbor left0 fe80::7 02:00:00:00:00:07 static",
+    ]);
+    for local in
+        ["2001:db8::1", "2001:db8:1::1", "fe80::ff:fe00:1", "ff02::1", "ff02::2", "ff02::1:ff00:1"]
+    {
+        assert_eq!(lookup(&bench, local), FibEntry::Local, "{local}");
+    }
+    assert_eq!(lookup(&bench, "2001:db8::9"), FibEntry::Glean(InterfaceId(1)));
+    assert_eq!(lookup(&bench, "2001:db8:1::"), FibEntry::Glean(InterfaceId(2)));
+    for (dropped, why) in [
+        ("::", FibDrop::Broadcast),
+        ("ff02::5", FibDrop::Broadcast),
+        ("ff0e::1", FibDrop::Broadcast),
+        ("::1", FibDrop::Configured),
+        ("::ffff:10.0.0.1", FibDrop::Configured),
+        ("fe80::1234", FibDrop::Configured),
+    ] {
+        assert_eq!(lookup(&bench, dropped), FibEntry::Drop(why), "{dropped}");
+    }
+    let next_hop = |bench: &Bench, address: &str| match lookup(bench, address) {
+        FibEntry::Adjacency(id) => {
+            let adjacency = bench.control.snapshot().adjacency(id).unwrap();
+            (adjacency.next_hop.to_string(), adjacency.interface.0)
+        }
+        other => panic!("{address}: {other:?}"),
+    };
+    assert_eq!(next_hop(&bench, "2001:db8:77::1"), ("2001:db8:1::9".into(), 2));
+    assert_eq!(next_hop(&bench, "2001:db8:88::1"), ("fe80::9".into(), 2));
+    assert_eq!(next_hop(&bench, "2001:db8::7"), ("2001:db8::7".into(), 1));
+    assert_eq!(next_hop(&bench, "fe80::7"), ("fe80::7".into(), 1));
+    bench.ok("set interface state left0 down");
+    assert_eq!(lookup(&bench, "2001:db8::9"), FibEntry::Drop(FibDrop::Configured));
+    assert_eq!(lookup(&bench, "2001:db8::1"), FibEntry::Local);
+}

@@ -50,20 +50,24 @@ impl Control {
                 hardware.ports.retain(|p| wanted.as_ref().is_none_or(|w| w.contains(&p.index)));
                 either(&hardware, json, |hardware| hardware.text(*detail))
             }
-            Show::Fib { query, .. } => {
-                let fib = self.fib(query);
+            Show::Fib { family, query } => {
+                let fib = self.fib(*family, query);
                 either(&fib, json, |fib| match query {
                     config::FibQuery::All => fib.text(),
                     config::FibQuery::Summary => fib.summary(),
                     config::FibQuery::Entry { .. } => fib.detail(),
                 })
             }
-            Show::Neighbors { interface, .. } => {
+            Show::Neighbors { family, interface } => {
                 let only = match interface {
                     Some(name) => self.wanted(std::slice::from_ref(name))?,
                     None => None,
                 };
-                either(&self.neighbor_list(only), json, ToString::to_string)
+                let neighbors = self.neighbor_list(|(id, address)| {
+                    Family::of(address) == *family
+                        && only.as_ref().is_none_or(|only| only.contains(&id.0))
+                });
+                either(&neighbors, json, ToString::to_string)
             }
             Show::Version { verbose } => {
                 either(&self.version(), json, |version| version.text(*verbose))
@@ -109,8 +113,11 @@ impl Control {
             "hardware" => {
                 Show::HardwareInterfaces { detail: HardwareDetail::Verbose, names: Vec::new() }
             }
-            "neighbors" => Show::Neighbors { family: Family::Ip4, interface: None },
+            "neighbors" => {
+                return Some(either(&self.neighbor_list(|_| true), true, |_| String::new()));
+            }
             "fib/ip4" => Show::Fib { family: Family::Ip4, query: config::FibQuery::All },
+            "fib/ip6" => Show::Fib { family: Family::Ip6, query: config::FibQuery::All },
             "trace" => Show::Trace { max: None },
             "config" => Show::RunningConfig,
             "lb" => Show::Lb,

@@ -1,13 +1,11 @@
 //! Interfaces, ports, the FIB and neighbours.
 
-use std::net::IpAddr;
-
-use config::FibQuery;
+use config::{Family, FibQuery};
 use dataplane::fib::FibEntry;
 
 use crate::compile::FibRow;
 use crate::control::Control;
-use crate::model::{InterfaceModel, Ip4Network};
+use crate::model::{InterfaceModel, Kind, NeighborKey, Network};
 use crate::show::fib::{Fib, FibStatus};
 use crate::show::hardware::{Hardware, PortStatus};
 use crate::show::interfaces::{
@@ -53,7 +51,7 @@ impl Control {
             sum.ip4_packets += stats.ip4.get();
             sum.tx_errors += stats.tx_errors.get();
         }
-        if let Some(port) = interface.port {
+        if let Kind::Device(port) | Kind::Punt(port) = interface.kind {
             let driver = self.hardware.counters(port);
             sum.rx_missed = driver.rx_missed;
             sum.rx_no_buffer = driver.rx_no_buffer;
@@ -71,8 +69,7 @@ impl Control {
             index: interface.id.0,
             up: interface.up,
             addresses: interface
-                .addresses
-                .iter()
+                .own_addresses()
                 .map(|own| format!("{}/{}", own.address, own.prefix_len))
                 .collect(),
         };
@@ -82,7 +79,7 @@ impl Control {
     /// `show hardware-interfaces`.
     pub fn hardware_status(&self) -> Hardware {
         let status = |interface: &InterfaceModel| {
-            let port = interface.port?;
+            let Kind::Device(port) = interface.kind else { return None };
             let facts = self.hardware.facts(port);
             let link = self.hardware.link(port);
             Some(PortStatus {
@@ -114,27 +111,27 @@ impl Control {
         Hardware { ports: self.by_name().into_iter().filter_map(status).collect() }
     }
 
-    /// `show ip fib`.
-    pub fn fib(&self, query: &FibQuery) -> Fib {
-        let best = self.preferred_rows();
+    /// `show ip fib`, `show ip6 fib`.
+    pub fn fib(&self, family: Family, query: &FibQuery) -> Fib {
+        let best = self.preferred_rows(family);
         let wanted: Vec<&FibRow> = match query {
             FibQuery::All | FibQuery::Summary => best,
             FibQuery::Entry { prefix, longest_match } => {
-                let IpAddr::V4(address) = prefix.address() else { return Fib { entries: vec![] } };
-                let network = Ip4Network::new(address, prefix.length());
+                let network = Network::new(prefix.address(), prefix.length());
                 let covers = best.iter().filter(|row| match longest_match {
-                    true => row.network.contains(address),
+                    true => row.network.contains(prefix.address()),
                     false => row.network == network,
                 });
                 covers.max_by_key(|row| row.network.prefix_len).into_iter().copied().collect()
             }
         };
-        Fib { entries: wanted.into_iter().map(|row| self.fib_status(row)).collect() }
+        Fib { family, entries: wanted.into_iter().map(|row| self.fib_status(row)).collect() }
     }
 
     /// The rows in force: of equal prefixes the one of the preferred source.
-    fn preferred_rows(&self) -> Vec<&FibRow> {
-        let mut rows: Vec<&FibRow> = self.rows.iter().collect();
+    fn preferred_rows(&self, family: Family) -> Vec<&FibRow> {
+        let of_family = |row: &&FibRow| Family::of(row.network.address) == family;
+        let mut rows: Vec<&FibRow> = self.rows.iter().filter(of_family).collect();
         rows.sort_by_key(|row| {
             (row.network.prefix_len, row.network.address, std::cmp::Reverse(row.source))
         });
@@ -165,10 +162,10 @@ impl Control {
         };
         let forwarding = match row.entry {
             FibEntry::Vip { .. } => {
-                let vips = self.model.lb.on_address(row.network.address);
-                vips.map(|vip| self.vip_status(vip).line()).collect()
+                let vips = self.model.lb.on_prefix(row.network);
+                vips.into_iter().map(|vip| self.vip_status(vip).line()).collect()
             }
-            entry => vec![fib_entry_text(snapshot, entry)],
+            entry => vec![fib_entry_text(snapshot, entry, row.network.address.is_ipv6())],
         };
         FibStatus {
             prefix: row.network.to_string(),
@@ -182,37 +179,32 @@ impl Control {
         }
     }
 
-    /// `show ip neighbors`, of the interfaces `only` or of all.
-    pub fn neighbor_list(&self, only: Option<Vec<u16>>) -> Neighbors {
-        let name = |id| self.model.interface(id).map_or_else(String::new, |i| i.name.to_string());
+    /// `show ip neighbors`, `show ip6 neighbors`: of the families and interfaces that `wanted` wants.
+    pub fn neighbor_list(&self, wanted: impl Fn(NeighborKey) -> bool) -> Neighbors {
+        let name = |id| self.model.name_of(id).to_owned();
         let configured = self.model.static_neighbors.iter().map(|(key, mac)| {
-            (
-                *key,
-                NeighborStatus {
-                    age_s: 0.0,
-                    address: key.1,
-                    is_static: true,
-                    state: "static",
-                    mac: Some(mac.to_string()),
-                    interface: name(key.0),
-                },
-            )
+            let status = NeighborStatus {
+                age_s: 0.0,
+                address: key.1,
+                is_static: true,
+                state: "static",
+                mac: Some(mac.to_string()),
+                interface: name(key.0),
+            };
+            (*key, status)
         });
         let learned = self.neighbors.iter().map(|(key, entry)| {
-            (
-                *key,
-                NeighborStatus {
-                    age_s: self.now_ms.saturating_sub(entry.confirmed_ms) as f64 / 1_000.0,
-                    address: key.1,
-                    is_static: false,
-                    state: entry.state.name(),
-                    mac: entry.mac.map(|mac| mac.to_string()),
-                    interface: name(key.0),
-                },
-            )
+            let status = NeighborStatus {
+                age_s: self.now_ms.saturating_sub(entry.confirmed_ms) as f64 / 1_000.0,
+                address: key.1,
+                is_static: false,
+                state: entry.state.name(),
+                mac: entry.mac.map(|mac| mac.to_string()),
+                interface: name(key.0),
+            };
+            (*key, status)
         });
-        let mut all: Vec<_> = configured.chain(learned).collect();
-        all.retain(|((id, _), _)| only.as_ref().is_none_or(|only| only.contains(&id.0)));
+        let mut all: Vec<_> = configured.chain(learned).filter(|(key, _)| wanted(*key)).collect();
         all.sort_by_key(|(key, _)| *key);
         Neighbors { neighbors: all.into_iter().map(|(_, status)| status).collect() }
     }

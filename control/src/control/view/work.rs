@@ -144,6 +144,13 @@ impl Control {
         let counts = self.error_counts().into_iter().enumerate().map(|(at, count)| {
             (at, count.saturating_sub(self.baseline.errors.get(at).copied().unwrap_or(0)))
         });
+        let conflicts = self.announcements.conflicts_seen().saturating_sub(self.baseline.conflicts);
+        let own = (conflicts > 0).then_some(ErrorCount {
+            count: conflicts,
+            node: "control",
+            reason: "address of ours claimed by another station",
+            severity: "warn",
+        });
         let errors = counts.filter(|(_, count)| *count > 0).map(|(at, count)| {
             let info = self.graph.counters[at];
             ErrorCount {
@@ -157,12 +164,13 @@ impl Control {
                 },
             }
         });
-        Errors { errors: errors.collect() }
+        Errors { errors: errors.chain(own).collect() }
     }
 
     /// `clear errors`.
     pub fn clear_errors(&mut self) {
         self.baseline.errors = self.error_counts();
+        self.baseline.conflicts = self.announcements.conflicts_seen();
     }
 
     /// `clear interfaces`.
