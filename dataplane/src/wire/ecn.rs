@@ -1,5 +1,7 @@
 //! DSCP and ECN at the ends of a tunnel (RFC 2983, RFC 6040).
 
+use crate::forwarding::{TunnelDscp, TunnelEcn};
+
 /// Congestion experienced: both ECN bits set.
 pub const CE: u8 = 3;
 /// ECN-capable transport, code point 1.
@@ -11,25 +13,13 @@ pub const NOT_ECT: u8 = 0;
 
 const MASK: u8 = 3;
 
-/// What an encapsulator writes into the outer header's ECN bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum TunnelEcn {
-    /// The inner bits (RFC 6040 §4.1, normal mode), so that routers on the way can mark instead of
-    /// dropping.
-    #[default]
-    Rfc6040,
-    /// Not ECN-capable (RFC 6040 §4.1, compatibility mode): for decapsulators that would lose a
-    /// mark.
-    Zero,
-}
-
-/// The outer type of service or traffic class for an inner one. `dscp` replaces the inner DSCP
-/// (only its low 6 bits count); `None` copies it (RFC 2983 §3.1, uniform model).
+/// The outer type of service or traffic class for an inner one. Copying the DSCP is the uniform
+/// model of RFC 2983 §3.1; of a fixed one only the low 6 bits count.
 #[inline]
-pub const fn outer_traffic_class(inner: u8, dscp: Option<u8>, ecn: TunnelEcn) -> u8 {
+pub const fn outer_traffic_class(inner: u8, dscp: TunnelDscp, ecn: TunnelEcn) -> u8 {
     let class = match dscp {
-        Some(dscp) => dscp << 2,
-        None => inner & !MASK,
+        TunnelDscp::Copy => inner & !MASK,
+        TunnelDscp::Fixed(dscp) => dscp << 2,
     };
     match ecn {
         TunnelEcn::Rfc6040 => class | inner & MASK,
@@ -58,11 +48,11 @@ mod tests {
     #[test]
     fn encapsulation_copies_or_replaces() {
         let normal = TunnelEcn::Rfc6040;
-        assert_eq!(outer_traffic_class(0xbb, None, normal), 0xbb);
-        assert_eq!(outer_traffic_class(0xbb, Some(0), normal), 0x03);
-        assert_eq!(outer_traffic_class(0xb9, Some(63), normal), 0xfd);
-        assert_eq!(outer_traffic_class(0xbb, None, TunnelEcn::Zero), 0xb8);
-        assert_eq!(outer_traffic_class(0xbb, Some(10), TunnelEcn::Zero), 0x28);
+        assert_eq!(outer_traffic_class(0xbb, TunnelDscp::Copy, normal), 0xbb);
+        assert_eq!(outer_traffic_class(0xbb, TunnelDscp::Fixed(0), normal), 0x03);
+        assert_eq!(outer_traffic_class(0xb9, TunnelDscp::Fixed(63), normal), 0xfd);
+        assert_eq!(outer_traffic_class(0xbb, TunnelDscp::Copy, TunnelEcn::Zero), 0xb8);
+        assert_eq!(outer_traffic_class(0xbb, TunnelDscp::Fixed(10), TunnelEcn::Zero), 0x28);
     }
 
     #[test]
@@ -86,7 +76,7 @@ mod tests {
     #[test]
     fn a_tunnel_is_transparent_to_ecn() {
         for inner in 0..=255_u8 {
-            let outer = outer_traffic_class(inner, None, TunnelEcn::Rfc6040);
+            let outer = outer_traffic_class(inner, TunnelDscp::Copy, TunnelEcn::Rfc6040);
             assert_eq!(decapsulated_ecn(inner, outer), Some(inner & 3));
             if inner & 3 != NOT_ECT {
                 assert_eq!(decapsulated_ecn(inner, outer | CE), Some(CE));
