@@ -1,7 +1,7 @@
 //! Application servers (ASs): where a VIP's flows go.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::vip::VipId;
 
@@ -68,7 +68,7 @@ pub struct ApplicationServer {
     /// The VIP it serves.
     pub vip: VipId,
     /// Its address, which is also its identity in the new-flow table.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its share of new flows relative to the VIP's other ASs, 0 to [`MAX_WEIGHT`]; 0 takes none.
     pub weight: u8,
     /// Active or a tombstone.

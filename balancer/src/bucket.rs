@@ -5,8 +5,9 @@ use loom::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use crate::flow_key::FlowKey;
+use crate::flow_key::{FlowKey, Wanted};
 use crate::flow_value::FlowValue;
+use crate::side_cells::SideCells;
 
 /// Entries in a bucket.
 pub(crate) const WAYS: usize = 4;
@@ -15,7 +16,8 @@ pub(crate) const WAYS: usize = 4;
 ///
 /// One thread writes, any thread reads. A writer that replaces a key frees the value before and
 /// gives the new value another sequence; a reader takes value, key, value and believes only an
-/// unchanged value, so it never joins the key of one flow with the value of another.
+/// unchanged value, so it never joins the key of one flow with the value of another. The cell of an
+/// entry is a part of its key and is written and read where the key is.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Bucket {
@@ -34,33 +36,6 @@ impl Bucket {
         }
     }
 
-    /// The value of a flow, for any thread.
-    pub(crate) fn read(&self, key: FlowKey) -> Option<FlowValue> {
-        self.keys.iter().zip(&self.values).find_map(|(word, value)| {
-            if word.load(Ordering::Relaxed) != key.word() {
-                return None;
-            }
-            let before = value.load(Ordering::Acquire);
-            let word = word.load(Ordering::Relaxed);
-            // Whoever sees a new key here sees below that the old value was freed.
-            fence(Ordering::Acquire);
-            let after = value.load(Ordering::Relaxed);
-            let value = FlowValue::from_word(before);
-            (before == after && word == key.word() && matches(key, value)).then_some(value)
-        })
-    }
-
-    /// The position and value of a flow, for the writer.
-    pub(crate) fn find(&self, key: FlowKey) -> Option<(usize, FlowValue)> {
-        (0..WAYS).find_map(|way| {
-            if self.keys[way].load(Ordering::Relaxed) != key.word() {
-                return None;
-            }
-            let value = self.value(way);
-            matches(key, value).then_some((way, value))
-        })
-    }
-
     /// The key word in a position, for the writer; meaningless when the value is free.
     pub(crate) fn word(&self, way: usize) -> u64 {
         self.keys[way].load(Ordering::Relaxed)
@@ -76,59 +51,156 @@ impl Bucket {
         // Release, as a reader may meet the flow by this value first and needs the key then.
         self.values[way].store(value.word(), Ordering::Release);
     }
-
-    /// Puts another flow into a position. Only for the writer.
-    pub(crate) fn replace(&self, way: usize, key: FlowKey, value: FlowValue) {
-        self.values[way].store(FlowValue::free(value.sequence()).word(), Ordering::Relaxed);
-        fence(Ordering::Release);
-        self.keys[way].store(key.word(), Ordering::Relaxed);
-        self.values[way].store(value.word(), Ordering::Release);
-    }
 }
 
-/// Whether an entry whose key word is `key`'s belongs to it.
-fn matches(key: FlowKey, value: FlowValue) -> bool {
-    !value.is_free() && (!key.is_direct() || value.as_id().get() == key.tag())
+/// A bucket with the cells of its entries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entries<'a> {
+    pub(crate) bucket: &'a Bucket,
+    pub(crate) cells: &'a SideCells,
+    /// The number of the bucket's first cell.
+    pub(crate) first_cell: usize,
+}
+
+impl Entries<'_> {
+    /// What is wanted, for any thread.
+    pub(crate) fn read<W: Wanted>(&self, wanted: &W) -> Option<W::Found> {
+        let Bucket { keys, values } = self.bucket;
+        keys.iter().zip(values).enumerate().find_map(|(way, (word, value))| {
+            if word.load(Ordering::Relaxed) != wanted.word() {
+                return None;
+            }
+            let before = FlowValue::from_word(value.load(Ordering::Acquire));
+            if before.is_free() {
+                return None;
+            }
+            let word = word.load(Ordering::Relaxed);
+            let found = wanted.judge(before, || self.cells.load(self.first_cell + way));
+            // Whoever sees a new key or cell above sees below that the old value was freed.
+            fence(Ordering::Acquire);
+            let after = value.load(Ordering::Relaxed);
+            found.filter(|_| before.word() == after && word == wanted.word())
+        })
+    }
+
+    /// The position of what is wanted, for the writer.
+    pub(crate) fn find<W: Wanted>(&self, wanted: &W) -> Option<(usize, W::Found)> {
+        (0..WAYS).find_map(|way| {
+            if self.bucket.word(way) != wanted.word() {
+                return None;
+            }
+            let value = self.bucket.value(way);
+            if value.is_free() {
+                return None;
+            }
+            Some((way, wanted.judge(value, || self.cells.load(self.first_cell + way))?))
+        })
+    }
+
+    /// The key in a position, for the writer; meaningless when the value is free.
+    pub(crate) fn key(&self, way: usize) -> FlowKey {
+        let load = || self.cells.load(self.first_cell + way);
+        FlowKey::from_entry(self.bucket.word(way), self.bucket.value(way), load)
+    }
+
+    /// Puts another flow into a position. Only for the writer.
+    pub(crate) fn replace(&self, way: usize, key: &FlowKey, value: FlowValue) {
+        let value = value.with_cell(key.cell().is_some());
+        let Bucket { keys, values } = self.bucket;
+        values[way].store(FlowValue::free(value.sequence()).word(), Ordering::Relaxed);
+        fence(Ordering::Release);
+        keys[way].store(key.word(), Ordering::Relaxed);
+        if let Some(cell) = key.cell() {
+            self.cells.store(self.first_cell + way, cell);
+        }
+        values[way].store(value.word(), Ordering::Release);
+    }
 }
 
 #[cfg(all(test, loom))]
 mod model {
     use super::*;
     use crate::application_server::AsId;
+    use crate::flow_tuple::FlowTuple;
+    use crate::instance_key::InstanceKey;
     use crate::tcp_state::FlowState;
     use crate::vip::VipId;
     use loom::sync::Arc;
     use std::net::Ipv4Addr;
 
-    fn flow(n: u16) -> (FlowKey, FlowValue) {
-        let as_id = AsId::new(u32::from(n)).unwrap();
-        let key = FlowKey::vip(Ipv4Addr::LOCALHOST, n, VipId::new(0).unwrap());
-        (key, FlowValue::new(as_id, 0, FlowState::Udp, 0, n))
+    struct Table {
+        bucket: Bucket,
+        cells: SideCells,
+    }
+
+    impl Table {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { bucket: Bucket::new(), cells: SideCells::new(WAYS).unwrap() })
+        }
+
+        fn entries(&self) -> Entries<'_> {
+            Entries { bucket: &self.bucket, cells: &self.cells, first_cell: 0 }
+        }
+    }
+
+    fn value(n: u16) -> FlowValue {
+        FlowValue::new(AsId::new(u32::from(n)).unwrap(), 0, FlowState::Udp, 0, n)
+    }
+
+    fn exact(n: u16) -> (FlowKey, FlowValue) {
+        (FlowKey::exact(Ipv4Addr::LOCALHOST, n, VipId::new(0).unwrap()), value(n))
+    }
+
+    /// All have the same key word; only the cells tell them apart.
+    fn full(n: u16) -> (FlowKey, FlowValue) {
+        let tuple = FlowTuple {
+            src: Ipv4Addr::LOCALHOST,
+            dst: Ipv4Addr::from(u32::from(n)),
+            src_port: 7,
+            dst_port: n,
+            protocol: 6,
+        };
+        let instance = InstanceKey::from_bytes([1; 32]);
+        (FlowKey::full(&instance, &tuple, VipId::new(0).unwrap()), value(n).with_cell(true))
     }
 
     /// In every interleaving and with every reordering that the orderings allow, a reader gets a
     /// flow's own AS or nothing. Run with `RUSTFLAGS="--cfg loom"`.
-    #[test]
-    fn a_reader_gets_a_flow_s_own_value_or_none() {
-        loom::model(|| {
-            let bucket = Arc::new(Bucket::new());
-            let flows = [1, 2].map(flow);
-            bucket.replace(0, flows[0].0, flows[0].1);
+    fn a_reader_gets_a_flow_s_own_value_or_none(flows: [(FlowKey, FlowValue); 2]) {
+        loom::model(move || {
+            let table = Table::new();
+            table.entries().replace(0, &flows[0].0, flows[0].1);
             let writer = {
-                let bucket = Arc::clone(&bucket);
+                let table = Arc::clone(&table);
                 loom::thread::spawn(move || {
-                    bucket.set_value(0, flows[0].1.refreshed(FlowState::Udp, 9));
-                    bucket.replace(0, flows[1].0, flows[1].1);
+                    table.bucket.set_value(0, flows[0].1.refreshed(FlowState::Udp, 9));
+                    table.entries().replace(0, &flows[1].0, flows[1].1);
                 })
             };
             for (key, value) in flows {
-                if let Some(read) = bucket.read(key) {
+                if let Some(read) = table.entries().read(&key) {
                     assert_eq!(read.as_id(), value.as_id());
                 }
             }
             writer.join().unwrap();
-            assert_eq!(bucket.read(flows[1].0), Some(flows[1].1));
-            assert_eq!(bucket.read(flows[0].0), None);
+            assert_eq!(table.entries().read(&flows[1].0), Some(flows[1].1));
+            assert_eq!(table.entries().read(&flows[0].0), None);
         });
+    }
+
+    #[test]
+    fn by_words() {
+        a_reader_gets_a_flow_s_own_value_or_none([1, 2].map(exact));
+    }
+
+    #[test]
+    fn by_cells() {
+        a_reader_gets_a_flow_s_own_value_or_none([1, 2].map(full));
+    }
+
+    #[test]
+    fn by_a_word_after_a_cell_and_back() {
+        a_reader_gets_a_flow_s_own_value_or_none([exact(1), full(2)]);
+        a_reader_gets_a_flow_s_own_value_or_none([full(1), exact(2)]);
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Their replies look exactly like replies for a VIP. An entry tells them apart.
 
+use crate::address::Address;
 use crate::application_server::AsId;
-use crate::balancer::{Asker, Balancer, Occupancy};
+use crate::balancer::Balancer;
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
+use crate::server_view::{Occupancy, ServerView};
 use crate::sticky_owner::NewEntry;
 use crate::tcp_state::{Direction, FlowState, TcpFlags};
 
@@ -29,25 +31,29 @@ pub enum DirectDecision {
 impl Balancer<'_> {
     /// Decides for a client's packet whose destination is an AS's address, and keeps its flow's
     /// entry up to date. `tuple` is the packet's.
-    pub fn record_direct(&mut self, tuple: &FlowTuple, flags: TcpFlags) -> DirectDecision {
+    pub fn record_direct<A: Address>(
+        &mut self,
+        tuple: &FlowTuple<A>,
+        flags: TcpFlags,
+    ) -> DirectDecision {
         let tables = self.tables;
         let Some(endpoint) = tables.reverse.get(tuple.dst, tuple.dst_port, tuple.protocol) else {
             return DirectDecision::NotMapped;
         };
-        let key = FlowKey::direct(tuple.src, tuple.src_port, endpoint.id());
-        if let Some((slot, value)) = self.own(key)
+        let key = FlowKey::direct(self.owner.instance(), tuple);
+        if let Some((slot, value)) = self.own(&key)
             && !(flags.opens() && value.state() == FlowState::Closing)
         {
             self.refresh(slot, value.state().next(Direction::ToServer, flags));
             return DirectDecision::Existing;
         }
-        let client = (tuple.src, tuple.src_port);
-        if self.occupancy(endpoint, client, Asker::Direct) == Occupancy::InUse {
+        let view = ServerView { tuple: *tuple, endpoint };
+        if self.occupancy(&view, &key) == Occupancy::InUse {
             return DirectDecision::TupleInUse;
         }
-        self.supersede(endpoint, client, Asker::Direct);
+        self.supersede(&view, &key);
         let state = FlowState::first(tuple.protocol, flags);
         let entry = NewEntry { as_id: AsId::from_low_bits(0), epoch: 0, state, expiry_tick: 0 };
-        if self.insert(key, entry) { DirectDecision::New } else { DirectDecision::TableFullDrop }
+        if self.insert(&key, entry) { DirectDecision::New } else { DirectDecision::TableFullDrop }
     }
 }

@@ -2,109 +2,183 @@
 
 use std::net::Ipv4Addr;
 
-use crate::nat_reverse::EndpointId;
-use crate::vip::{DIRECT_INDICES, MAX_VIPS, VipId};
+use crate::address::Address;
+use crate::flow_tuple::FlowTuple;
+use crate::flow_value::FlowValue;
+use crate::instance_key::InstanceKey;
+use crate::side_cells::Cell;
+use crate::vip::{MAX_VIPS, VipId};
 
-/// The key of a flow: one word {client address 32, client port 16, index 16}.
+/// The index of direct flows, which have no VIP.
+const DIRECT_INDEX: u32 = MAX_VIPS as u32;
+
+/// The key of a flow: one word, and for some flows a cell beside the buckets.
 ///
-/// The index of a VIP implies the destination address, port and protocol, so the word is the
-/// exact 5-tuple: two flows never share an entry. Indices from [`MAX_VIPS`] on stand for direct
-/// flows, from a client straight to an AS's service; these take the low 12 bits of the endpoint
-/// from the index and the others from the value, which has no AS to name, so they are exact too.
+/// The low 16 bits of the word are the VIP's index. The others are, by the kind of the VIP:
+///
+/// - *exact*: the client's IPv4 address and port. The VIP implies the rest of the 5-tuple, so two
+///   flows never share an entry.
+/// - *tag*: 48 bits of a hash of the 5-tuple under the key of this instance.
+/// - *full*: 48 bits of a hash of the client's address and port, so that a reply finds the entry
+///   too; the cell has the 5-tuple in full. Up to eight flows from one client port fit, as they
+///   have the same buckets.
+/// - *direct* flows, from a client straight to an AS's service, are full as well, with the hash of
+///   the whole 5-tuple and an index that no VIP has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     word: u64,
-    /// The rest of a direct flow's endpoint.
-    tag: u32,
+    cell: Option<Cell>,
 }
 
 impl FlowKey {
-    /// A client's flow to a VIP. `port` is in host byte order.
+    /// A client's flow to a VIP of one IPv4 address and port (host byte order).
     #[must_use]
-    pub fn vip(client: Ipv4Addr, port: u16, vip: VipId) -> Self {
-        Self { word: word(client, port, vip.get()), tag: 0 }
+    pub fn exact(client: Ipv4Addr, port: u16, vip: VipId) -> Self {
+        let word = u64::from(client.to_bits()) << 32 | u64::from(port) << 16 | u64::from(vip.get());
+        Self { word, cell: None }
     }
 
-    /// A client's flow to an AS's service itself. `port` is in host byte order.
+    /// A client's flow to a VIP whose replies do not pass us.
     #[must_use]
-    pub fn direct(client: Ipv4Addr, port: u16, endpoint: EndpointId) -> Self {
-        let index = MAX_VIPS as u32 + endpoint.get() % DIRECT_INDICES as u32;
-        Self { word: word(client, port, index), tag: endpoint.get() / DIRECT_INDICES as u32 }
+    pub fn tag<A: Address>(instance: &InstanceKey, tuple: &FlowTuple<A>, vip: VipId) -> Self {
+        Self { word: tagged(instance.hash_tuple(tuple), vip.get()), cell: None }
+    }
+
+    /// A client's flow to a VIP of several addresses or ports whose replies pass us.
+    #[must_use]
+    pub fn full<A: Address>(instance: &InstanceKey, tuple: &FlowTuple<A>, vip: VipId) -> Self {
+        let word = Self::full_word(instance, tuple.src, tuple.src_port, vip);
+        Self { word, cell: Some(Cell::of(tuple)) }
+    }
+
+    /// A client's flow to an AS's service itself.
+    #[must_use]
+    pub fn direct<A: Address>(instance: &InstanceKey, tuple: &FlowTuple<A>) -> Self {
+        let word = tagged(instance.hash_tuple(tuple), DIRECT_INDEX);
+        Self { word, cell: Some(Cell::of(tuple)) }
+    }
+
+    /// The word that all full flows of a client's address and port (host byte order) to a VIP have.
+    pub(crate) fn full_word<A: Address>(
+        instance: &InstanceKey,
+        client: A,
+        port: u16,
+        vip: VipId,
+    ) -> u64 {
+        tagged(instance.hash_end(client.bits(), port), vip.get())
     }
 
     /// Whether this is a direct flow.
     #[must_use]
-    pub const fn is_direct(self) -> bool {
+    pub const fn is_direct(&self) -> bool {
         is_direct_word(self.word)
     }
 
-    /// The client's address.
-    #[must_use]
-    pub fn client(self) -> Ipv4Addr {
-        Ipv4Addr::from((self.word >> 32) as u32)
-    }
-
-    /// The client's port, host byte order.
-    #[must_use]
-    pub const fn client_port(self) -> u16 {
-        (self.word >> 16) as u16
-    }
-
-    /// The VIP; `None` for a direct flow.
-    #[must_use]
-    pub const fn vip_id(self) -> Option<VipId> {
-        VipId::new(self.word as u16 as u32)
-    }
-
     /// The word in the bucket.
-    pub(crate) const fn word(self) -> u64 {
+    pub(crate) const fn word(&self) -> u64 {
         self.word
     }
 
-    /// What the value of a direct flow holds in place of the AS.
-    pub(crate) const fn tag(self) -> u32 {
-        self.tag
+    /// What the cell holds of a full or direct flow.
+    pub(crate) const fn cell(&self) -> Option<&Cell> {
+        self.cell.as_ref()
     }
 
     /// The key of an entry.
-    pub(crate) const fn from_entry(word: u64, value: crate::flow_value::FlowValue) -> Self {
-        Self { word, tag: if is_direct_word(word) { value.as_id().get() } else { 0 } }
+    pub(crate) fn from_entry(word: u64, value: FlowValue, cell: impl FnOnce() -> Cell) -> Self {
+        Self { word, cell: value.has_cell().then(cell) }
     }
 }
 
 /// Whether a bucket's key word belongs to a direct flow.
 pub(crate) const fn is_direct_word(word: u64) -> bool {
-    (word as u16 as usize) >= MAX_VIPS
+    word as u16 as u32 == DIRECT_INDEX
 }
 
-fn word(client: Ipv4Addr, port: u16, index: u32) -> u64 {
-    u64::from(u32::from(client)) << 32 | u64::from(port) << 16 | u64::from(index)
+fn tagged(hash: u64, index: u32) -> u64 {
+    hash & !0xffff | u64::from(index)
+}
+
+/// What a search of a bucket wants.
+pub(crate) trait Wanted {
+    /// What it finds out of an entry.
+    type Found;
+
+    /// The key word of the entries.
+    fn word(&self) -> u64;
+
+    /// Looks at an entry with this word that is not free; `None` to go on. The cell means
+    /// something only if the value says that there is one.
+    fn judge(&self, value: FlowValue, cell: impl FnOnce() -> Cell) -> Option<Self::Found>;
+}
+
+impl Wanted for FlowKey {
+    type Found = FlowValue;
+
+    fn word(&self) -> u64 {
+        self.word
+    }
+
+    fn judge(&self, value: FlowValue, cell: impl FnOnce() -> Cell) -> Option<FlowValue> {
+        let matches = match &self.cell {
+            None => !value.has_cell(),
+            Some(own) => value.has_cell() && *own == cell(),
+        };
+        matches.then_some(value)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
-
     #[test]
-    fn a_vip_key_gives_its_parts_back() {
-        let vip = VipId::new(61_439).unwrap();
-        let key = FlowKey::vip(CLIENT, 40_000, vip);
-        assert_eq!((key.client(), key.client_port()), (CLIENT, 40_000));
-        assert_eq!(key.vip_id(), Some(vip));
-        assert!(!key.is_direct());
+    fn keys_differ_in_every_part() {
+        let instance = InstanceKey::from_bytes([5; 32]);
+        let [one, two] = [1, 2].map(|n| VipId::new(n).unwrap());
+        let base = FlowTuple {
+            src: Ipv4Addr::new(10, 10, 10, 1),
+            dst: Ipv4Addr::new(10, 0, 0, 1),
+            src_port: 7,
+            dst_port: 80,
+            protocol: 6,
+        };
+        let others = [
+            FlowTuple { src: Ipv4Addr::new(10, 10, 10, 2), ..base },
+            FlowTuple { dst: Ipv4Addr::new(10, 0, 0, 2), ..base },
+            FlowTuple { src_port: 8, ..base },
+            FlowTuple { dst_port: 81, ..base },
+            FlowTuple { protocol: 17, ..base },
+        ];
+        for other in &others {
+            assert_ne!(FlowKey::tag(&instance, &base, one), FlowKey::tag(&instance, other, one));
+            assert_ne!(FlowKey::full(&instance, &base, one), FlowKey::full(&instance, other, one));
+            assert_ne!(FlowKey::direct(&instance, &base), FlowKey::direct(&instance, other));
+        }
+        assert_ne!(FlowKey::tag(&instance, &base, one), FlowKey::tag(&instance, &base, two));
+        assert_ne!(FlowKey::full(&instance, &base, one), FlowKey::full(&instance, &base, two));
+        let exact = |tuple: &FlowTuple<Ipv4Addr>| FlowKey::exact(tuple.src, tuple.src_port, one);
+        assert_ne!(exact(&base), exact(&others[0]));
+        assert_ne!(exact(&base), exact(&others[2]));
+        // A reply knows the client and the VIP only.
+        let word = FlowKey::full(&instance, &others[1], one).word();
+        assert_eq!(word, FlowKey::full_word(&instance, base.src, base.src_port, one));
+        assert!(FlowKey::direct(&instance, &base).is_direct() && !exact(&base).is_direct());
     }
 
+    /// The parts that a key shows must not stand out in a tag.
     #[test]
-    fn direct_keys_are_exact() {
-        let keys: Vec<_> = [0, 1, 4095, 4096, 8192, (1 << 20) - 1]
-            .map(|id| FlowKey::direct(CLIENT, 7, EndpointId::new(id)))
-            .into();
-        for (i, key) in keys.iter().enumerate() {
-            assert!(key.is_direct());
-            assert_eq!(key.vip_id(), None);
-            assert!(keys[..i].iter().all(|other| other != key));
-        }
+    fn tags_follow_the_instance() {
+        let tuple = FlowTuple {
+            src: Ipv4Addr::new(10, 10, 10, 1),
+            dst: Ipv4Addr::new(10, 0, 0, 1),
+            src_port: 7,
+            dst_port: 80,
+            protocol: 6,
+        };
+        let vip = VipId::new(3).unwrap();
+        let [a, b] = [[1; 32], [2; 32]].map(InstanceKey::from_bytes);
+        assert_ne!(FlowKey::tag(&a, &tuple, vip), FlowKey::tag(&b, &tuple, vip));
+        assert_ne!(FlowKey::full(&a, &tuple, vip).word(), FlowKey::full(&b, &tuple, vip).word());
     }
 }

@@ -1,12 +1,14 @@
 //! What a sticky table knows of a flow, in one 64-bit word.
 //!
-//! From the top: AS 20, epoch 8, state 4, expiry tick 16, sequence 16. State 0 is a free entry.
+//! From the top: AS 20, epoch 8, cell 1, state 3, expiry tick 16, sequence 16. State 0 is a free
+//! entry; the bit *cell* says that the entry's key goes on in a cell beside the buckets.
 
 use crate::application_server::AsId;
 use crate::tcp_state::FlowState;
 
 const EXPIRY_SHIFT: u32 = 16;
 const STATE_SHIFT: u32 = 32;
+const CELL: u64 = 1 << 35;
 const EPOCH_SHIFT: u32 = 36;
 const AS_SHIFT: u32 = 44;
 
@@ -40,13 +42,23 @@ impl FlowValue {
         )
     }
 
+    /// The same for an entry whose key has a cell.
+    pub(crate) const fn with_cell(self, has_cell: bool) -> Self {
+        if has_cell { Self(self.0 | CELL) } else { Self(self.0 & !CELL) }
+    }
+
+    /// Whether the entry's key goes on in its cell.
+    pub(crate) const fn has_cell(self) -> bool {
+        self.0 & CELL != 0
+    }
+
     /// A free entry, which keeps the sequence of what was there.
     pub(crate) const fn free(sequence: u16) -> Self {
         Self(sequence as u64)
     }
 
     pub(crate) const fn is_free(self) -> bool {
-        self.0 >> STATE_SHIFT & 0xf == 0
+        self.0 >> STATE_SHIFT & 7 == 0
     }
 
     pub(crate) const fn sequence(self) -> u16 {
@@ -56,6 +68,7 @@ impl FlowValue {
     /// The same flow in another state and with another expiry.
     pub(crate) const fn refreshed(self, state: FlowState, expiry: u16) -> Self {
         Self::new(self.as_id(), self.epoch(), state, expiry, self.sequence())
+            .with_cell(self.has_cell())
     }
 
     /// The AS of the flow. Means nothing for a direct flow.
@@ -73,7 +86,7 @@ impl FlowValue {
     /// The flow's state.
     #[must_use]
     pub const fn state(self) -> FlowState {
-        FlowState::from_bits((self.0 >> STATE_SHIFT) as u8 & 0xf)
+        FlowState::from_bits((self.0 >> STATE_SHIFT) as u8 & 7)
     }
 
     /// The second at which the flow expires, modulo 65 536.
@@ -115,6 +128,18 @@ mod tests {
         let later = value.refreshed(FlowState::Established, 9);
         assert_eq!((later.as_id(), later.epoch(), later.sequence()), (as_id, 7, 0xffff));
         assert_eq!((later.state(), later.expiry_tick()), (FlowState::Established, 9));
+    }
+
+    #[test]
+    fn the_cell_bit_is_its_own() {
+        let zero = AsId::new(0).unwrap();
+        let value = FlowValue::new(zero, 0, FlowState::Closing, 0, 0).with_cell(true);
+        assert!(value.has_cell() && value.state() == FlowState::Closing && value.epoch() == 0);
+        let later = value.refreshed(FlowState::Udp, 5);
+        assert!(later.has_cell() && later.state() == FlowState::Udp);
+        assert!(!later.with_cell(false).has_cell());
+        assert!(!FlowValue::new(zero, 255, FlowState::Closing, 0xffff, 0xffff).has_cell());
+        assert!(!FlowValue::free(9).has_cell());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_secret, xxh3_64_with_seed};
 
+use crate::address::Address;
 use crate::flow_tuple::FlowTuple;
 
 /// The version of everything that decides a slot: the packing and hash of flows, the derivation
@@ -118,17 +119,11 @@ impl FlowHasher {
     /// The hash of a flow towards a VIP: over the 5-tuple, or over the source address alone when
     /// the VIP is `src_ip_sticky`, so that a client keeps its AS on every port and address.
     #[must_use]
-    pub fn hash(&self, tuple: &FlowTuple, src_ip_sticky: bool) -> u64 {
+    pub fn hash<A: Address>(&self, tuple: &FlowTuple<A>, src_ip_sticky: bool) -> u64 {
         if src_ip_sticky {
-            return xxh3_64_with_secret(&tuple.src.octets(), self.secret.as_slice());
+            return xxh3_64_with_secret(tuple.src.octets().as_ref(), self.secret.as_slice());
         }
-        let mut packed = [0; 13];
-        packed[0..4].copy_from_slice(&tuple.src.octets());
-        packed[4..8].copy_from_slice(&tuple.dst.octets());
-        packed[8..10].copy_from_slice(&tuple.src_port.to_be_bytes());
-        packed[10..12].copy_from_slice(&tuple.dst_port.to_be_bytes());
-        packed[12] = tuple.protocol.number();
-        xxh3_64_with_secret(&packed, self.secret.as_slice())
+        xxh3_64_with_secret(A::pack(tuple).as_ref(), self.secret.as_slice())
     }
 }
 
@@ -142,16 +137,15 @@ impl fmt::Debug for FlowHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Protocol;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
-    fn tuple() -> FlowTuple {
+    fn tuple() -> FlowTuple<Ipv4Addr> {
         FlowTuple {
             src: Ipv4Addr::new(10, 10, 10, 1),
             dst: Ipv4Addr::new(10, 10, 2, 2),
             src_port: 40_000,
             dst_port: 8080,
-            protocol: Protocol::Tcp,
+            protocol: 6,
         }
     }
 
@@ -169,6 +163,39 @@ mod tests {
         );
     }
 
+    fn tuple6() -> FlowTuple<Ipv6Addr> {
+        FlowTuple {
+            src: "2001:db8:a::1".parse().unwrap(),
+            dst: "2001:db8:b::2".parse().unwrap(),
+            src_port: 40_000,
+            dst_port: 8080,
+            protocol: 6,
+        }
+    }
+
+    #[test]
+    fn golden_values_of_version_1_for_ipv6() {
+        let hasher = FlowHasher::new(&HashKey::default());
+        let hashes = [hasher.hash(&tuple6(), false), hasher.hash(&tuple6(), true)];
+        assert_eq!(format!("{hashes:016x?}"), "[90734cc9548d9b1f, 86547019d1580af7]");
+    }
+
+    #[test]
+    fn every_field_counts_in_ipv6() {
+        let hasher = FlowHasher::new(&HashKey::default());
+        let base = tuple6();
+        for changed in [
+            FlowTuple { src: "2001:db8:a::2".parse().unwrap(), ..base },
+            FlowTuple { src: "2001:db9:a::1".parse().unwrap(), ..base },
+            FlowTuple { dst: "2001:db8:b::3".parse().unwrap(), ..base },
+            FlowTuple { src_port: 40_001, ..base },
+            FlowTuple { dst_port: 8081, ..base },
+            FlowTuple { protocol: 17, ..base },
+        ] {
+            assert_ne!(hasher.hash(&changed, false), hasher.hash(&base, false), "{changed:?}");
+        }
+    }
+
     #[test]
     fn every_field_counts() {
         let hasher = FlowHasher::new(&HashKey::default());
@@ -179,7 +206,7 @@ mod tests {
             FlowTuple { dst: Ipv4Addr::new(10, 10, 2, 3), ..base },
             FlowTuple { src_port: 40_001, ..base },
             FlowTuple { dst_port: 8081, ..base },
-            FlowTuple { protocol: Protocol::Udp, ..base },
+            FlowTuple { protocol: 17, ..base },
         ] {
             assert_ne!(hasher.hash(&changed, false), hash, "{changed:?}");
         }
@@ -195,7 +222,7 @@ mod tests {
             dst: Ipv4Addr::new(1, 2, 3, 4),
             src_port: 1,
             dst_port: 2,
-            protocol: Protocol::Udp,
+            protocol: 17,
         };
         assert_eq!(hasher.hash(&base, true), hasher.hash(&other, true));
         let stranger = FlowTuple { src: Ipv4Addr::new(10, 10, 10, 2), ..base };

@@ -1,10 +1,21 @@
 //! The random key that places flows in the buckets of this instance's sticky tables.
 
-use crate::flow_key::FlowKey;
+use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed};
 
-/// A key of this process, best random; every worker may have the same.
+use crate::address::Address;
+use crate::flow_tuple::FlowTuple;
+
+/// The bytes of an XXH3 secret.
+const SECRET_BYTES: usize = 192;
+
+/// Keeps the secret independent of other uses of the key.
+const SECRET_DOMAIN: u64 = 0x5461_6753_6563_0000;
+
+/// A key of this process, best random; the same for the tables of all workers and all sizes, as
+/// they look for each other's flows.
 ///
-/// A flow's key word goes through two rounds of multiply-and-fold with it. Buckets are picked
+/// Flows are recognised by a hash of their 5-tuple under this key where that is enough, so it is
+/// never shown, nor anything made with it. A flow's key word goes through two rounds of multiply-and-fold with it. Buckets are picked
 /// from the two ends of the result, so traffic cannot be aimed at a bucket without the key, and
 /// regular traffic (one client, consecutive ports) spreads as random traffic does; a bare CRC
 /// leaves 75 % of such flows out.
@@ -12,6 +23,7 @@ use crate::flow_key::FlowKey;
 pub struct InstanceKey {
     whiten: [u64; 2],
     multiply: [u64; 2],
+    secret: [u8; SECRET_BYTES],
 }
 
 /// The two buckets in which a flow may be.
@@ -26,7 +38,7 @@ pub struct BucketPair {
 impl InstanceKey {
     /// The key in 32 bytes.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
         const fn word(bytes: &[u8; 32], at: usize) -> u64 {
             let mut word = 0;
             let mut index = 0;
@@ -36,6 +48,11 @@ impl InstanceKey {
             }
             word
         }
+        let mut secret = [0; SECRET_BYTES];
+        for (index, word) in secret.chunks_exact_mut(8).enumerate() {
+            let value = xxh3_64_with_seed(&bytes, SECRET_DOMAIN | index as u64);
+            word.copy_from_slice(&value.to_le_bytes());
+        }
         // Sparse multipliers mix badly: half of the bits come from a constant.
         Self {
             whiten: [word(&bytes, 0), word(&bytes, 8)],
@@ -43,19 +60,33 @@ impl InstanceKey {
                 word(&bytes, 16) ^ 0x9e37_79b9_7f4a_7c15 | 1,
                 word(&bytes, 24) ^ 0xd1b5_4a32_d192_ed03 | 1,
             ],
+            secret,
         }
     }
 
     /// The hash of a flow's key word under this key.
     #[must_use]
-    pub(crate) const fn hash(&self, key: FlowKey) -> u64 {
-        let once = fold(key.word() ^ self.whiten[0], self.multiply[0]);
+    pub(crate) const fn hash(&self, word: u64) -> u64 {
+        let once = fold(word ^ self.whiten[0], self.multiply[0]);
         fold(once ^ self.whiten[1], self.multiply[1])
     }
 
-    /// The buckets of a flow in a table of `mask + 1` buckets, a power of two up to 2^28.
-    pub(crate) const fn buckets(&self, key: FlowKey, mask: u32) -> BucketPair {
-        let hash = self.hash(key);
+    /// The hash of a 5-tuple, which strangers can neither predict nor make collide.
+    pub(crate) fn hash_tuple<A: Address>(&self, tuple: &FlowTuple<A>) -> u64 {
+        xxh3_64_with_secret(A::pack(tuple).as_ref(), &self.secret)
+    }
+
+    /// The hash of an address and port.
+    pub(crate) const fn hash_end(&self, address: u128, port: u16) -> u64 {
+        // One after the other: folded together before, parts could be chosen to cancel out.
+        let high = self.hash((address >> 64) as u64);
+        let all = self.hash(high ^ address as u64);
+        self.hash(all ^ port as u64)
+    }
+
+    /// The buckets of a key word in a table of `mask + 1` buckets, a power of two up to 2^28.
+    pub(crate) const fn buckets(&self, word: u64, mask: u32) -> BucketPair {
+        let hash = self.hash(word);
         let first = (hash >> 32) as u32 & mask;
         let second = hash as u32 & mask;
         // Equal choices would be one choice.
@@ -78,11 +109,12 @@ const fn fold(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow_key::FlowKey;
     use crate::vip::VipId;
     use std::net::Ipv4Addr;
 
-    fn key(port: u16) -> FlowKey {
-        FlowKey::vip(Ipv4Addr::new(10, 0, 0, 1), port, VipId::new(0).unwrap())
+    fn key(port: u16) -> u64 {
+        FlowKey::exact(Ipv4Addr::new(10, 0, 0, 1), port, VipId::new(0).unwrap()).word()
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! The load balancer's part of a snapshot: everything a worker needs to decide, immutable.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 
-use crate::application_server::{ApplicationServer, AsId, MAX_WEIGHT, ServerState};
+use crate::application_server::{ApplicationServer, AsId, ServerState};
 use crate::hash::FlowHasher;
+use crate::lb_check::{LbTablesError, check};
 use crate::nat_reverse::{Candidate, ReverseEntry, ReverseMap};
 use crate::new_flow_cache::NewFlowCache;
-use crate::new_flow_table::{Member, NewFlowTableError};
+use crate::new_flow_table::Member;
+use crate::ports::Ports;
+use crate::prefix::Prefix;
+use crate::rotation::Rotation;
 use crate::tcp_state::Timeouts;
-use crate::vip::{Vip, VipId, VipKey, VipSpec};
-use crate::vip_table::VipTable;
+use crate::vip::{Scheduler, Vip, VipId, VipSpec};
+use crate::vip_groups::{VipGroupId, VipGroups};
 
 /// The load balancer as workers see it. Control builds a new one for each change; new-flow tables
 /// that did not change are shared with the one before.
@@ -21,8 +23,8 @@ pub struct LbTables {
     pub vips: Box<[Option<Vip>]>,
     /// ASs by id, tombstones included.
     pub servers: Box<[Option<ApplicationServer>]>,
-    /// VIPs by address, protocol and port.
-    pub vip_index: VipTable,
+    /// VIPs by prefix, protocol and port.
+    pub groups: VipGroups,
     /// VIPs by the services of their ASs.
     pub reverse: ReverseMap,
     /// The cluster's flow hash.
@@ -44,29 +46,6 @@ pub struct LbConfig<'a> {
     pub timeouts: Timeouts,
 }
 
-/// A configuration that makes no sense. Commands check for all of this before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LbTablesError {
-    /// Two VIPs with one id.
-    #[error("VIP {0} is there twice")]
-    DuplicateVip(VipId),
-    /// Two VIPs with one address, protocol and port.
-    #[error("two VIPs are {0}")]
-    DuplicateKey(VipKey),
-    /// Two ASs with one id, or a VIP with two ASs of one address.
-    #[error("AS {0} is there twice")]
-    DuplicateServer(AsId),
-    /// An AS of a VIP that is not there.
-    #[error("AS {0} serves a VIP that is not there")]
-    NoSuchVip(AsId),
-    /// A weight above 100.
-    #[error("the weight of AS {0} is above 100")]
-    Weight(AsId),
-    /// A new-flow table that cannot be built; the checks above find all of these before.
-    #[error(transparent)]
-    Table(#[from] NewFlowTableError),
-}
-
 impl LbTables {
     /// Tables without any VIP.
     #[must_use]
@@ -74,8 +53,8 @@ impl LbTables {
         Self {
             vips: Box::default(),
             servers: Box::default(),
-            vip_index: VipTable::new([].into_iter()),
-            reverse: ReverseMap::empty(),
+            groups: VipGroups::new(&[]),
+            reverse: ReverseMap::build(Vec::new()),
             hasher,
             timeouts,
         }
@@ -83,45 +62,56 @@ impl LbTables {
 
     /// The tables of a configuration.
     ///
-    /// `previous` are the tables in use, so that direct flows survive; `cache` holds the new-flow
+    /// `previous` are the tables in use, so that rotations go on; `cache` holds the new-flow
     /// tables in use. Time grows with the VIPs and ASs, but only sets of ASs that are new to the
     /// cache cost a fill.
     ///
     /// # Errors
     ///
-    /// When ids or keys clash, an AS has no VIP or too large a weight.
+    /// When the configuration is impossible; see [`LbTablesError`].
     pub fn build(
         config: &LbConfig<'_>,
         previous: &Self,
         cache: &mut NewFlowCache,
     ) -> Result<Self, LbTablesError> {
+        check(config)?;
         let servers = by_id(config.servers)?;
         let by_vip = group_by_vip(config)?;
-        let reverse = ReverseMap::build(&reverse_entries(config, &by_vip), &previous.reverse);
 
         let length = config.vips.iter().map(|vip| vip.id.index() + 1).max().unwrap_or(0);
         let mut vips: Box<[Option<Vip>]> = vec![None; length].into();
-        let mut keys: HashMap<VipKey, VipId> = HashMap::with_capacity(config.vips.len());
         for spec in config.vips {
-            let slot = &mut vips[spec.id.index()];
-            if slot.is_some() {
-                return Err(LbTablesError::DuplicateVip(spec.id));
-            }
-            if keys.insert(spec.key, spec.id).is_some() {
-                return Err(LbTablesError::DuplicateKey(spec.key));
-            }
             let own = by_vip.get(&spec.id).map_or(&[][..], Vec::as_slice);
-            *slot = Some(vip(spec, own, &reverse, &config.hasher, cache)?);
+            let before = previous.vip(spec.id).filter(|vip| vip.key == spec.key);
+            vips[spec.id.index()] = Some(vip(spec, own, before, &config.hasher, cache)?);
         }
         cache.forget_unused();
         Ok(Self {
             vips,
             servers,
-            vip_index: VipTable::new(config.vips.iter().map(|vip| (vip.key, vip.id))),
-            reverse,
+            groups: VipGroups::new(config.vips),
+            reverse: ReverseMap::build(reverse_entries(config, &by_vip)?),
             hasher: config.hasher.clone(),
             timeouts: config.timeouts,
         })
+    }
+
+    /// The group of VIPs with this very prefix.
+    #[must_use]
+    pub fn group_of(&self, prefix: Prefix) -> Option<VipGroupId> {
+        self.groups.of(prefix)
+    }
+
+    /// The VIP of a packet to an address of a group; see [`VipGroups::find`].
+    #[must_use]
+    pub fn find_vip(&self, group: VipGroupId, protocol: u8, port: u16) -> Option<VipId> {
+        self.groups.find(group, protocol, port)
+    }
+
+    /// The VIP to which a node port leads, for packets to an address of an interface.
+    #[must_use]
+    pub fn find_node_port(&self, v6: bool, protocol: u8, port: u16) -> Option<VipId> {
+        self.groups.find_node_port(v6, protocol, port)
     }
 
     /// A VIP by id.
@@ -161,9 +151,6 @@ fn group_by_vip<'a>(
     let mut by_vip: HashMap<VipId, Vec<&ApplicationServer>> =
         config.vips.iter().map(|vip| (vip.id, Vec::new())).collect();
     for server in config.servers {
-        if server.weight > MAX_WEIGHT {
-            return Err(LbTablesError::Weight(server.id));
-        }
         by_vip.get_mut(&server.vip).ok_or(LbTablesError::NoSuchVip(server.id))?.push(server);
     }
     for servers in by_vip.values_mut() {
@@ -175,29 +162,36 @@ fn group_by_vip<'a>(
     Ok(by_vip)
 }
 
+/// The services behind VIPs with NAT. Ports were checked before.
 fn reverse_entries(
     config: &LbConfig<'_>,
     by_vip: &HashMap<VipId, Vec<&ApplicationServer>>,
-) -> Vec<ReverseEntry> {
+) -> Result<Vec<ReverseEntry>, LbTablesError> {
     let mut entries = Vec::with_capacity(config.servers.len());
-    for spec in config.vips {
+    for spec in config.vips.iter().filter(|spec| spec.nat) {
+        let Ports::Range { protocol, first, last } = spec.key.ports else { continue };
+        let Some((first, last)) = spec.target.range(first, last) else { continue };
         for server in by_vip.get(&spec.id).into_iter().flatten() {
+            if server.address.is_ipv6() != spec.key.prefix.is_v6() {
+                return Err(LbTablesError::Family(server.id));
+            }
             entries.push(ReverseEntry {
                 address: server.address,
-                port: spec.target_port,
-                protocol: spec.key.protocol,
+                protocol: protocol.number(),
+                first,
+                last,
                 candidate: Candidate { vip: spec.id, as_id: server.id },
             });
         }
     }
-    entries
+    Ok(entries)
 }
 
-/// `servers` are the VIP's, in the order of their addresses.
+/// `servers` are the VIP's, in the order of their addresses; `previous` is what it was before.
 fn vip(
     spec: &VipSpec,
     servers: &[&ApplicationServer],
-    reverse: &ReverseMap,
+    previous: Option<&Vip>,
     hasher: &FlowHasher,
     cache: &mut NewFlowCache,
 ) -> Result<Vip, LbTablesError> {
@@ -206,21 +200,22 @@ fn vip(
     let members: Vec<Member> = servers
         .iter()
         .filter(takes_flows)
-        .map(|server| Member { address: IpAddr::V4(server.address), weight: server.weight })
+        .map(|server| Member { address: server.address, weight: server.weight })
         .collect();
-    let table = cache.table(&members, spec.length, hasher.table_seed())?;
-    let shared_reverse = servers.iter().any(|server| {
-        reverse
-            .get(server.address, spec.target_port, spec.key.protocol)
-            .is_some_and(|endpoint| endpoint.is_shared())
-    });
+    let weighted: Vec<(AsId, u8)> =
+        servers.iter().filter(takes_flows).map(|server| (server.id, server.weight)).collect();
+    let rotation = (spec.scheduler == Scheduler::RoundRobin)
+        .then(|| Rotation::new(&weighted, previous.and_then(|vip| vip.rotation.as_ref())));
     Ok(Vip {
         id: spec.id,
         key: spec.key,
-        target_port: spec.target_port,
+        target: spec.target,
+        node_port: spec.node_port,
         src_ip_sticky: spec.src_ip_sticky,
-        shared_reverse,
-        table,
-        members: servers.iter().filter(takes_flows).map(|server| server.id).collect::<Arc<[_]>>(),
+        nat: spec.nat,
+        table: cache.table(&members, spec.length, hasher.table_seed())?,
+        members: weighted.iter().map(|&(id, _)| id).collect(),
+        rotation,
+        kind: spec.key_kind(),
     })
 }

@@ -14,21 +14,21 @@
 //! use std::net::Ipv4Addr;
 //!
 //! let vip = VipId::new(0).unwrap();
+//! let prefix = Prefix::host(Ipv4Addr::new(10, 10, 2, 2).into());
 //! let spec = VipSpec {
 //!     id: vip,
-//!     key: VipKey {
-//!         address: Ipv4Addr::new(10, 10, 2, 2),
-//!         protocol: Protocol::Tcp,
-//!         port: 8080,
-//!     },
-//!     target_port: 80,
+//!     key: VipKey { prefix, ports: Ports::one(Protocol::Tcp, 8080) },
+//!     target: TargetPort::One(80),
+//!     node_port: None,
 //!     src_ip_sticky: false,
+//!     scheduler: Scheduler::Maglev,
 //!     length: TableLength::DEFAULT,
+//!     nat: true,
 //! };
 //! let server = ApplicationServer {
 //!     id: AsId::new(0).unwrap(),
 //!     vip,
-//!     address: Ipv4Addr::new(192, 168, 1, 1),
+//!     address: Ipv4Addr::new(192, 168, 1, 1).into(),
 //!     weight: 100,
 //!     state: ServerState::Active,
 //!     epoch: 0,
@@ -50,8 +50,10 @@
 //!     dst: Ipv4Addr::new(10, 10, 2, 2),
 //!     src_port: 40_000,
 //!     dst_port: 8080,
-//!     protocol: Protocol::Tcp,
+//!     protocol: Protocol::Tcp.number(),
 //! };
+//! let group = tables.group_of(prefix).unwrap();
+//! assert_eq!(tables.find_vip(group, syn.protocol, syn.dst_port), Some(vip));
 //! let decision = balancer.select(tables.vip(vip).unwrap(), &syn, TcpFlags::SYN);
 //! assert_eq!(decision, Decision::New(server.id));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -59,53 +61,67 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod application_server;
 mod balancer;
 mod bucket;
 mod direct;
 mod exact_table;
+mod explanation;
 mod flow_key;
 mod flow_tuple;
 mod flow_value;
 mod hash;
 mod instance_key;
+mod lb_check;
 mod lb_tables;
 mod live_flows;
 mod maglev;
 mod nat_reverse;
 mod new_flow_cache;
 mod new_flow_table;
+mod ports;
+mod prefix;
 mod protocol;
 mod reply;
+mod rotation;
 mod selection;
+mod server_view;
+mod side_cells;
 mod sticky;
 mod sticky_owner;
 mod table_length;
 mod tcp_state;
 mod vip;
 mod vip_counter;
-mod vip_table;
+mod vip_groups;
 
+pub use address::Address;
 pub use application_server::{ApplicationServer, AsId, MAX_SERVERS, MAX_WEIGHT, ServerState};
 pub use balancer::Balancer;
 pub use direct::DirectDecision;
+pub use explanation::{Explanation, Why};
 pub use flow_key::FlowKey;
 pub use flow_tuple::FlowTuple;
 pub use flow_value::FlowValue;
 pub use hash::{FLOW_HASH_VERSION, FlowHasher, HashKey, HashKeyError};
 pub use instance_key::{BucketPair, InstanceKey};
-pub use lb_tables::{LbConfig, LbTables, LbTablesError};
+pub use lb_check::LbTablesError;
+pub use lb_tables::{LbConfig, LbTables};
 pub use live_flows::LiveFlows;
-pub use nat_reverse::{Attribution, Candidate, Endpoint, EndpointId, ReverseEntry, ReverseMap};
+pub use nat_reverse::{Candidate, Endpoint, ReverseMap};
 pub use new_flow_cache::NewFlowCache;
 pub use new_flow_table::{Member, NewFlowTable, NewFlowTableError, Spread};
+pub use ports::{Ports, TargetPort};
+pub use prefix::Prefix;
 pub use protocol::{ParseProtocolError, Protocol};
 pub use reply::{NO_FLOW, ReplyVerdict};
+pub use rotation::Rotation;
 pub use selection::{CLASH_SERVERS_MAX, CLASH_SLOTS_MAX, Decision, TABLE_FULL, TUPLE_IN_USE};
 pub use sticky::{BucketCountError, StickyTable};
 pub use sticky_owner::{Full, NewEntry, Slot, StickyOwner};
 pub use table_length::{TableLength, TableLengthError};
 pub use tcp_state::{Direction, FlowState, MAX_TIMEOUT_S, TcpFlags, TimeoutError, Timeouts};
-pub use vip::{DIRECT_INDICES, MAX_VIPS, Vip, VipId, VipKey, VipSpec};
+pub use vip::{MAX_VIPS, RESERVED_INDICES, Scheduler, Vip, VipId, VipKey, VipSpec};
 pub use vip_counter::VipCounter;
-pub use vip_table::VipTable;
+pub use vip_groups::{VipGroupId, VipGroups};

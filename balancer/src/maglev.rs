@@ -76,6 +76,20 @@ fn turns(weights: &[u8]) -> Vec<u32> {
     turns
 }
 
+fn greatest_divisor(a: u8, b: u8) -> u8 {
+    if b == 0 { a } else { greatest_divisor(b, a % b) }
+}
+
+/// The turns after which they repeat, without the repetitions that a common divisor of all weights
+/// makes: for equal weights one turn each, in order.
+pub(crate) fn shortest_turns(weights: &[u8]) -> Vec<u32> {
+    let divisor = weights.iter().copied().fold(0, greatest_divisor);
+    let total: usize = weights.iter().map(|&weight| usize::from(weight)).sum();
+    let Some(length) = total.checked_div(usize::from(divisor)) else { return Vec::new() };
+    // After 100 / divisor rounds everybody had its exact share for the first time.
+    turns(weights).into_iter().take(length).collect()
+}
+
 /// Fills a table: calls `place(slot, member)` once for every slot of `0..length`.
 ///
 /// `weights` are 1 to 100, one for each permutation. The caller brings members into a canonical
@@ -156,6 +170,20 @@ mod tests {
         assert_eq!(turns(&[100, 50]).iter().filter(|&&m| m == 1).count(), 50);
         assert_eq!(turns(&[100, 50])[..6], [0, 0, 1, 0, 0, 1]);
         assert_eq!(turns(&[1]), [0]);
+    }
+
+    #[test]
+    fn shortest_turns_are_exact() {
+        assert_eq!(shortest_turns(&[]), [0u32; 0]);
+        assert_eq!(shortest_turns(&[77; 3]), [0, 1, 2]);
+        for weights in [&[3, 6][..], &[7, 21, 14], &[100, 99], &[10, 10, 20], &[33, 66, 99, 100]] {
+            let divisor = weights.iter().copied().fold(0, greatest_divisor);
+            let turns = shortest_turns(weights);
+            for (member, &weight) in weights.iter().enumerate() {
+                let count = turns.iter().filter(|&&turn| turn == member as u32).count();
+                assert_eq!(count, usize::from(weight / divisor), "{weights:?}: {turns:?}");
+            }
+        }
     }
 
     #[test]

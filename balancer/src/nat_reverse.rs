@@ -3,32 +3,14 @@
 //! A reply shows the AS's address and port. If one VIP only leads there, that names the VIP
 //! without any state; if several do, only a flow entry can tell which one the client used.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::Range;
 
+use crate::address::Address;
 use crate::application_server::AsId;
 use crate::exact_table::ExactTable;
-use crate::protocol::Protocol;
-use crate::vip::{VipId, endpoint_word};
-
-/// An AS's service: (address, port, protocol). Stays the same from one [`ReverseMap`] to the next
-/// while the service exists, and is not given to another one soon after.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EndpointId(u32);
-
-impl EndpointId {
-    /// The service with this id.
-    #[must_use]
-    pub const fn new(id: u32) -> Self {
-        Self(id)
-    }
-
-    /// The id as a number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
+use crate::vip::VipId;
 
 /// Where a service's replies may belong: a VIP and its AS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,115 +21,100 @@ pub struct Candidate {
     pub as_id: AsId,
 }
 
-/// To which VIPs a service belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attribution<'a> {
-    /// To one.
-    Unique(Candidate),
-    /// To several, in the order of their ids.
-    Shared(&'a [Candidate]),
-}
-
-/// One service of the map.
-#[derive(Clone, Debug)]
+/// Neighbouring ports of an AS that stand behind the same VIPs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    id: EndpointId,
-    word: u64,
+    protocol: u8,
+    first: u16,
+    last: u16,
     /// At least one.
     candidates: Box<[Candidate]>,
 }
 
 impl Endpoint {
-    /// The service's id.
-    #[must_use]
-    pub fn id(&self) -> EndpointId {
-        self.id
-    }
-
-    /// All VIPs it belongs to, with its AS in each; at least one.
+    /// All VIPs it belongs to, with its AS in each, in the order of their ids; at least one.
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
 
-    /// Whether replies can be told apart by flow entries only.
+    /// The VIP and AS, if there is one VIP only.
     #[must_use]
-    pub fn is_shared(&self) -> bool {
-        self.candidates.len() > 1
-    }
-
-    /// One VIP, or several.
-    #[must_use]
-    pub fn attribution(&self) -> Attribution<'_> {
+    pub fn only_candidate(&self) -> Option<Candidate> {
         match *self.candidates {
-            [candidate] => Attribution::Unique(candidate),
-            _ => Attribution::Shared(&self.candidates),
+            [candidate] => Some(candidate),
+            _ => None,
         }
     }
 }
 
-/// The services of all ASs, tombstones included; immutable.
+/// The services of all ASs behind VIPs with NAT, tombstones included; immutable.
 #[derive(Clone, Debug)]
 pub struct ReverseMap {
-    index: ExactTable,
+    v4: ExactTable<u64>,
+    v6: ExactTable<u128>,
+    /// By index in the tables above: an address's part of `endpoints`.
+    hosts: Box<[Range<u32>]>,
+    /// By address, protocol and port.
     endpoints: Box<[Endpoint]>,
-    /// Ids count up through 32 bits, so one is free for ages before it is used again.
-    next_id: u32,
 }
 
-/// One AS's service, from which a [`ReverseMap`] is built.
+/// The ports of one AS that a VIP leads to, from which a [`ReverseMap`] is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReverseEntry {
+pub(crate) struct ReverseEntry {
     /// The AS's address.
-    pub address: Ipv4Addr,
-    /// The VIP's target port, host byte order.
-    pub port: u16,
+    pub(crate) address: IpAddr,
     /// The VIP's protocol.
-    pub protocol: Protocol,
+    pub(crate) protocol: u8,
+    /// The first of the target ports, host byte order.
+    pub(crate) first: u16,
+    /// The last of the target ports, inclusive.
+    pub(crate) last: u16,
     /// The VIP and the AS.
-    pub candidate: Candidate,
+    pub(crate) candidate: Candidate,
 }
 
 impl ReverseMap {
-    /// An empty map.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self { index: ExactTable::new([].into_iter()), endpoints: Box::default(), next_id: 0 }
+    /// The map of these ASs.
+    pub(crate) fn build(mut entries: Vec<ReverseEntry>) -> Self {
+        entries.sort_unstable_by_key(|e| (e.address, e.protocol, e.first, e.last, e.candidate));
+        let mut hosts = Vec::new();
+        let mut endpoints = Vec::new();
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for host in entries.chunk_by(|a, b| a.address == b.address) {
+            let index = hosts.len() as u32;
+            match host[0].address {
+                IpAddr::V4(address) => v4.push((u64::from(address.to_bits()), index)),
+                IpAddr::V6(address) => v6.push((address.to_bits(), index)),
+            }
+            let start = endpoints.len() as u32;
+            for services in host.chunk_by(|a, b| a.protocol == b.protocol) {
+                split(services, &mut endpoints);
+            }
+            hosts.push(start..endpoints.len() as u32);
+        }
+        Self {
+            v4: ExactTable::new(v4.into_iter()),
+            v6: ExactTable::new(v6.into_iter()),
+            hosts: hosts.into(),
+            endpoints: endpoints.into(),
+        }
     }
 
-    /// The map of these ASs. Services that `previous` knows keep their ids.
+    /// The service with this address, port (host byte order) and IP protocol number, if an AS
+    /// provides it.
     #[must_use]
-    pub fn build(entries: &[ReverseEntry], previous: &Self) -> Self {
-        let mut sorted: Vec<(u64, Candidate)> = entries
-            .iter()
-            .map(|e| (endpoint_word(e.address, e.port, e.protocol), e.candidate))
-            .collect();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let mut next_id = previous.next_id;
-        let endpoints: Box<[Endpoint]> = sorted
-            .chunk_by(|a, b| a.0 == b.0)
-            .map(|group| {
-                let word = group[0].0;
-                let kept = previous.index.get(word).map(|i| previous.endpoints[i as usize].id);
-                let id = kept.unwrap_or_else(|| {
-                    let fresh = EndpointId(next_id);
-                    next_id = next_id.wrapping_add(1);
-                    fresh
-                });
-                let candidates = group.iter().map(|&(_, candidate)| candidate).collect();
-                Endpoint { id, word, candidates }
-            })
-            .collect();
-        let index = ExactTable::new(endpoints.iter().enumerate().map(|(i, e)| (e.word, i as u32)));
-        Self { index, endpoints, next_id }
-    }
-
-    /// The service with this address and port (host byte order), if an AS provides it.
-    #[must_use]
-    pub fn get(&self, address: Ipv4Addr, port: u16, protocol: Protocol) -> Option<&Endpoint> {
-        let index = self.index.get(endpoint_word(address, port, protocol))?;
-        self.endpoints.get(index as usize)
+    pub fn get<A: Address>(&self, address: A, port: u16, protocol: u8) -> Option<&Endpoint> {
+        let host = if A::IS_V6 {
+            self.v6.get(address.bits())?
+        } else {
+            self.v4.get(address.bits() as u64)?
+        };
+        let range = self.hosts.get(host as usize)?;
+        let endpoints = self.endpoints.get(range.start as usize..range.end as usize)?;
+        let after = endpoints.partition_point(|e| (e.protocol, e.first) <= (protocol, port));
+        let endpoint = endpoints.get(after.checked_sub(1)?)?;
+        (endpoint.protocol == protocol && port <= endpoint.last).then_some(endpoint)
     }
 
     /// All services.
@@ -157,15 +124,47 @@ impl ReverseMap {
     }
 }
 
+/// Cuts the overlapping port ranges of one address and protocol into endpoints.
+fn split(entries: &[ReverseEntry], endpoints: &mut Vec<Endpoint>) {
+    // At which port a candidate comes (true) or is gone; ports beyond the last one count too.
+    let mut steps: BTreeMap<u32, Vec<(Candidate, bool)>> = BTreeMap::new();
+    for entry in entries {
+        let (first, end) = (u32::from(entry.first), u32::from(entry.last) + 1);
+        steps.entry(first).or_default().push((entry.candidate, true));
+        steps.entry(end).or_default().push((entry.candidate, false));
+    }
+    let mut present: BTreeMap<Candidate, u32> = BTreeMap::new();
+    let mut ports = steps.keys().copied().skip(1).collect::<Vec<_>>().into_iter();
+    for (first, changes) in &steps {
+        for &(candidate, comes) in changes {
+            let count = present.entry(candidate).or_default();
+            *count = if comes { *count + 1 } else { *count - 1 };
+        }
+        present.retain(|_, count| *count > 0);
+        if let Some(end) = ports.next()
+            && !present.is_empty()
+        {
+            endpoints.push(Endpoint {
+                protocol: entries[0].protocol,
+                first: *first as u16,
+                last: (end - 1) as u16,
+                candidates: present.keys().copied().collect(),
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
-    fn entry(last: u8, port: u16, vip: u32, as_id: u32) -> ReverseEntry {
+    fn entry(last: u8, ports: (u16, u16), vip: u32, as_id: u32) -> ReverseEntry {
         ReverseEntry {
-            address: Ipv4Addr::new(192, 168, 1, last),
-            port,
-            protocol: Protocol::Tcp,
+            address: Ipv4Addr::new(192, 168, 1, last).into(),
+            protocol: 6,
+            first: ports.0,
+            last: ports.1,
             candidate: Candidate {
                 vip: VipId::new(vip).unwrap(),
                 as_id: AsId::new(as_id).unwrap(),
@@ -174,32 +173,41 @@ mod tests {
     }
 
     fn get(map: &ReverseMap, last: u8, port: u16) -> Option<&Endpoint> {
-        map.get(Ipv4Addr::new(192, 168, 1, last), port, Protocol::Tcp)
+        map.get(Ipv4Addr::new(192, 168, 1, last), port, 6)
     }
 
     #[test]
     fn one_vip_is_unique_and_two_are_shared() {
-        let entries = [entry(1, 80, 0, 0), entry(3, 80, 0, 1), entry(1, 80, 1, 2)];
-        let map = ReverseMap::build(&entries, &ReverseMap::empty());
+        let entries =
+            [entry(1, (80, 80), 0, 0), entry(3, (80, 80), 0, 1), entry(1, (80, 80), 1, 2)];
+        let map = ReverseMap::build(entries.into());
         let shared = get(&map, 1, 80).unwrap();
-        let candidates = [entries[0].candidate, entries[2].candidate];
-        assert_eq!(shared.attribution(), Attribution::Shared(&candidates));
-        let unique = get(&map, 3, 80).unwrap();
-        assert_eq!(unique.attribution(), Attribution::Unique(entries[1].candidate));
+        assert_eq!(shared.candidates(), [entries[0].candidate, entries[2].candidate]);
+        assert_eq!(shared.only_candidate(), None);
+        assert_eq!(get(&map, 3, 80).unwrap().only_candidate(), Some(entries[1].candidate));
         assert!(get(&map, 1, 81).is_none());
         assert!(get(&map, 2, 80).is_none());
-        assert!(map.get(Ipv4Addr::new(192, 168, 1, 1), 80, Protocol::Udp).is_none());
+        assert!(map.get(Ipv4Addr::new(192, 168, 1, 1), 80, 17).is_none());
     }
 
     #[test]
-    fn ids_stay_and_are_not_reused() {
-        let first =
-            ReverseMap::build(&[entry(1, 80, 0, 0), entry(2, 80, 0, 1)], &ReverseMap::empty());
-        let kept = get(&first, 2, 80).unwrap().id();
-        let gone = get(&first, 1, 80).unwrap().id();
-        let second = ReverseMap::build(&[entry(2, 80, 0, 1), entry(0, 80, 0, 2)], &first);
-        assert_eq!(get(&second, 2, 80).unwrap().id(), kept);
-        let new = get(&second, 0, 80).unwrap().id();
-        assert!(new != gone && new != kept);
+    fn ranges_are_cut_where_they_overlap() {
+        let entries = [
+            entry(1, (10, 65_535), 0, 0),
+            entry(1, (20, 29), 1, 1),
+            entry(1, (25, 25), 2, 2),
+            entry(1, (0, 3), 3, 3),
+        ];
+        let map = ReverseMap::build(entries.into());
+        assert_eq!(map.endpoints().len(), 6);
+        for port in 0..=u16::MAX {
+            let expected: Vec<_> = entries
+                .iter()
+                .filter(|e| e.first <= port && port <= e.last)
+                .map(|e| e.candidate)
+                .collect();
+            let candidates = get(&map, 1, port).map_or(&[][..], Endpoint::candidates);
+            assert_eq!(candidates, expected, "port {port}");
+        }
     }
 }

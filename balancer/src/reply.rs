@@ -1,91 +1,125 @@
 //! The way back: which VIP an AS's packet answers for.
 
+use crate::address::Address;
 use crate::application_server::AsId;
 use crate::balancer::Balancer;
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
-use crate::nat_reverse::{Attribution, Candidate};
-use crate::tcp_state::{Direction, TcpFlags};
+use crate::nat_reverse::Candidate;
+use crate::server_view::{FlowThrough, ServerView};
+use crate::sticky_owner::Slot;
+use crate::tcp_state::{Direction, FlowState, TcpFlags};
 use crate::vip::VipId;
 
 /// What happens to a packet from an AS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplyVerdict {
+pub enum ReplyVerdict<A> {
     /// The source is no AS's service: pass it on untouched.
     NotMapped,
-    /// It answers for this VIP: the source becomes the VIP's address and port.
+    /// It answers for this VIP: the source becomes the address and port that the client uses.
     Translate {
         /// The VIP.
         vip: VipId,
         /// The AS that answers.
         as_id: AsId,
+        /// The address that the client uses: one of the VIP's, or of an interface of ours where it
+        /// came to the node port.
+        address: A,
+        /// The port that the client uses, host byte order.
+        port: u16,
     },
     /// It answers a client that came to the AS itself: pass it on untouched.
     Direct,
-    /// Several VIPs could be meant and no flow tells which: drop, counted as [`NO_FLOW`].
+    /// Several VIPs, addresses or ports could be meant and no flow tells which: drop, counted as
+    /// [`NO_FLOW`].
     NoFlow,
 }
 
 /// The drop reason of [`ReplyVerdict::NoFlow`].
 pub const NO_FLOW: &str = "nat reply without flow";
 
-impl From<Candidate> for ReplyVerdict {
-    fn from(candidate: Candidate) -> Self {
-        Self::Translate { vip: candidate.vip, as_id: candidate.as_id }
-    }
-}
-
 impl Balancer<'_> {
-    /// Finds out whom a packet answers that comes from an interface with `nat4 in`, and keeps its
-    /// flow's entry up to date.
+    /// Finds out whom a packet answers that comes from an interface with `nat4 in` or `nat6 in`,
+    /// and keeps its flow's entry up to date.
     ///
     /// `tuple` is the packet's: source is the AS, destination the client. In this order: the
-    /// worker's own entries, the peers', and the reverse map where it names one VIP only. At most
-    /// one flow fits: a new one is not let in beside another at the service.
-    pub fn attribute_reply(&mut self, tuple: &FlowTuple, flags: TcpFlags) -> ReplyVerdict {
-        let tables = self.tables;
-        let Some(endpoint) = tables.reverse.get(tuple.src, tuple.src_port, tuple.protocol) else {
-            return ReplyVerdict::NotMapped;
-        };
-        let (client, port) = (tuple.dst, tuple.dst_port);
-        let direct = FlowKey::direct(client, port, endpoint.id());
-
-        for &candidate in endpoint.candidates() {
-            let key = FlowKey::vip(client, port, candidate.vip);
-            if let Some((slot, value)) = self.own(key)
-                && value.as_id() == candidate.as_id
-            {
-                self.refresh(slot, value.state().next(Direction::ToClient, flags));
-                return candidate.into();
-            }
+    /// worker's own entries, the reverse map where it names one address and port only, and the
+    /// peers' entries. At most one flow fits: a new one is not let in beside another at the
+    /// service.
+    pub fn attribute_reply<A: Address>(
+        &mut self,
+        tuple: &FlowTuple<A>,
+        flags: TcpFlags,
+    ) -> ReplyVerdict<A> {
+        let (verdict, own) = self.whom_it_answers(tuple);
+        if let Some((slot, state)) = own {
+            self.refresh(slot, state.next(Direction::ToClient, flags));
         }
-        if self.owner.table().live_flows().direct() > 0
-            && let Some((slot, value)) = self.own(direct)
-        {
-            self.refresh(slot, value.state().next(Direction::ToClient, flags));
-            return ReplyVerdict::Direct;
-        }
-
-        match endpoint.attribution() {
-            // A peer's entry of the VIP would say the same as the map.
-            Attribution::Unique(_) if self.at_peers(direct).is_some() => ReplyVerdict::Direct,
-            Attribution::Unique(candidate) => candidate.into(),
-            Attribution::Shared(candidates) => self.attribute_by_peers(candidates, direct),
-        }
+        verdict
     }
 
-    fn attribute_by_peers(&self, candidates: &[Candidate], direct: FlowKey) -> ReplyVerdict {
-        let (client, port) = (direct.client(), direct.client_port());
-        let is_meant = |candidate: &&Candidate| {
-            self.at_peers(FlowKey::vip(client, port, candidate.vip))
-                .is_some_and(|value| value.as_id() == candidate.as_id)
+    /// The same, but changes nothing: for packets about a flow, such as an ICMP error from an AS,
+    /// whose quoted packet went from the client to the AS. `tuple` is still the one of a reply.
+    #[must_use]
+    pub fn peek_reply<A: Address>(&self, tuple: &FlowTuple<A>) -> ReplyVerdict<A> {
+        self.whom_it_answers(tuple).0
+    }
+
+    /// The verdict, and the worker's own entry of the flow.
+    fn whom_it_answers<A: Address>(
+        &self,
+        tuple: &FlowTuple<A>,
+    ) -> (ReplyVerdict<A>, Option<(Slot, FlowState)>) {
+        let tables = self.tables;
+        let Some(endpoint) = tables.reverse.get(tuple.src, tuple.src_port, tuple.protocol) else {
+            return (ReplyVerdict::NotMapped, None);
         };
-        if let Some(&candidate) = candidates.iter().find(is_meant) {
-            candidate.into()
-        } else if self.at_peers(direct).is_some() {
-            ReplyVerdict::Direct
-        } else {
-            ReplyVerdict::NoFlow
+        let view = ServerView { tuple: tuple.reversed(), endpoint };
+        for &candidate in endpoint.candidates() {
+            if let Some((slot, flow)) = self.own_through(&view, candidate, None) {
+                return (self.translation(candidate, &flow), Some((slot, flow.value.state())));
+            }
+        }
+        if self.owner.table().live_flows().direct() > 0 {
+            let direct = FlowKey::direct(self.owner.instance(), &view.tuple);
+            if let Some((slot, value)) = self.own(&direct) {
+                return (ReplyVerdict::Direct, Some((slot, value.state())));
+            }
+        }
+        (self.without_own_entry(&view), None)
+    }
+
+    fn without_own_entry<A: Address>(&self, view: &ServerView<'_, A>) -> ReplyVerdict<A> {
+        let endpoint = view.endpoint;
+        let stateless = endpoint.only_candidate().and_then(|candidate| {
+            let vip = self.tables.vip(candidate.vip)?;
+            let (address, port) = vip.origin(view.tuple.dst_port)?;
+            let Candidate { vip, as_id } = candidate;
+            Some(ReplyVerdict::Translate { vip, as_id, address, port })
+        });
+        // A peer's entry of the VIP would say the same as the map.
+        if stateless.is_none() {
+            for &candidate in endpoint.candidates() {
+                if let Some(flow) = self.peer_through(view, candidate, None) {
+                    return self.translation(candidate, &flow);
+                }
+            }
+        }
+        if self.others().any(|(_, peer)| peer.live_flows().direct() > 0) {
+            let direct = FlowKey::direct(self.owner.instance(), &view.tuple);
+            if self.at_peers(&direct).is_some() {
+                return ReplyVerdict::Direct;
+            }
+        }
+        stateless.unwrap_or(ReplyVerdict::NoFlow)
+    }
+
+    fn translation<A: Address>(&self, candidate: Candidate, flow: &FlowThrough) -> ReplyVerdict<A> {
+        let Candidate { vip, as_id } = candidate;
+        match self.tables.vip(vip).and_then(|vip| flow.origin(vip)) {
+            Some((address, port)) => ReplyVerdict::Translate { vip, as_id, address, port },
+            // The VIP of a candidate exists and is of the family of its ASs.
+            None => ReplyVerdict::NoFlow,
         }
     }
 }

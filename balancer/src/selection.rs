@@ -1,13 +1,13 @@
 //! The balancing decision: which AS a client's packet to a VIP goes to.
 
-use std::net::Ipv4Addr;
-
+use crate::address::Address;
 use crate::application_server::{AsId, ServerState};
-use crate::balancer::{Asker, Balancer, Occupancy};
+use crate::balancer::Balancer;
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
-use crate::nat_reverse::Endpoint;
 use crate::protocol::Protocol;
+use crate::rotation::Rotation;
+use crate::server_view::{Occupancy, ServerView};
 use crate::sticky_owner::NewEntry;
 use crate::tcp_state::{Direction, FlowState, TcpFlags};
 use crate::vip::Vip;
@@ -16,7 +16,7 @@ use crate::vip_counter::VipCounter;
 /// How many ASs are tried for a new flow whose client address and port are taken at the first.
 pub const CLASH_SERVERS_MAX: usize = 8;
 
-/// How many slots of the new-flow table are looked at for them.
+/// How many slots of the new-flow table, or turns of the rotation, are looked at for them.
 pub const CLASH_SLOTS_MAX: usize = 1024;
 
 /// What happens to a client's packet to a VIP.
@@ -30,8 +30,8 @@ pub enum Decision {
     Untracked(AsId),
     /// No AS takes new flows: drop.
     NoServer,
-    /// Its buckets are full, and without an entry its replies could not be told from another
-    /// VIP's: drop, counted as [`TABLE_FULL`].
+    /// Its buckets are full, and without an entry nobody could tell whom its replies answer: drop,
+    /// counted as [`TABLE_FULL`].
     TableFullDrop,
     /// Its client address and port are taken at every AS that was tried: drop, counted as
     /// [`TUPLE_IN_USE`].
@@ -67,32 +67,64 @@ impl Decision {
     }
 }
 
+/// The ASs for a new flow, the first one first.
+#[derive(Clone, Copy)]
+enum Preference<'v> {
+    /// From a slot of the new-flow table on.
+    Table { vip: &'v Vip, slot: usize },
+    /// From a turn of the rotation on.
+    Rotation { rotation: &'v Rotation, turn: usize },
+}
+
+impl Preference<'_> {
+    /// The AS that many steps from the first; `None` when there is none at all.
+    fn at(self, step: usize) -> Option<AsId> {
+        match self {
+            Self::Table { vip, slot } => vip.server_in_slot((slot + step) % self.len()),
+            Self::Rotation { rotation, turn } => rotation.at(turn.wrapping_add(step)),
+        }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Self::Table { vip, .. } => vip.table.length().get() as usize,
+            Self::Rotation { rotation, .. } => rotation.len(),
+        }
+    }
+}
+
 impl<'a> Balancer<'a> {
     /// Decides for a client's packet to a VIP and keeps its flow's entry up to date.
     ///
-    /// `tuple` is the packet's; `flags` are [`TcpFlags::NONE`] for UDP. In this order:
+    /// `tuple` is the packet's, also where it came to the VIP's node port; `flags` are
+    /// [`TcpFlags::NONE`] for everything but TCP. In this order:
     ///
     /// 1. An entry that is alive keeps its AS. A SYN is a retransmission, unless the connection is
     ///    closing or the AS removed: it then starts a new one.
-    /// 2. For other TCP packets, an entry at a peer is adopted: the NIC moved the flow.
-    /// 3. The new-flow table. Nothing is kept of a packet that no AS takes.
-    pub fn select(&mut self, vip: &Vip, tuple: &FlowTuple, flags: TcpFlags) -> Decision {
-        let key = FlowKey::vip(tuple.src, tuple.src_port, vip.id);
-        if let Some((slot, value)) = self.own(key)
+    /// 2. For other packets than SYNs, an entry at a peer is adopted: the NIC moved the flow.
+    /// 3. The rotation, for what starts a flow and finds room to be remembered; else the new-flow
+    ///    table. Nothing is kept of a packet that no AS takes.
+    pub fn select<A: Address>(
+        &mut self,
+        vip: &Vip,
+        tuple: &FlowTuple<A>,
+        flags: TcpFlags,
+    ) -> Decision {
+        let key = self.key(vip, tuple);
+        if let Some((slot, value)) = self.own(&key)
             && !(flags.opens() && self.is_over(value.state(), value.as_id()))
         {
             self.refresh(slot, value.state().next(Direction::ToServer, flags));
             return Decision::Existing(value.as_id());
         }
-        if vip.key.protocol == Protocol::Tcp
-            && !flags.opens()
-            && let Some(value) = self.at_peers(key)
+        if !flags.opens()
+            && let Some((_, value)) = self.at_peers(&key)
         {
             let state = value.state().next(Direction::ToServer, flags);
-            self.insert(key, self.entry(value.as_id(), state));
+            self.insert(&key, self.entry(value.as_id(), state));
             return Decision::Existing(value.as_id());
         }
-        self.select_new(vip, key, tuple, flags)
+        self.select_new(vip, &key, tuple, flags)
     }
 
     /// Whether a SYN on such an entry starts another connection.
@@ -106,85 +138,111 @@ impl<'a> Balancer<'a> {
         NewEntry { as_id, epoch: self.tables.epoch_of(as_id).unwrap_or(0), state, expiry_tick: 0 }
     }
 
-    fn select_new(
+    fn select_new<A: Address>(
         &mut self,
         vip: &Vip,
-        key: FlowKey,
-        tuple: &FlowTuple,
+        key: &FlowKey,
+        tuple: &FlowTuple<A>,
         flags: TcpFlags,
     ) -> Decision {
-        let slot = vip.table.slot_of(self.tables.hasher.hash(tuple, vip.src_ip_sticky));
-        let Some(first) = vip.server_in_slot(slot) else {
+        let preference = self.preference(vip, key, tuple, flags);
+        let Some(first) = preference.at(0) else {
             return Decision::NoServer;
         };
-        let client = (tuple.src, tuple.src_port);
+        let state = FlowState::first(tuple.protocol, flags);
+        if !vip.nat {
+            // The replies go past us, so that no two flows can be taken for one.
+            let tracked = self.insert(key, self.entry(first, state));
+            return if tracked { Decision::New(first) } else { Decision::Untracked(first) };
+        }
         // A new connection keeps clear of a server's TIME_WAIT where it can; a packet from the
         // middle of one goes where the table says.
         let wanted = if flags.opens() { Occupancy::Free } else { Occupancy::Closing };
-        let (as_id, endpoint) = match self.service(vip, first, client) {
-            Some((endpoint, occupancy)) if occupancy <= wanted => (first, endpoint),
-            _ => match self.other_server(vip, slot, client, wanted) {
+        let (as_id, view) = match self.service(vip, first, tuple) {
+            Some(view) if self.occupancy(&view, key) <= wanted => (first, view),
+            _ => match self.other_server(vip, preference, key, tuple, wanted) {
                 Some(other) => other,
                 None => return Decision::TupleInUse,
             },
         };
-        self.supersede(endpoint, client, Asker::Vip(vip.id));
-        let state = FlowState::first(vip.key.protocol, flags);
+        self.supersede(&view, key);
+        let stateless = view.endpoint.only_candidate().is_some()
+            && vip.origin::<A>(view.tuple.dst_port).is_some();
         if self.insert(key, self.entry(as_id, state)) {
             Decision::New(as_id)
-        } else if endpoint.is_shared() {
-            Decision::TableFullDrop
-        } else {
+        } else if stateless {
             Decision::Untracked(as_id)
+        } else {
+            Decision::TableFullDrop
         }
     }
 
-    /// The service of the VIP at an AS, and how free the client's address and port are there.
-    fn service(
+    /// Which ASs a new flow prefers. What cannot be remembered follows the new-flow table, so that
+    /// all of its packets go the same way; so does a TCP packet that does not start a connection,
+    /// as it may be of a flow that could not be remembered so far.
+    fn preference<'v, A: Address>(
+        &self,
+        vip: &'v Vip,
+        key: &FlowKey,
+        tuple: &FlowTuple<A>,
+        flags: TcpFlags,
+    ) -> Preference<'v> {
+        let tables = self.tables;
+        if let Some(rotation) = &vip.rotation
+            && (flags.opens() || tuple.protocol != Protocol::Tcp.number())
+            && !rotation.is_empty()
+            && self.owner.has_room(key, self.now_s, |as_id| tables.epoch_of(as_id))
+        {
+            return Preference::Rotation { rotation, turn: rotation.take() };
+        }
+        let slot = vip.table.slot_of(tables.hasher.hash(tuple, vip.src_ip_sticky));
+        Preference::Table { vip, slot }
+    }
+
+    /// The flow at an AS behind a VIP with NAT.
+    fn service<A: Address>(
         &self,
         vip: &Vip,
         as_id: AsId,
-        client: (Ipv4Addr, u16),
-    ) -> Option<(&'a Endpoint, Occupancy)> {
+        tuple: &FlowTuple<A>,
+    ) -> Option<ServerView<'a, A>> {
         let tables = self.tables;
-        let address = tables.server(as_id)?.address;
-        let endpoint = tables.reverse.get(address, vip.target_port, vip.key.protocol)?;
-        Some((endpoint, self.occupancy(endpoint, client, Asker::Vip(vip.id))))
+        let dst = A::from_ip(tables.server(as_id)?.address)?;
+        let dst_port = vip.target_port(tuple.dst_port);
+        let endpoint = tables.reverse.get(dst, dst_port, tuple.protocol)?;
+        Some(ServerView { tuple: FlowTuple { dst, dst_port, ..*tuple }, endpoint })
     }
 
-    /// The first AS of the new-flow table from `slot` on at which the client's address and port
-    /// are as free as wanted; failing that, the first at which no flow is alive. The search is
-    /// bounded, as an attacker can make ports clash on purpose.
+    /// The first AS of a preference at which the client's address and port are as free as wanted;
+    /// failing that, the first at which no flow is alive. The search is bounded, as an attacker can
+    /// make ports clash on purpose.
     #[cold]
-    fn other_server(
+    fn other_server<A: Address>(
         &self,
         vip: &Vip,
-        slot: usize,
-        client: (Ipv4Addr, u16),
+        preference: Preference<'_>,
+        key: &FlowKey,
+        tuple: &FlowTuple<A>,
         wanted: Occupancy,
-    ) -> Option<(AsId, &'a Endpoint)> {
+    ) -> Option<(AsId, ServerView<'a, A>)> {
         let mut tried = [None; CLASH_SERVERS_MAX];
         let mut count = 0;
         let mut closing = None;
         let limit = CLASH_SERVERS_MAX.min(vip.members.len());
-        let length = vip.table.length().get() as usize;
-        for step in 0..length.min(CLASH_SLOTS_MAX) {
+        for step in 0..preference.len().min(CLASH_SLOTS_MAX) {
             if count == limit {
                 break;
             }
-            let as_id = vip.server_in_slot((slot + step) % length)?;
+            let as_id = preference.at(step)?;
             if tried[..count].contains(&Some(as_id)) {
                 continue;
             }
             tried[count] = Some(as_id);
             count += 1;
-            match self.service(vip, as_id, client) {
-                Some((endpoint, occupancy)) if occupancy <= wanted => {
-                    return Some((as_id, endpoint));
-                }
-                Some((endpoint, Occupancy::Closing)) => {
-                    closing = closing.or(Some((as_id, endpoint)));
-                }
+            let Some(view) = self.service(vip, as_id, tuple) else { continue };
+            match self.occupancy(&view, key) {
+                occupancy if occupancy <= wanted => return Some((as_id, view)),
+                Occupancy::Closing => closing = closing.or(Some((as_id, view))),
                 _ => {}
             }
         }

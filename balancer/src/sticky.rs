@@ -5,28 +5,33 @@
 //!
 //! [`StickyOwner`]: crate::StickyOwner
 
-use crate::bucket::{Bucket, WAYS};
-use crate::flow_key::FlowKey;
+use crate::bucket::{Bucket, Entries, WAYS};
+use crate::flow_key::{FlowKey, Wanted};
 use crate::flow_value::FlowValue;
 use crate::instance_key::{BucketPair, InstanceKey};
 use crate::live_flows::LiveFlows;
+use crate::side_cells::SideCells;
 
 /// A sticky table, read-only. Made by [`StickyOwner::new`](crate::StickyOwner::new).
 #[derive(Debug)]
 pub struct StickyTable {
     buckets: Box<[Bucket]>,
+    cells: SideCells,
     mask: u32,
     instance: InstanceKey,
     live: LiveFlows,
 }
 
-/// A number of buckets that is no power of two, or out of range.
+/// A table that cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the number of buckets is a power of two from 1 to {max}, not {0}", max = StickyTable::MAX_BUCKETS)]
-pub struct BucketCountError(
-    /// What was asked for.
-    pub u64,
-);
+pub enum BucketCountError {
+    /// The number of buckets is no power of two, or out of range.
+    #[error("the number of buckets is a power of two from 1 to {max}, not {0}", max = StickyTable::MAX_BUCKETS)]
+    Invalid(u64),
+    /// There is not enough address space for the table.
+    #[error("no memory for {0} buckets")]
+    NoMemory(u64),
+}
 
 impl StickyTable {
     /// The most buckets: 2^24, which is 1 GB and 67 million flows a worker.
@@ -47,7 +52,7 @@ impl StickyTable {
         if buckets.is_power_of_two() && buckets <= Self::MAX_BUCKETS {
             Ok(buckets as usize)
         } else {
-            Err(BucketCountError(buckets))
+            Err(BucketCountError::Invalid(buckets))
         }
     }
 
@@ -56,10 +61,13 @@ impl StickyTable {
         instance: InstanceKey,
         servers_max: usize,
     ) -> Result<Self, BucketCountError> {
-        let buckets = Self::check_buckets(buckets)?;
+        let count = Self::check_buckets(buckets)?;
+        let cells =
+            SideCells::new(count * WAYS).map_err(|_| BucketCountError::NoMemory(buckets))?;
         Ok(Self {
-            buckets: (0..buckets).map(|_| Bucket::new()).collect(),
-            mask: (buckets - 1) as u32,
+            buckets: (0..count).map(|_| Bucket::new()).collect(),
+            cells,
+            mask: (count - 1) as u32,
             instance,
             live: LiveFlows::new(servers_max),
         })
@@ -70,23 +78,25 @@ impl StickyTable {
     ///
     /// The caller must still compare the entry's epoch with its AS's.
     #[must_use]
-    pub fn lookup(&self, key: FlowKey, now_s: u32) -> Option<FlowValue> {
-        self.lookup_in(self.bucket_of(key), key, now_s)
+    pub fn lookup(&self, key: &FlowKey, now_s: u32) -> Option<FlowValue> {
+        self.read(key).filter(|value| value.is_live(now_s))
     }
 
-    /// [`lookup`](Self::lookup) with the buckets computed before.
-    #[must_use]
-    pub fn lookup_in(&self, pair: BucketPair, key: FlowKey, now_s: u32) -> Option<FlowValue> {
-        self.bucket(pair.first)
-            .read(key)
-            .or_else(|| self.bucket(pair.second).read(key))
-            .filter(|value| value.is_live(now_s))
+    /// What is wanted, for any thread.
+    pub(crate) fn read<W: Wanted>(&self, wanted: &W) -> Option<W::Found> {
+        let pair = self.buckets_of(wanted.word());
+        let first = self.entries(pair.first).read(wanted);
+        first.or_else(|| self.entries(pair.second).read(wanted))
     }
 
     /// Where a flow may be; separate so that a burst's buckets can be fetched ahead.
     #[must_use]
-    pub fn bucket_of(&self, key: FlowKey) -> BucketPair {
-        self.instance.buckets(key, self.mask)
+    pub fn bucket_of(&self, key: &FlowKey) -> BucketPair {
+        self.buckets_of(key.word())
+    }
+
+    pub(crate) fn buckets_of(&self, word: u64) -> BucketPair {
+        self.instance.buckets(word, self.mask)
     }
 
     /// The flows of each AS.
@@ -114,11 +124,13 @@ impl StickyTable {
     }
 
     /// The key that places flows.
-    pub(crate) fn instance(&self) -> InstanceKey {
-        self.instance
+    pub(crate) fn instance(&self) -> &InstanceKey {
+        &self.instance
     }
 
-    pub(crate) fn bucket(&self, index: u32) -> &Bucket {
-        &self.buckets[(index & self.mask) as usize]
+    pub(crate) fn entries(&self, index: u32) -> Entries<'_> {
+        let index = (index & self.mask) as usize;
+        let bucket = &self.buckets[index];
+        Entries { bucket, cells: &self.cells, first_cell: index * WAYS }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::application_server::AsId;
 use crate::bucket::{Bucket, WAYS};
-use crate::flow_key::{FlowKey, is_direct_word};
+use crate::flow_key::{FlowKey, Wanted, is_direct_word};
 use crate::flow_value::FlowValue;
 use crate::instance_key::InstanceKey;
 use crate::sticky::{BucketCountError, StickyTable};
@@ -34,7 +34,7 @@ pub struct Slot {
 /// What a new entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewEntry {
-    /// The AS; ignored for a direct flow.
+    /// The AS; means nothing for a direct flow.
     pub as_id: AsId,
     /// The AS's epoch; 0 for a direct flow.
     pub epoch: u8,
@@ -69,6 +69,15 @@ impl StickyOwner {
         Ok(Self { table, cursor: 0, sweeps: 0 })
     }
 
+    /// A new, empty table of another size, with the key and bounds of an existing one.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn resized(table: &StickyTable, buckets: u64) -> Result<Self, BucketCountError> {
+        Self::new(buckets, *table.instance(), table.live_flows().servers_max())
+    }
+
     /// The table, to be shared with readers.
     #[must_use]
     pub fn table(&self) -> &Arc<StickyTable> {
@@ -89,19 +98,34 @@ impl StickyOwner {
 
     /// The entry of a flow, unless it is expired; the caller compares epochs.
     #[must_use]
-    pub fn lookup(&self, key: FlowKey, now_s: u32) -> Option<FlowValue> {
+    pub fn lookup(&self, key: &FlowKey, now_s: u32) -> Option<FlowValue> {
         self.find(key).map(|(_, value)| value).filter(|value| value.is_live(now_s))
     }
 
     /// The place and value of a flow, be it expired or not.
     #[must_use]
-    pub fn find(&self, key: FlowKey) -> Option<(Slot, FlowValue)> {
-        let pair = self.table.bucket_of(key);
+    pub fn find(&self, key: &FlowKey) -> Option<(Slot, FlowValue)> {
+        self.find_wanted(key)
+    }
+
+    /// The place of what is wanted.
+    pub(crate) fn find_wanted<W: Wanted>(&self, wanted: &W) -> Option<(Slot, W::Found)> {
+        let pair = self.table.buckets_of(wanted.word());
         let look = |bucket| {
-            let (way, value) = self.table.bucket(bucket).find(key)?;
-            Some((Slot { bucket, way: way as u8 }, value))
+            let (way, found) = self.table.entries(bucket).find(wanted)?;
+            Some((Slot { bucket, way: way as u8 }, found))
         };
         look(pair.first).or_else(|| look(pair.second))
+    }
+
+    /// Whether [`insert`](Self::insert) would find a place.
+    pub(crate) fn has_room(
+        &self,
+        key: &FlowKey,
+        now_s: u32,
+        epoch_of: impl Fn(AsId) -> Option<u8>,
+    ) -> bool {
+        self.find(key).is_some() || self.place(key, now_s, epoch_of).is_some()
     }
 
     /// Makes or replaces the entry of a flow.
@@ -115,7 +139,7 @@ impl StickyOwner {
     /// When there is no such entry; nothing is changed then.
     pub fn insert(
         &mut self,
-        key: FlowKey,
+        key: &FlowKey,
         entry: NewEntry,
         now_s: u32,
         epoch_of: impl Fn(AsId) -> Option<u8>,
@@ -124,23 +148,20 @@ impl StickyOwner {
             Some((slot, _)) => slot,
             None => self.place(key, now_s, epoch_of).ok_or(Full)?,
         };
-        let bucket = self.table.bucket(slot.bucket);
+        let entries = self.table.entries(slot.bucket);
         let way = usize::from(slot.way);
-        let old = bucket.value(way);
-        self.uncount(bucket.word(way), old);
-        // A direct flow has no AS; the rest of its key takes the place.
-        let as_id =
-            if key.is_direct() { AsId::from_low_bits(u64::from(key.tag())) } else { entry.as_id };
+        let old = entries.bucket.value(way);
+        self.uncount(entries.bucket.word(way), old);
+        let NewEntry { as_id, epoch, state, expiry_tick } = entry;
         let sequence = old.sequence().wrapping_add(1);
-        let value = FlowValue::new(as_id, entry.epoch, entry.state, entry.expiry_tick, sequence);
-        bucket.replace(way, key, value);
+        entries.replace(way, key, FlowValue::new(as_id, epoch, state, expiry_tick, sequence));
         self.table.live_flows().enter(as_id, key.is_direct());
         Ok(slot)
     }
 
     /// Gives the flow in `slot` another state and expiry; no effect on a free entry.
     pub fn refresh(&mut self, slot: Slot, state: FlowState, expiry_tick: u16) {
-        let bucket = self.table.bucket(slot.bucket);
+        let bucket = self.table.entries(slot.bucket).bucket;
         let way = usize::from(slot.way) % WAYS;
         let old = bucket.value(way);
         let new = old.refreshed(state, expiry_tick);
@@ -152,7 +173,7 @@ impl StickyOwner {
 
     /// Frees an entry; no effect on a free one.
     pub fn remove(&mut self, slot: Slot) {
-        let bucket = self.table.bucket(slot.bucket);
+        let bucket = self.table.entries(slot.bucket).bucket;
         self.free(bucket, usize::from(slot.way) % WAYS);
     }
 
@@ -170,7 +191,7 @@ impl StickyOwner {
         let buckets = self.table.buckets();
         let mut freed = 0;
         for _ in 0..budget_buckets.min(buckets) {
-            let bucket = self.table.bucket(self.cursor);
+            let bucket = self.table.entries(self.cursor).bucket;
             for way in 0..WAYS {
                 let value = bucket.value(way);
                 if !value.is_free() && !is_alive(bucket.word(way), value, now_s, &epoch_of) {
@@ -192,7 +213,8 @@ impl StickyOwner {
     /// only freed there. `old` is done when nothing of it is used any more. Returns how many
     /// entries found no place here and are lost.
     ///
-    /// Nothing may be inserted into `old` between the first call and the last.
+    /// Nothing may be inserted into `old` between the first call and the last, and both must have
+    /// the same [`InstanceKey`], or flows that are known by a hash of theirs are never found again.
     pub fn migrate_from(
         &mut self,
         old: &mut StickyOwner,
@@ -203,24 +225,23 @@ impl StickyOwner {
         let mut lost = 0;
         let buckets = old.table.buckets();
         for _ in 0..budget_buckets.min(buckets) {
-            let bucket = old.table.bucket(old.cursor);
+            let entries = old.table.entries(old.cursor);
             for way in 0..WAYS {
-                let value = bucket.value(way);
+                let value = entries.bucket.value(way);
                 if value.is_free() {
                     continue;
                 }
-                let word = bucket.word(way);
-                let key = FlowKey::from_entry(word, value);
-                if is_alive(word, value, now_s, &epoch_of) && self.find(key).is_none() {
+                let key = entries.key(way);
+                if is_alive(key.word(), value, now_s, &epoch_of) && self.find(&key).is_none() {
                     let entry = NewEntry {
                         as_id: value.as_id(),
                         epoch: value.epoch(),
                         state: value.state(),
                         expiry_tick: value.expiry_tick(),
                     };
-                    lost += usize::from(self.insert(key, entry, now_s, &epoch_of).is_err());
+                    lost += usize::from(self.insert(&key, entry, now_s, &epoch_of).is_err());
                 }
-                old.free(bucket, way);
+                old.free(entries.bucket, way);
             }
             old.cursor += 1;
             if old.cursor as usize == buckets {
@@ -231,16 +252,15 @@ impl StickyOwner {
         lost
     }
 
-    /// The key that places flows, for a table of another size.
-    #[must_use]
-    pub fn instance(&self) -> InstanceKey {
+    /// The key that places and recognises flows.
+    pub(crate) fn instance(&self) -> &InstanceKey {
         self.table.instance()
     }
 
     /// The place for a flow that has no entry.
     fn place(
         &self,
-        key: FlowKey,
+        key: &FlowKey,
         now_s: u32,
         epoch_of: impl Fn(AsId) -> Option<u8>,
     ) -> Option<Slot> {
@@ -260,7 +280,7 @@ impl StickyOwner {
     }
 
     fn survey(&self, index: u32, now_s: u32, epoch_of: &impl Fn(AsId) -> Option<u8>) -> Survey {
-        let bucket = self.table.bucket(index);
+        let bucket = self.table.entries(index).bucket;
         let mut survey = Survey::default();
         for way in 0..WAYS {
             let value = bucket.value(way);

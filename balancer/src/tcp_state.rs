@@ -59,7 +59,7 @@ pub enum Direction {
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FlowState {
-    /// A UDP flow.
+    /// A flow of UDP, or of another protocol that is not TCP.
     Udp = 1,
     /// TCP: the client's SYN was seen and no other packet of the client.
     HalfOpen = 2,
@@ -79,14 +79,18 @@ impl FlowState {
         }
     }
 
-    /// The state after a flow's first packet, which comes from the client.
+    /// The state after a flow's first packet, which comes from the client. `protocol` is the IP
+    /// protocol number.
     #[must_use]
-    pub const fn first(protocol: Protocol, flags: TcpFlags) -> Self {
-        match protocol {
-            Protocol::Udp => Self::Udp,
-            Protocol::Tcp if flags.closes() => Self::Closing,
-            Protocol::Tcp if flags.opens() => Self::HalfOpen,
-            Protocol::Tcp => Self::Established,
+    pub const fn first(protocol: u8, flags: TcpFlags) -> Self {
+        if protocol != Protocol::Tcp.number() {
+            Self::Udp
+        } else if flags.closes() {
+            Self::Closing
+        } else if flags.opens() {
+            Self::HalfOpen
+        } else {
+            Self::Established
         }
     }
 
@@ -187,7 +191,14 @@ mod tests {
             (Protocol::Tcp, TcpFlags::RST, Closing),
             (Protocol::Tcp, TcpFlags::SYN.with(TcpFlags::FIN), Closing),
         ] {
-            assert_eq!(FlowState::first(protocol, flags), state, "{protocol:?} {flags:?}");
+            assert_eq!(FlowState::first(protocol.number(), flags), state, "{protocol:?} {flags:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_tcp_is_as_udp() {
+        for protocol in [0, 1, 47, 50, 132] {
+            assert_eq!(FlowState::first(protocol, TcpFlags::FIN), Udp);
         }
     }
 

@@ -1,19 +1,21 @@
 //! Virtual IPs: what clients connect to.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::address::Address;
 use crate::application_server::AsId;
 use crate::new_flow_table::NewFlowTable;
-use crate::protocol::Protocol;
+use crate::ports::{Ports, TargetPort};
+use crate::prefix::Prefix;
+use crate::rotation::Rotation;
 
-/// How many of the 65 536 indices of a [`FlowKey`](crate::FlowKey) name direct flows, which reach
-/// an AS past its VIP, instead of VIPs.
-pub const DIRECT_INDICES: usize = 4096;
+/// How many of the 65 536 indices of a [`FlowKey`](crate::FlowKey) are kept from VIPs; the first of
+/// them names direct flows, which reach an AS past its VIP.
+pub const RESERVED_INDICES: usize = 4096;
 
-/// How many VIPs can exist: a flow key has 16 bits for the VIP, less the tail for direct flows.
-pub const MAX_VIPS: usize = 65_536 - DIRECT_INDICES;
+/// How many VIPs can exist: a flow key has 16 bits for the VIP, less the reserved tail.
+pub const MAX_VIPS: usize = 65_536 - RESERVED_INDICES;
 
 /// A VIP's index, below [`MAX_VIPS`]; the number that `lb_vip_add ok <index>` prints.
 #[repr(transparent)]
@@ -46,34 +48,30 @@ impl fmt::Display for VipId {
     }
 }
 
-/// What identifies a VIP: a /32 address, the protocol and the port.
+/// What identifies a VIP: where its packets go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VipKey {
-    /// The address that clients use.
-    pub address: Ipv4Addr,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// The port that clients use, host byte order.
-    pub port: u16,
-}
-
-impl VipKey {
-    /// One non-zero word for exact tables: address, port, protocol from the top.
-    pub(crate) fn word(self) -> u64 {
-        endpoint_word(self.address, self.port, self.protocol)
-    }
-}
-
-/// Packs (address, port, protocol) into one word; never 0, as no protocol is 0.
-pub(crate) fn endpoint_word(address: Ipv4Addr, port: u16, protocol: Protocol) -> u64 {
-    u64::from(u32::from(address)) << 32 | u64::from(port) << 16 | u64::from(protocol.number())
+    /// The addresses that clients use.
+    pub prefix: Prefix,
+    /// The ports that clients use.
+    pub ports: Ports,
 }
 
 /// Prints the key as commands spell it: `10.10.2.2/32 protocol tcp port 8080`.
 impl fmt::Display for VipKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/32 protocol {} port {}", self.address, self.protocol.name(), self.port)
+        write!(f, "{}{}", self.prefix, self.ports)
     }
+}
+
+/// How new flows find their AS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scheduler {
+    /// By their hash, so that replicas agree.
+    #[default]
+    Maglev,
+    /// One after the other, over all workers.
+    RoundRobin,
 }
 
 /// A VIP's configuration, from which [`LbTables`](crate::LbTables) derives a [`Vip`].
@@ -81,37 +79,101 @@ impl fmt::Display for VipKey {
 pub struct VipSpec {
     /// The VIP's index.
     pub id: VipId,
-    /// Address, protocol and port.
+    /// Addresses and ports.
     pub key: VipKey,
-    /// The port on the ASs, host byte order (`target_port`).
-    pub target_port: u16,
+    /// The ports on the ASs (`target_port`); anything but [`TargetPort::Keep`] needs `nat`.
+    pub target: TargetPort,
+    /// The port at which every address of an interface leads to the VIP as well, host byte order
+    /// (`type nodeport node_port <n>`); needs `nat` and a VIP of one port.
+    pub node_port: Option<u16>,
     /// Whether all flows of one source address go to one AS (`src_ip_sticky`).
     pub src_ip_sticky: bool,
+    /// How new flows find their AS (`scheduler`).
+    pub scheduler: Scheduler,
     /// The length of the new-flow table (`new_len`).
     pub length: crate::TableLength,
+    /// Whether replies pass us and are translated; needs ports.
+    pub nat: bool,
 }
 
-/// A VIP as a worker needs it; immutable part of a snapshot.
+/// What it takes to recognise a flow of a VIP in a sticky table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    /// The client's IPv4 address and port: the VIP says the rest.
+    Exact,
+    /// A strong hash of the 5-tuple: nobody asks for a flow by anything else.
+    Tag,
+    /// The 5-tuple in full, found by the client's address and port: replies know only these.
+    Full,
+}
+
+impl VipSpec {
+    pub(crate) fn key_kind(&self) -> KeyKind {
+        let prefix = self.key.prefix;
+        let one_service = prefix.is_host() && self.key.ports.single().is_some();
+        if one_service && !prefix.is_v6() && self.node_port.is_none() {
+            KeyKind::Exact
+        } else if self.nat {
+            KeyKind::Full
+        } else {
+            KeyKind::Tag
+        }
+    }
+}
+
+/// A VIP as a worker needs it; immutable part of a snapshot, but for the cursor of its rotation.
 #[derive(Clone, Debug)]
 pub struct Vip {
     /// The VIP's index.
     pub id: VipId,
-    /// Address, protocol and port.
+    /// Addresses and ports.
     pub key: VipKey,
-    /// The port on the ASs, host byte order.
-    pub target_port: u16,
+    /// The ports on the ASs.
+    pub target: TargetPort,
+    /// The port of every interface address that leads here, host byte order.
+    pub node_port: Option<u16>,
     /// Whether all flows of one source address go to one AS.
     pub src_ip_sticky: bool,
-    /// Whether replies of at least one AS can be told apart only by a flow entry, because another
-    /// VIP has the same AS, target port and protocol.
-    pub shared_reverse: bool,
+    /// Whether replies are translated.
+    pub nat: bool,
     /// Which member a new flow goes to; shared by VIPs with the same ASs and weights.
     pub table: Arc<NewFlowTable>,
     /// The AS behind each member of `table`, in the same order.
     pub members: Arc<[AsId]>,
+    /// The order in which new flows go to ASs with [`Scheduler::RoundRobin`].
+    pub rotation: Option<Rotation>,
+    pub(crate) kind: KeyKind,
 }
 
 impl Vip {
+    /// The port on the ASs for a packet to this port (host byte order) of the VIP; the node port
+    /// stands for the VIP's own.
+    #[must_use]
+    pub fn target_port(&self, port: u16) -> u16 {
+        let port = match (self.node_port, self.key.ports) {
+            (Some(_), Ports::Range { first, .. }) => first,
+            _ => port,
+        };
+        self.target.of(self.key.ports, port)
+    }
+
+    /// The address and port of the VIP that a packet from this port of an AS answers for; `None`
+    /// when there are several.
+    #[must_use]
+    pub fn origin<A: Address>(&self, server_port: u16) -> Option<(A, u16)> {
+        if !self.key.prefix.is_host() || self.node_port.is_some() {
+            return None;
+        }
+        let port = self.target.origin(self.key.ports, server_port)?;
+        Some((A::from_ip(self.key.prefix.network)?, port))
+    }
+
+    /// How new flows find their AS.
+    #[must_use]
+    pub fn scheduler(&self) -> Scheduler {
+        if self.rotation.is_some() { Scheduler::RoundRobin } else { Scheduler::Maglev }
+    }
+
     /// The AS in a slot of the new-flow table; `None` when no AS takes new flows.
     #[must_use]
     pub fn server_in_slot(&self, slot: usize) -> Option<AsId> {
@@ -129,26 +191,21 @@ impl Vip {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Protocol;
 
     #[test]
-    fn ids_stop_before_the_tail_for_direct_flows() {
+    fn ids_stop_before_the_reserved_tail() {
         assert_eq!(VipId::new(61_439).map(VipId::get), Some(61_439));
         assert_eq!(VipId::new(61_440), None);
     }
 
     #[test]
     fn a_key_prints_as_commands_spell_it() {
+        let prefix = |text: &str, len| Prefix::new(text.parse().unwrap(), len).unwrap();
         let key =
-            VipKey { address: Ipv4Addr::new(10, 10, 2, 2), protocol: Protocol::Tcp, port: 8080 };
+            VipKey { prefix: prefix("10.10.2.2", 32), ports: Ports::one(Protocol::Tcp, 8080) };
         assert_eq!(key.to_string(), "10.10.2.2/32 protocol tcp port 8080");
-    }
-
-    #[test]
-    fn words_differ_in_every_part() {
-        let word = endpoint_word(Ipv4Addr::new(1, 2, 3, 4), 5, Protocol::Tcp);
-        assert_ne!(word, endpoint_word(Ipv4Addr::new(1, 2, 3, 5), 5, Protocol::Tcp));
-        assert_ne!(word, endpoint_word(Ipv4Addr::new(1, 2, 3, 4), 6, Protocol::Tcp));
-        assert_ne!(word, endpoint_word(Ipv4Addr::new(1, 2, 3, 4), 5, Protocol::Udp));
-        assert_ne!(endpoint_word(Ipv4Addr::UNSPECIFIED, 0, Protocol::Tcp), 0);
+        let all = VipKey { prefix: prefix("2001:db8::", 64), ports: Ports::All };
+        assert_eq!(all.to_string(), "2001:db8::/64");
     }
 }

@@ -2,12 +2,12 @@
 //! beside the writer.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use balancer::{
-    AsId, EndpointId, FlowKey, FlowState, Full, InstanceKey, NewEntry, StickyOwner, StickyTable,
+    AsId, FlowKey, FlowState, FlowTuple, Full, InstanceKey, NewEntry, StickyOwner, StickyTable,
     VipId,
 };
 use proptest::prelude::*;
@@ -19,18 +19,40 @@ fn server(n: u32) -> AsId {
     AsId::new(n).unwrap()
 }
 
-/// Every fourth is a direct flow, half of these differing in the upper bits of the endpoint only.
+fn instance() -> InstanceKey {
+    InstanceKey::from_bytes([0x42; 32])
+}
+
+/// Flows of every kind. Full ones come in pairs of the same client and port, and so with the same
+/// key word.
 fn key(n: usize) -> FlowKey {
     let client = Ipv4Addr::new(10, 0, 0, (n / 8) as u8);
-    if n % 4 == 3 {
-        FlowKey::direct(client, 7, EndpointId::new(5 + 4096 * (n as u32 / 4 % 2)))
-    } else {
-        FlowKey::vip(client, 1000 + n as u16 % 8, VipId::new(3).unwrap())
+    let port = 1000 + n as u16 % 8;
+    let v4 = FlowTuple {
+        src: client,
+        dst: Ipv4Addr::new(20, 0, 0, 1),
+        src_port: port,
+        dst_port: 80,
+        protocol: 6,
+    };
+    let v6 = FlowTuple {
+        src: Ipv6Addr::from(0x2001_0db8 << 96 | (n as u128 / 16)),
+        dst: Ipv6Addr::from(0x2001_0db9 << 96 | (n as u128 / 8 % 2)),
+        src_port: 7,
+        dst_port: 80,
+        protocol: 17,
+    };
+    match n % 8 {
+        0..4 => FlowKey::exact(client, port, VipId::new(3).unwrap()),
+        4 => FlowKey::tag(&instance(), &v4, VipId::new(4).unwrap()),
+        5 => FlowKey::full(&instance(), &v6, VipId::new(5).unwrap()),
+        6 => FlowKey::direct(&instance(), &v4),
+        _ => FlowKey::direct(&instance(), &v6),
     }
 }
 
 fn owner(buckets: u64) -> StickyOwner {
-    StickyOwner::new(buckets, InstanceKey::from_bytes([0x42; 32]), SERVERS as usize).unwrap()
+    StickyOwner::new(buckets, instance(), SERVERS as usize).unwrap()
 }
 
 #[derive(Clone, Debug)]
@@ -94,8 +116,8 @@ impl World {
 
     /// As the table's user sees it: live and of the right epoch.
     fn seen(&self, key: FlowKey) -> Option<(u32, FlowState)> {
-        let value = self.owner.lookup(key, self.now_s())?;
-        assert_eq!(self.owner.table().lookup(key, self.now_s()), Some(value), "reader and owner");
+        let value = self.owner.lookup(&key, self.now_s())?;
+        assert_eq!(self.owner.table().lookup(&key, self.now_s()), Some(value), "reader and owner");
         let right = key.is_direct() || self.epochs[value.as_id().index()] == value.epoch();
         right.then_some((if key.is_direct() { 0 } else { value.as_id().get() }, value.state()))
     }
@@ -127,14 +149,14 @@ impl World {
                 let epoch = if key.is_direct() { 0 } else { epochs[to as usize] };
                 let expiry_tick = (now_s as u16).wrapping_add(timeout_s);
                 let entry = NewEntry { as_id: server, epoch, state, expiry_tick };
-                match self.owner.insert(key, entry, now_s, epoch_of) {
+                match self.owner.insert(&key, entry, now_s, epoch_of) {
                     Ok(_) => {
                         let expires_s = self.elapsed_s + u64::from(timeout_s);
                         self.flows.insert(key, Flow { server, epoch, state, expires_s });
                         self.forget_evicted(key);
                     }
                     Err(Full) => {
-                        assert!(self.owner.find(key).is_none(), "own entry is always replaced");
+                        assert!(self.owner.find(&key).is_none(), "own entry is always replaced");
                         assert!(self.owner.used() >= StickyTable::WAYS as u32);
                     }
                 }
@@ -142,7 +164,7 @@ impl World {
             Step::Refresh { key: n, state, timeout_s } => {
                 let key = key(n);
                 if self.expected(key).is_some() {
-                    let (slot, _) = self.owner.find(key).unwrap();
+                    let (slot, _) = self.owner.find(&key).unwrap();
                     self.owner.refresh(slot, state, (now_s as u16).wrapping_add(timeout_s));
                     let flow = self.flows.get_mut(&key).unwrap();
                     flow.state = state;
@@ -150,7 +172,7 @@ impl World {
                 }
             }
             Step::Remove(n) => {
-                if let Some((slot, _)) = self.owner.find(key(n)) {
+                if let Some((slot, _)) = self.owner.find(&key(n)) {
                     self.owner.remove(slot);
                     self.owner.remove(slot);
                 }
@@ -188,7 +210,7 @@ impl World {
         let mut direct = 0;
         for key in (0..KEYS).map(key) {
             assert_eq!(self.seen(key), self.expected(key), "{key:?} at {}", self.now_s());
-            if let Some((_, value)) = self.owner.find(key) {
+            if let Some((_, value)) = self.owner.find(&key) {
                 if key.is_direct() {
                     direct += 1;
                 } else {
@@ -244,7 +266,7 @@ proptest! {
 
 fn flow(n: u32) -> FlowKey {
     let client = Ipv4Addr::from(0x0a0a_0000 + (n >> 14));
-    FlowKey::vip(client, n as u16 & 0x3fff, VipId::new(0).unwrap())
+    FlowKey::exact(client, n as u16 & 0x3fff, VipId::new(0).unwrap())
 }
 
 fn entry(as_id: AsId, state: FlowState, expiry_tick: u16) -> NewEntry {
@@ -263,7 +285,7 @@ fn half_load_fits() {
         let mut owner = StickyOwner::new(u64::from(buckets), instance, 1).unwrap();
         for n in 0..flows {
             let entry = entry(server(0), FlowState::Established, 900);
-            left_out += u32::from(owner.insert(flow(n), entry, 0, |_| Some(0)).is_err());
+            left_out += u32::from(owner.insert(&flow(n), entry, 0, |_| Some(0)).is_err());
         }
         all += flows;
     }
@@ -275,26 +297,26 @@ fn defect_27_a_full_pair_of_buckets_refuses_and_evicts_closing_flows_only() {
     let mut owner = owner(1);
     for n in 0..4 {
         owner
-            .insert(flow(n), entry(server(0), FlowState::Established, 100), 0, |_| Some(0))
+            .insert(&flow(n), entry(server(0), FlowState::Established, 100), 0, |_| Some(0))
             .unwrap();
     }
     let late = entry(server(1), FlowState::HalfOpen, 40);
-    assert_eq!(owner.insert(flow(9), late, 0, |_| Some(0)), Err(Full));
+    assert_eq!(owner.insert(&flow(9), late, 0, |_| Some(0)), Err(Full));
     assert_eq!(owner.table().live_flows().of(server(0)), 4);
 
     // The closing flow that would expire first goes.
     for (n, expiry) in [(1, 60), (2, 50)] {
-        let (slot, _) = owner.find(flow(n)).unwrap();
+        let (slot, _) = owner.find(&flow(n)).unwrap();
         owner.refresh(slot, FlowState::Closing, expiry);
     }
-    owner.insert(flow(9), late, 0, |_| Some(0)).unwrap();
-    assert_eq!(owner.lookup(flow(2), 0), None);
-    assert!(owner.lookup(flow(1), 0).is_some());
+    owner.insert(&flow(9), late, 0, |_| Some(0)).unwrap();
+    assert_eq!(owner.lookup(&flow(2), 0), None);
+    assert!(owner.lookup(&flow(1), 0).is_some());
     let live = owner.table().live_flows();
     assert_eq!((live.of(server(0)), live.of(server(1)), live.used()), (3, 1, 4));
 
     // So does an expired one, before a closing one.
-    owner.insert(flow(10), late, 101, |_| Some(0)).unwrap();
+    owner.insert(&flow(10), late, 101, |_| Some(0)).unwrap();
     assert_eq!(owner.used(), 4);
 }
 
@@ -304,12 +326,12 @@ fn the_closing_flow_that_expires_first_goes() {
     let mut owner = owner(2);
     for n in 0..8 {
         let entry = entry(server(0), FlowState::Closing, 100 - n as u16);
-        owner.insert(flow(n), entry, 0, |_| Some(0)).unwrap();
+        owner.insert(&flow(n), entry, 0, |_| Some(0)).unwrap();
     }
     for n in 8..14 {
         let late = entry(server(1), FlowState::Established, 900);
-        owner.insert(flow(n), late, 0, |_| Some(0)).unwrap();
-        let left: Vec<bool> = (0..8).map(|n| owner.lookup(flow(n), 0).is_some()).collect();
+        owner.insert(&flow(n), late, 0, |_| Some(0)).unwrap();
+        let left: Vec<bool> = (0..8).map(|n| owner.lookup(&flow(n), 0).is_some()).collect();
         let kept = 15 - n as usize;
         assert!(left[..kept].iter().all(|&l| l) && !left[kept..].contains(&true), "{left:?}");
     }
@@ -332,7 +354,7 @@ fn migration_in_slices_keeps_every_flow() {
     let (mut old, mut new) = (owner(64), owner(256));
     for n in 0..60 {
         let entry = entry(server(n % 4), FlowState::Established, 100);
-        old.insert(flow(n), entry, 0, |_| Some(0)).unwrap();
+        old.insert(&flow(n), entry, 0, |_| Some(0)).unwrap();
     }
     let mut slices = 0;
     while old.used() > 0 {
@@ -341,7 +363,7 @@ fn migration_in_slices_keeps_every_flow() {
         slices += 1;
     }
     assert!(slices > 1);
-    assert!((0..60).all(|n| new.lookup(flow(n), 1).unwrap().as_id() == server(n % 4)));
+    assert!((0..60).all(|n| new.lookup(&flow(n), 1).unwrap().as_id() == server(n % 4)));
 }
 
 /// The writer keeps putting other flows into the same four entries; a reader must never see the
@@ -359,7 +381,7 @@ fn readers_never_join_a_key_with_another_flow_s_value() {
             std::thread::spawn(move || {
                 while !done.load(Ordering::Relaxed) {
                     for n in 0..FLOWS {
-                        if let Some(value) = table.lookup(flow(n), 0) {
+                        if let Some(value) = table.lookup(&flow(n), 0) {
                             assert_eq!(value.as_id(), server(n));
                         }
                     }
@@ -370,7 +392,7 @@ fn readers_never_join_a_key_with_another_flow_s_value() {
     for round in 0..400_000u32 {
         let n = round.wrapping_mul(0x9e37_79b9) >> 28;
         // All closing, so that there is always something to evict.
-        owner.insert(flow(n), entry(server(n), FlowState::Closing, 9), 0, |_| Some(0)).unwrap();
+        owner.insert(&flow(n), entry(server(n), FlowState::Closing, 9), 0, |_| Some(0)).unwrap();
     }
     done.store(true, Ordering::Relaxed);
     for reader in readers {

@@ -5,32 +5,36 @@ use std::net::Ipv4Addr;
 
 use balancer::{
     ApplicationServer, AsId, Balancer, FlowHasher, FlowTuple, HashKey, InstanceKey, LbConfig,
-    LbTables, MAX_SERVERS, NewFlowCache, Protocol, ServerState, StickyOwner, TableLength, TcpFlags,
-    Timeouts, VipId, VipKey, VipSpec,
+    LbTables, MAX_SERVERS, NewFlowCache, Ports, Prefix, Protocol, Scheduler, ServerState,
+    StickyOwner, TableLength, TargetPort, TcpFlags, Timeouts, VipId, VipKey, VipSpec,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 const BURST: u64 = 32;
 
-fn tuple(flow: u32) -> FlowTuple {
+fn tuple(flow: u32) -> FlowTuple<Ipv4Addr> {
     FlowTuple {
         // A multiplicative scramble, so that consecutive flows share no cache line by design.
         src: Ipv4Addr::from(0x0a00_0000 | flow.wrapping_mul(0x9e37_79b1) >> 8),
         dst: Ipv4Addr::new(10, 10, 2, 2),
         src_port: 1024 + (flow % 50_000) as u16,
         dst_port: 8080,
-        protocol: Protocol::Udp,
+        protocol: Protocol::Udp.number(),
     }
 }
 
 fn vip() -> VipSpec {
-    let key = VipKey { address: Ipv4Addr::new(10, 10, 2, 2), protocol: Protocol::Udp, port: 8080 };
+    let prefix = Prefix::host(Ipv4Addr::new(10, 10, 2, 2).into());
+    let key = VipKey { prefix, ports: Ports::one(Protocol::Udp, 8080) };
     VipSpec {
         id: VipId::new(0).expect("0 is a valid index"),
         key,
-        target_port: 80,
+        target: TargetPort::One(80),
+        node_port: None,
         src_ip_sticky: false,
+        scheduler: Scheduler::Maglev,
         length: TableLength::DEFAULT,
+        nat: true,
     }
 }
 
@@ -38,7 +42,7 @@ fn servers(count: u32) -> Vec<ApplicationServer> {
     let server = |n| ApplicationServer {
         id: AsId::new(n).expect("a valid index"),
         vip: vip().id,
-        address: Ipv4Addr::from(0xc0a8_0001 + n),
+        address: Ipv4Addr::from(0xc0a8_0001 + n).into(),
         weight: 100,
         state: ServerState::Active,
         epoch: 0,

@@ -1,7 +1,6 @@
 //! [`Family`]: IPv4 or IPv6, as a type parameter. A node has one body for both.
 
-use std::fmt::{Debug, Display};
-use std::hash::Hash;
+use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::interface::Interface;
@@ -14,7 +13,7 @@ use crate::wire::ipv6::Ipv6Header;
 /// An address family and what nodes need to know of it.
 pub trait Family: Copy + Debug + Default + Send + Sync + 'static {
     /// Addresses.
-    type Address: SummedAddress + Ord + Hash + Debug + Display + Into<IpAddr> + Send + Sync;
+    type Address: SummedAddress + balancer::Address;
     /// The fixed part of the header.
     type Header: IpHeader<Address = Self::Address>;
 

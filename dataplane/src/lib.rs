@@ -10,6 +10,7 @@ pub mod family;
 pub mod fib;
 pub mod fib6;
 pub mod forwarding;
+pub mod fragmentation;
 pub mod frame;
 pub mod graph;
 pub mod interface;

@@ -1,5 +1,7 @@
 //! `lb4-nat4`: chooses the AS and translates the destination.
 
+use std::net::IpAddr;
+
 use balancer::{AsId, Balancer, Decision, VipCounter, VipId};
 use dataplane::frame::Frame;
 use dataplane::node::{Node, NodeCx};
@@ -130,8 +132,9 @@ impl Lb4Nat4 {
         frame.lanes.server[at] = id.get();
         let adjacency_id = snapshot.server_path(id).map(|path| path.adjacency);
         let adjacency = adjacency_id.and_then(|id| snapshot.adjacency(id));
-        let (Some(server), Some(adjacency_id), Some(adjacency)) =
-            (snapshot.lb.server(id), adjacency_id, adjacency)
+        let server = snapshot.lb.server(id).map(|server| server.address);
+        let (Some(IpAddr::V4(address)), Some(adjacency_id), Some(adjacency)) =
+            (server, adjacency_id, adjacency)
         else {
             return Err(Refusal::Drop(Counter::NoRoute));
         };
@@ -148,7 +151,7 @@ impl Lb4Nat4 {
             Some(Obstacle::Mtu) => return Err(Refusal::Drop(Counter::Mtu)),
         }
         let data = frame.data_mut(at);
-        translate(data, l3, l4, End::Destination, server.address, vip.target_port);
+        translate(data, l3, l4, End::Destination, address, vip.target_port(tuple.dst_port));
         Ok(if forward(frame, at, adjacency, false) { Next::Output } else { Next::Rewrite })
     }
 }

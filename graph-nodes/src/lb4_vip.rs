@@ -1,5 +1,6 @@
 //! `lb4-vip`: finds the VIP of a packet to a VIP's address.
 
+use balancer::Prefix;
 use dataplane::frame::{Frame, flag};
 use dataplane::node::{Node, NodeCx};
 use dataplane::packet::Packet;
@@ -77,7 +78,8 @@ fn find(
         Err(NoPorts::Truncated) => return Err(Counter::Truncated),
         Err(NoPorts::Split) => return Err(Counter::Split),
     };
-    match snapshot.lb.vip_index.get(tuple.dst, tuple.protocol, tuple.dst_port) {
+    let group = snapshot.lb.group_of(Prefix::host(tuple.dst.into()));
+    match group.and_then(|group| snapshot.lb.find_vip(group, tuple.protocol, tuple.dst_port)) {
         Some(vip) => Ok(Some(vip.get())),
         None if local => Ok(None),
         None => Err(Counter::NoPort),

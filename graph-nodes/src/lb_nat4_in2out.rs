@@ -1,6 +1,8 @@
 //! `lb-nat4-in2out`: gives replies of ASs the address and port that the client spoke to.
 
-use balancer::{Balancer, ReplyVerdict, Vip};
+use std::net::Ipv4Addr;
+
+use balancer::{Balancer, ReplyVerdict};
 use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::frame::{Frame, flag};
 use dataplane::interface::InterfaceId;
@@ -71,9 +73,9 @@ node_counters! {
 #[derive(Debug, Default)]
 pub struct LbNat4In2out;
 
-enum Verdict<'a> {
+enum Verdict {
     Pass,
-    Translate(&'a Vip),
+    Translate(Ipv4Addr, u16),
     Drop(Counter),
 }
 
@@ -83,7 +85,7 @@ fn from_server(snapshot: &Snapshot, data: &[u8], l3: usize) -> bool {
         .is_some_and(|ip| matches!(snapshot.fib4.lookup(ip.source()), FibEntry::AsDirect(_)))
 }
 
-fn judge<'a>(cx: &mut NodeCx<'a, LbNat4In2out>, data: &[u8], l3: usize, l4: usize) -> Verdict<'a> {
+fn judge(cx: &mut NodeCx<'_, LbNat4In2out>, data: &[u8], l3: usize, l4: usize) -> Verdict {
     let snapshot = cx.snapshot;
     let (tuple, flags) = match flow(data, l3, l4) {
         Ok(flow) => flow,
@@ -104,13 +106,12 @@ fn judge<'a>(cx: &mut NodeCx<'a, LbNat4In2out>, data: &[u8], l3: usize, l4: usiz
     match balancer.attribute_reply(&tuple, flags) {
         ReplyVerdict::NotMapped | ReplyVerdict::Direct => Verdict::Pass,
         ReplyVerdict::NoFlow => Verdict::Drop(Counter::NoFlow),
-        ReplyVerdict::Translate { vip, .. } => match snapshot.lb.vip(vip) {
-            Some(_) if Ipv4Header::at(data, l3).is_some_and(Ipv4Header::is_fragment) => {
-                Verdict::Drop(Counter::Fragment)
+        ReplyVerdict::Translate { address, port, .. } => {
+            match Ipv4Header::at(data, l3).is_some_and(Ipv4Header::is_fragment) {
+                true => Verdict::Drop(Counter::Fragment),
+                false => Verdict::Translate(address, port),
             }
-            Some(vip) => Verdict::Translate(vip),
-            None => Verdict::Drop(Counter::NoFlow),
-        },
+        }
     }
 }
 
@@ -151,7 +152,7 @@ impl Node for LbNat4In2out {
         for at in 0..frame.len() {
             let l3 = usize::from(frame.lanes.l3_offset[at]);
             let l4 = usize::from(frame.lanes.l4_offset[at]);
-            let vip = match judge(cx, frame.data(at), l3, l4) {
+            let (address, port) = match judge(cx, frame.data(at), l3, l4) {
                 Verdict::Pass => {
                     cx.set_next(at, Next::Lookup);
                     continue;
@@ -160,7 +161,7 @@ impl Node for LbNat4In2out {
                     cx.drop_packet(frame, at, Next::Drop, reason);
                     continue;
                 }
-                Verdict::Translate(vip) => vip,
+                Verdict::Translate(address, port) => (address, port),
             };
             if let Some((reason, error)) = Self::refusal(cx.snapshot, frame, at, l3) {
                 cx.count(reason, 1);
@@ -169,7 +170,7 @@ impl Node for LbNat4In2out {
                 continue;
             }
             let data = frame.data_mut(at);
-            translate(data, l3, l4, End::Source, vip.key.address, vip.key.port);
+            translate(data, l3, l4, End::Source, address, port);
             frame.lanes.flags[at] |= flag::TRANSLATED;
             cx.count(Counter::Translated, 1);
             cx.set_next(at, Next::Lookup);

@@ -31,7 +31,11 @@ pub(crate) enum End {
 
 /// Reads the 5-tuple and the TCP flags (none for UDP) of the IPv4 packet at `l3`.
 #[inline]
-pub(crate) fn flow(data: &[u8], l3: usize, l4: usize) -> Result<(FlowTuple, TcpFlags), NoPorts> {
+pub(crate) fn flow(
+    data: &[u8],
+    l3: usize,
+    l4: usize,
+) -> Result<(FlowTuple<Ipv4Addr>, TcpFlags), NoPorts> {
     let header = Ipv4Header::at(data, l3).ok_or(NoPorts::Protocol)?;
     let protocol = Protocol::from_number(header.protocol).ok_or(NoPorts::Protocol)?;
     if header.is_later_fragment() {
@@ -56,7 +60,7 @@ pub(crate) fn flow(data: &[u8], l3: usize, l4: usize) -> Result<(FlowTuple, TcpF
         }
     };
     let (src, dst) = (header.source(), header.destination());
-    Ok((FlowTuple { src, dst, src_port, dst_port, protocol }, flags))
+    Ok((FlowTuple { src, dst, src_port, dst_port, protocol: header.protocol }, flags))
 }
 
 /// Replaces address and port (host order) of one end, and updates both checksums by what changed

@@ -1,12 +1,12 @@
 //! [`Balanced`]: the VIPs and ASs of a test, and the balancer's tables for them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use balancer::{
     ApplicationServer, AsId, FlowHasher, HashKey, InstanceKey, LbConfig, LbTables, MAX_SERVERS,
-    NewFlowCache, Protocol, ServerState, StickyOwner, TableLength, Timeouts, VipId, VipKey,
-    VipSpec,
+    NewFlowCache, Ports, Prefix, Protocol, Scheduler, ServerState, StickyOwner, TableLength,
+    TargetPort, Timeouts, VipId, VipKey, VipSpec,
 };
 use dataplane::adjacency::AdjacencyId;
 use dataplane::forwarding::{Method, ServerPath};
@@ -56,9 +56,19 @@ impl Balanced {
         target_port: u16,
     ) -> VipId {
         let id = VipId::new(self.vips.len() as u32).expect("few VIPs");
-        let key = VipKey { address, protocol, port };
+        let prefix = Prefix::host(address.into());
+        let key = VipKey { prefix, ports: Ports::one(protocol, port) };
         let length = TableLength::new(257).expect("a prime");
-        self.vips.push(VipSpec { id, key, target_port, src_ip_sticky: false, length });
+        self.vips.push(VipSpec {
+            id,
+            key,
+            target: TargetPort::One(target_port),
+            node_port: None,
+            src_ip_sticky: false,
+            scheduler: Scheduler::Maglev,
+            length,
+            nat: true,
+        });
         id
     }
 
@@ -68,7 +78,7 @@ impl Balanced {
     /// When there are too many.
     pub fn add_server(&mut self, vip: VipId, address: Ipv4Addr) -> AsId {
         let id = AsId::new(self.servers.len() as u32).expect("few ASs");
-        let state = ServerState::Active;
+        let (address, state) = (address.into(), ServerState::Active);
         self.servers.push(ApplicationServer { id, vip, address, weight: 100, state, epoch: 0 });
         id
     }
@@ -89,21 +99,21 @@ impl Balanced {
 
     /// Addresses of all ASs.
     pub fn servers(&self) -> Vec<Ipv4Addr> {
-        self.servers.iter().map(|server| server.address).collect()
+        self.servers.iter().filter_map(|server| v4(server.address)).collect()
     }
 
     /// Addresses of all VIPs.
     pub fn vip_addresses(&self) -> Vec<Ipv4Addr> {
-        self.vips.iter().map(|vip| vip.key.address).collect()
+        self.vips.iter().filter_map(|vip| v4(vip.key.prefix.network)).collect()
     }
 
     /// By AS index: the way over the adjacency that `to` gives for its address.
     pub fn paths(&self, to: &dyn Fn(Ipv4Addr) -> Option<AdjacencyId>) -> Box<[Option<ServerPath>]> {
         let path = |server: &ApplicationServer| {
             Some(ServerPath {
-                adjacency: to(server.address)?,
+                adjacency: to(v4(server.address)?)?,
                 method: Method::Nat,
-                address: server.address.into(),
+                address: server.address,
                 tunnel_source: None,
             })
         };
@@ -126,5 +136,13 @@ impl Balanced {
         let tables = LbTables::build(&config, previous, cache).expect("a sensible configuration");
         *previous = Arc::new(tables);
         Arc::clone(previous)
+    }
+}
+
+/// The address, if it is IPv4.
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
     }
 }

@@ -157,13 +157,12 @@ fn nothing_is_kept_of_a_flow_without_server() {
 #[test]
 fn only_exact_destinations_are_vips() {
     let mut other = spec(2, Protocol::Udp);
-    other.key.address = spec(1, Protocol::Tcp).key.address;
+    other.key.prefix = spec(1, Protocol::Tcp).key.prefix;
     let world = World::new(vec![spec(1, Protocol::Tcp), other], vec![], 1);
-    let index = &world.tables.vip_index;
-    let address = other.key.address;
-    assert_eq!(index.get(address, Protocol::Tcp, 2020), Some(vip_id(1)));
-    assert_eq!(index.get(address, Protocol::Udp, 2020), Some(vip_id(2)));
-    assert_eq!(index.get(address, Protocol::Tcp, 2021), None);
+    let group = world.tables.group_of(other.key.prefix).unwrap();
+    assert_eq!(world.tables.find_vip(group, 6, 2020), Some(vip_id(1)));
+    assert_eq!(world.tables.find_vip(group, 17, 2020), Some(vip_id(2)));
+    assert_eq!(world.tables.find_vip(group, 6, 2021), None);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! A configuration, two workers and a clock to decide with.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use balancer::{
     ApplicationServer, AsId, Balancer, Decision, DirectDecision, FlowHasher, FlowTuple, HashKey,
-    InstanceKey, LbConfig, LbTables, NewFlowCache, Protocol, ReplyVerdict, ServerState,
-    StickyOwner, StickyTable, TableLength, TcpFlags, Timeouts, VipId, VipKey, VipSpec,
+    InstanceKey, LbConfig, LbTables, NewFlowCache, Ports, Prefix, Protocol, ReplyVerdict,
+    Scheduler, ServerState, StickyOwner, StickyTable, TableLength, TargetPort, TcpFlags, Timeouts,
+    VipId, VipKey, VipSpec,
 };
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
@@ -23,14 +24,22 @@ pub(crate) fn as_id(n: u32) -> AsId {
     AsId::new(n).unwrap()
 }
 
+/// The address of a VIP that [`spec`] makes.
+pub(crate) fn vip_address(n: u32) -> Ipv4Addr {
+    Ipv4Addr::new(20, 20, 20, n as u8)
+}
+
 pub(crate) fn spec(n: u32, protocol: Protocol) -> VipSpec {
-    let address = Ipv4Addr::new(20, 20, 20, n as u8);
+    let prefix = Prefix::host(vip_address(n).into());
     VipSpec {
         id: vip_id(n),
-        key: VipKey { address, protocol, port: 2020 },
-        target_port: 80,
+        key: VipKey { prefix, ports: Ports::one(protocol, 2020) },
+        target: TargetPort::One(80),
+        node_port: None,
         src_ip_sticky: false,
+        scheduler: Scheduler::Maglev,
         length: TableLength::new(1024).unwrap(),
+        nat: true,
     }
 }
 
@@ -38,7 +47,7 @@ pub(crate) fn server(id: u32, vip: u32, last: u8) -> ApplicationServer {
     ApplicationServer {
         id: as_id(id),
         vip: vip_id(vip),
-        address: Ipv4Addr::new(192, 168, 1, last),
+        address: Ipv4Addr::new(192, 168, 1, last).into(),
         weight: 100,
         state: ServerState::Active,
         epoch: 0,
@@ -102,14 +111,14 @@ impl World {
         }
     }
 
-    fn tuple(&self, vip: u32, port: u16) -> FlowTuple {
-        let key = self.tables.vip(vip_id(vip)).unwrap().key;
+    fn tuple(&self, vip: u32, port: u16) -> FlowTuple<Ipv4Addr> {
+        let ports = self.tables.vip(vip_id(vip)).unwrap().key.ports;
         FlowTuple {
             src: CLIENT,
-            dst: key.address,
+            dst: vip_address(vip),
             src_port: port,
-            dst_port: key.port,
-            protocol: key.protocol,
+            dst_port: ports.single().unwrap(),
+            protocol: ports.protocol().unwrap().number(),
         }
     }
 
@@ -141,18 +150,18 @@ impl World {
         last: u8,
         port: u16,
         flags: TcpFlags,
-    ) -> ReplyVerdict {
+    ) -> ReplyVerdict<Ipv4Addr> {
         let tuple = FlowTuple {
             src: Ipv4Addr::new(192, 168, 1, last),
             dst: CLIENT,
             src_port: 80,
             dst_port: port,
-            protocol: Protocol::Tcp,
+            protocol: Protocol::Tcp.number(),
         };
         self.balancer(worker).attribute_reply(&tuple, flags)
     }
 
-    pub(crate) fn reply(&mut self, last: u8, port: u16, flags: TcpFlags) -> ReplyVerdict {
+    pub(crate) fn reply(&mut self, last: u8, port: u16, flags: TcpFlags) -> ReplyVerdict<Ipv4Addr> {
         self.reply_at(0, last, port, flags)
     }
 
@@ -168,7 +177,7 @@ impl World {
             dst: Ipv4Addr::new(192, 168, 1, last),
             src_port: port,
             dst_port: 80,
-            protocol: Protocol::Tcp,
+            protocol: Protocol::Tcp.number(),
         };
         self.balancer(worker).record_direct(&tuple, flags)
     }
@@ -186,10 +195,14 @@ impl World {
     }
 
     pub(crate) fn last_octet(&self, id: AsId) -> u8 {
-        self.tables.server(id).unwrap().address.octets()[3]
+        match self.tables.server(id).unwrap().address {
+            IpAddr::V4(address) => address.octets()[3],
+            IpAddr::V6(address) => address.octets()[15],
+        }
     }
 }
 
-pub(crate) fn translate(vip: u32, id: AsId) -> ReplyVerdict {
-    ReplyVerdict::Translate { vip: vip_id(vip), as_id: id }
+pub(crate) fn translate(vip: u32, id: AsId) -> ReplyVerdict<Ipv4Addr> {
+    let (vip, address) = (vip_id(vip), vip_address(vip));
+    ReplyVerdict::Translate { vip, as_id: id, address, port: 2020 }
 }

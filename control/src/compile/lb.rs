@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use balancer::{
     ApplicationServer, AsId, FlowHasher, HashKey, InstanceKey, LbConfig, LbTables, MAX_SERVERS,
-    NewFlowCache, NewFlowTable, ServerState, StickyOwner, TableLength, Timeouts, VipId, VipSpec,
+    NewFlowCache, NewFlowTable, Scheduler, ServerState, StickyOwner, TableLength, TargetPort,
+    Timeouts, VipId, VipSpec,
 };
 use dataplane::adjacency::AdjacencyId;
 use dataplane::fib::FibEntry;
@@ -86,16 +87,19 @@ impl LbCompiler {
             let length = TableLength::new(u64::from(vip.new_len)).unwrap_or(TableLength::DEFAULT);
             vips.push(VipSpec {
                 id,
-                key: vip.key,
-                target_port: vip.target_port,
+                key: vip.key.into(),
+                target: TargetPort::One(vip.target_port),
+                node_port: None,
                 src_ip_sticky: vip.src_ip_sticky,
+                scheduler: Scheduler::Maglev,
                 length,
+                nat: true,
             });
             servers.extend(vip.servers.iter().filter_map(|server| {
                 Some(ApplicationServer {
                     id: AsId::new(server.index)?,
                     vip: id,
-                    address: server.address,
+                    address: server.address.into(),
                     weight: server.weight,
                     state: match server.removed {
                         true => ServerState::Removed,
@@ -161,14 +165,23 @@ pub(super) fn server_paths(
     paths.into_boxed_slice()
 }
 
-/// An empty sticky table with a key of its own, from the kernel's randomness.
+/// The key of this daemon's sticky tables, from the kernel's randomness. All tables have the same,
+/// as workers look for flows in each other's.
 ///
 /// # Errors
 ///
-/// When there is no randomness, or `buckets` is not a number of buckets.
-pub fn new_sticky_owner(buckets: u32) -> std::io::Result<StickyOwner> {
+/// When there is no randomness.
+pub fn new_instance_key() -> std::io::Result<InstanceKey> {
     let mut key = [0; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    StickyOwner::new(u64::from(buckets), InstanceKey::from_bytes(key), MAX_SERVERS)
-        .map_err(std::io::Error::other)
+    Ok(InstanceKey::from_bytes(key))
+}
+
+/// An empty sticky table.
+///
+/// # Errors
+///
+/// When `buckets` is not a number of buckets.
+pub fn new_sticky_owner(buckets: u32, key: InstanceKey) -> std::io::Result<StickyOwner> {
+    StickyOwner::new(u64::from(buckets), key, MAX_SERVERS).map_err(std::io::Error::other)
 }

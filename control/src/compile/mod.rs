@@ -14,7 +14,7 @@ use dataplane::snapshot::Snapshot;
 
 pub use adjacency::Adjacencies;
 pub use fib::{Base, FibRow, Source};
-pub use lb::{LbCompiler, new_sticky_owner};
+pub use lb::{LbCompiler, new_instance_key, new_sticky_owner};
 
 use crate::model::{InterfaceModel, Kind, Model, NeighborKey, Network};
 

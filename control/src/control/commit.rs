@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use balancer::HashKey;
+use balancer::{HashKey, StickyOwner};
 use config::{Command, Problem};
 use dataplane::event::Request;
 
 use super::{Control, sticky_tables};
-use crate::compile::{LbCompiler, compile, new_sticky_owner};
+use crate::compile::{LbCompiler, compile};
 use crate::model::{Effect, Kind, Model};
 
 /// A copy of the model that commands are applied to. It replaces the model when it is committed;
@@ -109,7 +109,7 @@ impl Control {
     /// Gives every worker a new, empty sticky table; each moves its live flows over by itself.
     fn replace_sticky_tables(&mut self) {
         for worker in &mut self.workers {
-            let owner = match new_sticky_owner(self.model.lb.buckets) {
+            let owner = match StickyOwner::resized(&worker.sticky, self.model.lb.buckets.into()) {
                 Ok(owner) => owner,
                 Err(error) => {
                     tracing::error!("sticky tables keep their size: {error}");

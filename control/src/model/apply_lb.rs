@@ -3,13 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use balancer::VipKey;
 use config::{
     Family, LbAs, LbConf, LbVipAdd, Prefix, Problem, Protocol, Spanned, TargetPort, defaults,
 };
 
 use super::apply_address::unroutable;
-use super::{Model, Server, Vip};
+use super::{Model, Server, Vip, VipKey};
 
 /// The IPv4 address in `address`.
 fn ip4(address: &Spanned<IpAddr>) -> Result<Ipv4Addr, Problem> {

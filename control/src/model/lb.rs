@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use balancer::{Protocol, VipKey};
+use balancer::{Ports, Prefix, Protocol};
 use config::{Encap, ServiceType, defaults};
 
 use super::Network;
@@ -23,6 +23,31 @@ pub struct Server {
     pub epoch: u8,
     /// `lb as … del`: takes no new flows, keeps those it has.
     pub removed: bool,
+}
+
+/// What names a VIP: an address, protocol and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VipKey {
+    /// The address that clients use.
+    pub address: Ipv4Addr,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port that clients use, host order.
+    pub port: u16,
+}
+
+impl From<VipKey> for balancer::VipKey {
+    fn from(key: VipKey) -> Self {
+        let ports = Ports::one(key.protocol, key.port);
+        Self { prefix: Prefix::host(key.address.into()), ports }
+    }
+}
+
+/// As commands spell it: `10.10.2.2/32 protocol tcp port 8080`.
+impl std::fmt::Display for VipKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        balancer::VipKey::from(*self).fmt(f)
+    }
 }
 
 /// A virtual IP address and port.

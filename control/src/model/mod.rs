@@ -21,7 +21,7 @@ use std::net::IpAddr;
 
 pub use interface::{InterfaceModel, Kind, VlanTags};
 pub use interfaces::Interfaces;
-pub use lb::{LbModel, Server, Vip};
+pub use lb::{LbModel, Server, Vip, VipKey};
 pub use network::{LINK_LOCAL, Network};
 pub use route::{Destination, Route, unspecified};
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::dpdk_hardware::{DpdkHardware, OpenPort};
 use super::hardware::Hardware;
 use super::plan::Plan;
-use crate::compile::new_sticky_owner;
+use crate::compile::{new_instance_key, new_sticky_owner};
 use crate::control::{Control, Parts, TscBase, WorkerHandle};
 use crate::model::Model;
 
@@ -102,8 +102,9 @@ impl DataPlane {
         let graph = graph_nodes::builder().info()?;
         let mut handles = Vec::new();
         let mut owners = Vec::new();
+        let instance = new_instance_key()?;
         for (index, cpu) in plan.worker_cpus.iter().enumerate() {
-            let owner = new_sticky_owner(buckets)?;
+            let owner = new_sticky_owner(buckets, instance)?;
             handles.push(WorkerHandle {
                 shared: WorkerShared::new(index, &graph),
                 sticky: Arc::clone(owner.table()),

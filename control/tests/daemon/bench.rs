@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use control::compile::new_sticky_owner;
+use control::compile::{new_instance_key, new_sticky_owner};
 use control::control::{Control, Parts, TscBase, WorkerHandle};
 use control::model::Model;
 use control::runtime::hardware::{Hardware, Link, PortFacts};
@@ -77,7 +77,9 @@ impl Bench {
         model.add_device(RIGHT, PortId(1), RIGHT_MAC, 1500);
         let graph = graph_nodes::builder().info().unwrap();
         let pool = FakePool::new(4096);
-        let owners: Vec<_> = (0..workers).map(|_| new_sticky_owner(BUCKETS).unwrap()).collect();
+        let key = new_instance_key().unwrap();
+        let owners: Vec<_> =
+            (0..workers).map(|_| new_sticky_owner(BUCKETS, key).unwrap()).collect();
         let handles: Vec<_> = owners
             .iter()
             .enumerate()

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use balancer::{AsId, Protocol, StickyTable, VipId, VipKey};
+use balancer::{AsId, Protocol, StickyTable, VipId};
 use control::compile::{LbCompiler, compile};
-use control::model::Model;
+use control::model::{Model, VipKey};
 use dataplane::interface::{MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
 use testkit::reference::config::{Config, Service};

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use balancer::{InstanceKey, Protocol, StickyOwner};
+use balancer::{Protocol, StickyOwner};
 use dataplane::event::{Event, Request};
 use dataplane::interface::{InterfaceId, MacAddress};
 use testkit::harness::Harness;
@@ -80,7 +80,7 @@ fn defect_26_another_table_size_keeps_every_flow() {
     };
     let before: Vec<_> = (1000..1100).map(|port| server_of(port, SYN)).collect();
 
-    let bigger = StickyOwner::new(4096, InstanceKey::from_bytes([3; 32]), 1024).unwrap();
+    let bigger = StickyOwner::resized(harness.worker.state.sticky.table(), 4096).unwrap();
     let (old, new) = (Arc::clone(harness.worker.state.sticky.table()), Arc::clone(bigger.table()));
     let request = Request::ReplaceStickyTable(Box::new(bigger));
     assert!(harness.shared().request(request).is_ok());

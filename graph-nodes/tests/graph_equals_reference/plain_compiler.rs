@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use balancer::{
-    ApplicationServer, AsId, FlowHasher, HashKey, LbConfig, LbTables, NewFlowCache, Protocol,
-    ServerState, StickyTable, TableLength, Timeouts, VipId, VipKey, VipSpec,
+    ApplicationServer, AsId, FlowHasher, HashKey, LbConfig, LbTables, NewFlowCache, Ports, Prefix,
+    Protocol, Scheduler, ServerState, StickyTable, TableLength, TargetPort, Timeouts, VipId,
+    VipKey, VipSpec,
 };
 use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header};
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
@@ -139,12 +140,14 @@ impl PlainCompiler {
             .map(|(at, vip)| VipSpec {
                 id: VipId::new(at as u32 + 1).expect("few VIPs"),
                 key: VipKey {
-                    address: vip.service.address,
-                    protocol: protocol(vip.service.protocol),
-                    port: vip.service.port,
+                    prefix: Prefix::host(vip.service.address.into()),
+                    ports: Ports::one(protocol(vip.service.protocol), vip.service.port),
                 },
-                target_port: vip.target_port,
+                target: TargetPort::One(vip.target_port),
+                node_port: None,
                 src_ip_sticky: false,
+                scheduler: Scheduler::Maglev,
+                nat: true,
                 length: TableLength::new(u64::from(SLOTS)).expect("a prime"),
             })
             .collect();
@@ -154,7 +157,7 @@ impl PlainCompiler {
             .map(|((vip, address), server)| ApplicationServer {
                 id: server.id,
                 vip: vips[*vip].id,
-                address: *address,
+                address: (*address).into(),
                 weight: server.weight,
                 state: if server.removed { ServerState::Removed } else { ServerState::Active },
                 epoch: server.epoch,

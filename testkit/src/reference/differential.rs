@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use balancer::{AsId, FlowTuple, InstanceKey, Protocol, StickyOwner, StickyTable, VipId};
+use balancer::{AsId, FlowTuple, InstanceKey, Prefix, StickyOwner, StickyTable, VipId};
 use dataplane::event::Event;
 use dataplane::frame::FRAME_MAX;
 use dataplane::graph::GraphInfo;
@@ -58,15 +58,15 @@ struct Tables<'a>(&'a Snapshot);
 impl NewFlowOrder for Tables<'_> {
     fn order(&self, service: Service, (address, port): (Ipv4Addr, u16)) -> Vec<Ipv4Addr> {
         let lb = &self.0.lb;
-        let protocol = if service.protocol == 6 { Protocol::Tcp } else { Protocol::Udp };
-        let id = lb.vip_index.get(service.address, protocol, service.port);
+        let group = lb.group_of(Prefix::host(service.address.into()));
+        let id = group.and_then(|group| lb.find_vip(group, service.protocol, service.port));
         let Some(vip) = id.and_then(|id| lb.vip(id)) else { return Vec::new() };
         let tuple = FlowTuple {
             src: address,
             dst: service.address,
             src_port: port,
             dst_port: service.port,
-            protocol,
+            protocol: service.protocol,
         };
         let first = vip.table.slot_of(lb.hasher.hash(&tuple, vip.src_ip_sticky));
         let length = vip.table.length().get() as usize;
@@ -74,9 +74,10 @@ impl NewFlowOrder for Tables<'_> {
         for step in 0..length.min(balancer::CLASH_SLOTS_MAX) {
             let server = vip.server_in_slot((first + step) % length).and_then(|id| lb.server(id));
             if let Some(server) = server
-                && !order.contains(&server.address)
+                && let std::net::IpAddr::V4(server) = server.address
+                && !order.contains(&server)
             {
-                order.push(server.address);
+                order.push(server);
             }
         }
         order
@@ -347,10 +348,13 @@ impl<C: Compiler> Differential<C> {
         for server in snapshot.lb.servers.iter().flatten() {
             let flows = u64::from(table.live_flows().of(server.id));
             let vip = snapshot.lb.vip(server.vip).ok_or("an AS without its VIP")?.key;
-            let (address, port) = (vip.address, vip.port);
-            let service = Service { address, protocol: vip.protocol.number(), port };
+            let (Some(protocol), Some(port)) = (vip.ports.protocol(), vip.ports.single()) else {
+                return Err(format!("{vip} was not configured"));
+            };
+            let address = ip4(vip.prefix.network);
+            let service = Service { address, protocol: protocol.number(), port };
             if flows > 0 {
-                live.insert((service, server.address), flows);
+                live.insert((service, ip4(server.address)), flows);
             }
         }
         let expected = self.reference.live_flows();

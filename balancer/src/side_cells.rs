@@ -1,0 +1,137 @@
+//! The cells beside the buckets of a sticky table: the 5-tuples that do not fit into a key word.
+//!
+//! One for each entry, written and read under the sequence of the entry's value (see
+//! [`Bucket`](crate::bucket::Bucket)). A table of flows that need none never touches this memory,
+//! and the kernel then never provides it.
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(not(loom))]
+use zerocopy::FromZeros;
+
+use crate::address::Address;
+use crate::flow_tuple::FlowTuple;
+
+/// Words of a cell.
+const WORDS: usize = 5;
+
+/// A flow's 5-tuple. The family is known from what the key word names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Cell {
+    /// The client's address.
+    pub(crate) client: u128,
+    /// The address that the client uses.
+    pub(crate) address: u128,
+    /// The client's port, host byte order.
+    pub(crate) client_port: u16,
+    /// The port that the client uses, host byte order.
+    pub(crate) port: u16,
+    /// The IP protocol number.
+    pub(crate) protocol: u8,
+}
+
+impl Cell {
+    /// The cell of a flow; `tuple` is that of the client's packets.
+    pub(crate) fn of<A: Address>(tuple: &FlowTuple<A>) -> Self {
+        Self {
+            client: tuple.src.bits(),
+            address: tuple.dst.bits(),
+            client_port: tuple.src_port,
+            port: tuple.dst_port,
+            protocol: tuple.protocol,
+        }
+    }
+
+    fn to_words(self) -> [u64; WORDS] {
+        [
+            (self.client >> 64) as u64,
+            self.client as u64,
+            (self.address >> 64) as u64,
+            self.address as u64,
+            u64::from(self.client_port) << 32
+                | u64::from(self.port) << 16
+                | u64::from(self.protocol),
+        ]
+    }
+
+    fn from_words([client_high, client, address_high, address, rest]: [u64; WORDS]) -> Self {
+        Self {
+            client: u128::from(client_high) << 64 | u128::from(client),
+            address: u128::from(address_high) << 64 | u128::from(address),
+            client_port: (rest >> 32) as u16,
+            port: (rest >> 16) as u16,
+            protocol: rest as u8,
+        }
+    }
+}
+
+/// No memory for the cells of so many entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoMemory;
+
+/// The cells of a table.
+#[derive(Debug)]
+pub(crate) struct SideCells(Box<[[AtomicU64; WORDS]]>);
+
+impl SideCells {
+    /// `entries` cells, all zero.
+    #[cfg(not(loom))]
+    pub(crate) fn new(entries: usize) -> Result<Self, NoMemory> {
+        <[[AtomicU64; WORDS]]>::new_box_zeroed_with_elems(entries).map(Self).map_err(|_| NoMemory)
+    }
+
+    /// `entries` cells, all zero.
+    #[cfg(loom)]
+    pub(crate) fn new(entries: usize) -> Result<Self, NoMemory> {
+        Ok(Self((0..entries).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect()))
+    }
+
+    /// What is in a cell; a mixture of two flows if it is being written.
+    pub(crate) fn load(&self, entry: usize) -> Cell {
+        let words = self
+            .0
+            .get(entry)
+            .map(|words| std::array::from_fn(|word| words[word].load(Ordering::Relaxed)));
+        Cell::from_words(words.unwrap_or_default())
+    }
+
+    /// Writes a cell, between the two writes of its entry's value.
+    pub(crate) fn store(&self, entry: usize, cell: &Cell) {
+        if let Some(words) = self.0.get(entry) {
+            for (word, value) in words.iter().zip(cell.to_words()) {
+                word.store(value, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_comes_back_as_it_was() {
+        let cells = SideCells::new(3).unwrap();
+        let cell = Cell {
+            client: u128::MAX - 5,
+            address: 0x2001_0db8 << 96 | 7,
+            client_port: 65_535,
+            port: 1,
+            protocol: 255,
+        };
+        cells.store(1, &cell);
+        assert_eq!(cells.load(1), cell);
+        assert_eq!(cells.load(0), cells.load(2));
+        assert_ne!(cells.load(0), cell);
+    }
+
+    /// The largest table has 2^26 entries; its cells cost nothing until somebody uses them.
+    #[test]
+    fn untouched_cells_cost_no_time() {
+        let cells = SideCells::new(1 << 20).unwrap();
+        assert_eq!(cells.load((1 << 20) - 1).client, 0);
+    }
+}
