@@ -3,7 +3,10 @@
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::fib::FibEntry;
+use crate::forwarding::TunnelPolicy;
 use crate::interface::Interface;
+use crate::snapshot::Snapshot;
 use crate::wire::checksum::SummedAddress;
 use crate::wire::ethernet::ether_type;
 use crate::wire::ip::IpHeader;
@@ -32,6 +35,19 @@ pub trait Family: Copy + Debug + Default + Send + Sync + 'static {
 
     /// The interface's own address to speak to `target` from.
     fn source(interface: &Interface, target: Self::Address) -> Option<Self::Address>;
+
+    /// What the FIB says of a destination.
+    fn lookup(snapshot: &Snapshot, address: Self::Address) -> FibEntry;
+
+    /// True when routers must not fragment the packet, as they never may in IPv6.
+    fn dont_fragment(header: &Self::Header) -> bool;
+
+    /// True for an address that our outer headers have as their source.
+    fn is_tunnel_source(policy: &TunnelPolicy, address: Self::Address) -> bool;
+
+    /// True for an address that is good on its link alone (RFC 4291 §2.5.6), which IPv4 does not
+    /// tell apart.
+    fn is_link_local(address: Self::Address) -> bool;
 }
 
 /// IPv4.
@@ -66,6 +82,26 @@ impl Family for Ip4 {
     fn source(interface: &Interface, target: Ipv4Addr) -> Option<Ipv4Addr> {
         interface.source4(target)
     }
+
+    #[inline]
+    fn lookup(snapshot: &Snapshot, address: Ipv4Addr) -> FibEntry {
+        snapshot.fib4.lookup(address)
+    }
+
+    #[inline]
+    fn dont_fragment(header: &Ipv4Header) -> bool {
+        header.dont_fragment()
+    }
+
+    #[inline]
+    fn is_tunnel_source(policy: &TunnelPolicy, address: Ipv4Addr) -> bool {
+        policy.is_source4(address)
+    }
+
+    #[inline]
+    fn is_link_local(_address: Ipv4Addr) -> bool {
+        false
+    }
 }
 
 impl Family for Ip6 {
@@ -91,5 +127,25 @@ impl Family for Ip6 {
 
     fn source(interface: &Interface, target: Ipv6Addr) -> Option<Ipv6Addr> {
         interface.source6(target)
+    }
+
+    #[inline]
+    fn lookup(snapshot: &Snapshot, address: Ipv6Addr) -> FibEntry {
+        snapshot.fib6.lookup(address)
+    }
+
+    #[inline]
+    fn dont_fragment(_header: &Ipv6Header) -> bool {
+        true
+    }
+
+    #[inline]
+    fn is_tunnel_source(policy: &TunnelPolicy, address: Ipv6Addr) -> bool {
+        policy.is_source6(address)
+    }
+
+    #[inline]
+    fn is_link_local(address: Ipv6Addr) -> bool {
+        address.is_unicast_link_local()
     }
 }

@@ -124,6 +124,10 @@ pub struct TunnelPolicy {
     pub too_big: TooBig,
     /// Destination port of GUE, host byte order.
     pub gue_port: u16,
+    /// Source of outer IPv4 headers (`lb conf ip4-src-address`), where one is set.
+    pub source4: Option<Ipv4Addr>,
+    /// Source of outer IPv6 headers (`lb conf ip6-src-address`), where one is set.
+    pub source6: Option<Ipv6Addr>,
     /// IPv4 sources.
     pub entropy4: Option<Entropy<Ipv4Addr>>,
     /// IPv6 sources.
@@ -139,9 +143,35 @@ impl Default for TunnelPolicy {
             df: TunnelDf::Copy,
             too_big: TooBig::Drop,
             gue_port: 6080,
+            source4: None,
+            source6: None,
             entropy4: None,
             entropy6: None,
         }
+    }
+}
+
+impl TunnelPolicy {
+    /// True for an IPv4 address that outer headers have as their source wherever the AS is.
+    #[inline]
+    pub fn is_source4(&self, address: Ipv4Addr) -> bool {
+        let inside = |entropy: Entropy<Ipv4Addr>| {
+            let host_bits = 32 - u32::from(entropy.prefix_len.min(32));
+            let differing = entropy.network.to_bits() ^ address.to_bits();
+            differing.checked_shr(host_bits).unwrap_or(0) == 0
+        };
+        self.source4 == Some(address) || self.entropy4.is_some_and(inside)
+    }
+
+    /// True for an IPv6 address that outer headers have as their source wherever the AS is.
+    #[inline]
+    pub fn is_source6(&self, address: Ipv6Addr) -> bool {
+        let inside = |entropy: Entropy<Ipv6Addr>| {
+            let host_bits = 128 - u32::from(entropy.prefix_len.min(128));
+            let differing = entropy.network.to_bits() ^ address.to_bits();
+            differing.checked_shr(host_bits).unwrap_or(0) == 0
+        };
+        self.source6 == Some(address) || self.entropy6.is_some_and(inside)
     }
 }
 
@@ -183,6 +213,24 @@ pub struct VipPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_one_address_or_a_prefix() {
+        let one = Ipv4Addr::new(192, 0, 2, 1);
+        let network = Ipv4Addr::new(10, 9, 0, 0);
+        let mut policy = TunnelPolicy::default();
+        assert!(!policy.is_source4(one) && !policy.is_source6(Ipv6Addr::LOCALHOST));
+        policy.source4 = Some(one);
+        policy.entropy4 = Some(Entropy { network, prefix_len: 16 });
+        assert!(policy.is_source4(one) && policy.is_source4(Ipv4Addr::new(10, 9, 255, 1)));
+        assert!(!policy.is_source4(Ipv4Addr::new(10, 10, 0, 1)));
+        policy.source6 = Some(Ipv6Addr::LOCALHOST);
+        let network = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0);
+        policy.entropy6 = Some(Entropy { network, prefix_len: 64 });
+        assert!(policy.is_source6(Ipv6Addr::LOCALHOST));
+        assert!(policy.is_source6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 9, 9, 9, 9)));
+        assert!(!policy.is_source6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0)));
+    }
 
     #[test]
     fn overheads_are_the_lengths_of_the_outer_headers() {

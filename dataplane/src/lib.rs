@@ -3,6 +3,7 @@
 //! decisions in `balancer`.
 
 pub mod adjacency;
+pub mod by_family;
 pub mod clock;
 pub mod dpdk;
 pub mod event;

@@ -3,7 +3,6 @@
 use std::marker::PhantomData;
 
 use crate::clock::Now;
-use crate::family::Family;
 use crate::frame::{FRAME_MAX, Frame};
 use crate::io::PacketIo;
 use crate::packet::Packet;
@@ -11,6 +10,8 @@ use crate::snapshot::Snapshot;
 use crate::sync::counter::Counter;
 use crate::trace::TraceDetail;
 use crate::worker::WorkerState;
+
+pub use crate::by_family::{ByFamily, FamilyCounters, FamilyNext};
 
 /// A node's next nodes: a dense enum, made by [`next_nodes!`](crate::next_nodes).
 pub trait NextNode: Copy + 'static {
@@ -176,116 +177,6 @@ macro_rules! node_counters {
     };
 }
 
-/// The next nodes of a node that has one body for both families: a dense enum, made by
-/// [`family_next_nodes!`](crate::family_next_nodes).
-pub trait FamilyNext: Copy + 'static {
-    /// Node names by index: IPv4's and IPv6's.
-    const NAMES: [&'static [&'static str]; 2];
-    /// Index of this next.
-    fn index(self) -> u8;
-}
-
-/// The counters of a node that has one body for both families: a dense enum, made by
-/// [`family_node_counters!`](crate::family_node_counters).
-pub trait FamilyCounters: Copy + 'static {
-    /// Text and severity by index: IPv4's and IPv6's.
-    const TEXTS: [&'static [(&'static str, Severity)]; 2];
-    /// Index of this counter.
-    fn index(self) -> u16;
-}
-
-/// What `T` is in family `F`: `type Next = ByFamily<F, Next>`. Made from a `T` by `into`.
-pub struct ByFamily<F, T> {
-    value: T,
-    family: PhantomData<fn() -> F>,
-}
-
-impl<F, T: Copy> Clone for ByFamily<F, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<F, T: Copy> Copy for ByFamily<F, T> {}
-
-impl<F, T> From<T> for ByFamily<F, T> {
-    #[inline]
-    fn from(value: T) -> Self {
-        Self { value, family: PhantomData }
-    }
-}
-
-impl<F: Family, T: FamilyNext> NextNode for ByFamily<F, T> {
-    const NAMES: &'static [&'static str] = T::NAMES[F::V6 as usize];
-    #[inline]
-    fn index(self) -> u8 {
-        self.value.index()
-    }
-}
-
-impl<F: Family, T: FamilyCounters> CounterSet for ByFamily<F, T> {
-    const TEXTS: &'static [(&'static str, Severity)] = T::TEXTS[F::V6 as usize];
-    #[inline]
-    fn index(self) -> u16 {
-        self.value.index()
-    }
-}
-
-/// Declares the next nodes of a node with one body for both families: a name for both, or one for
-/// each: `family_next_nodes! { /// doc pub enum Next { Drop => "error-drop", Lookup =>
-/// ("ip4-lookup", "ip6-lookup") } }`.
-#[macro_export]
-macro_rules! family_next_nodes {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident => $text:tt),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
-        $vis enum $name { $($(#[$vmeta])* $variant),+ }
-        impl $crate::node::FamilyNext for $name {
-            const NAMES: [&'static [&'static str]; 2] =
-                [&[$($crate::of_family!(4 $text)),+], &[$($crate::of_family!(6 $text)),+]];
-            #[inline]
-            fn index(self) -> u8 { self as u8 }
-        }
-    };
-}
-
-/// Declares the counters of a node with one body for both families: a text for both, or one for
-/// each: `family_node_counters! { /// doc pub enum Counter { Ttl => (("ip4 ttl <= 1", "ip6 ttl <=
-/// 1"), Error) } }`.
-#[macro_export]
-macro_rules! family_node_counters {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident => ($text:tt, $severity:ident)),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u16)]
-        $vis enum $name { $($(#[$vmeta])* $variant),+ }
-        impl $crate::node::FamilyCounters for $name {
-            const TEXTS: [&'static [(&'static str, $crate::node::Severity)]; 2] = [
-                &[$(($crate::of_family!(4 $text), $crate::node::Severity::$severity)),+],
-                &[$(($crate::of_family!(6 $text), $crate::node::Severity::$severity)),+],
-            ];
-            #[inline]
-            fn index(self) -> u16 { self as u16 }
-        }
-    };
-}
-
-/// One of two literals: part of [`family_next_nodes!`](crate::family_next_nodes).
-#[doc(hidden)]
-#[macro_export]
-macro_rules! of_family {
-    (4 ($four:literal, $six:literal)) => {
-        $four
-    };
-    (6 ($four:literal, $six:literal)) => {
-        $six
-    };
-    ($family:literal $both:literal) => {
-        $both
-    };
-}
-
 /// The counters of a node that counts nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum NoCounter {}
@@ -305,41 +196,5 @@ impl NextNode for NoNext {
     const NAMES: &'static [&'static str] = &[];
     fn index(self) -> u8 {
         match self {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::family::{Ip4, Ip6};
-
-    family_next_nodes! {
-        enum Next {
-            Lookup => ("ip4-lookup", "ip6-lookup"),
-            Drop => "error-drop",
-        }
-    }
-
-    family_node_counters! {
-        enum Counter {
-            Split => ("headers not in the first buffer", Error),
-            Ttl => (("ip4 ttl <= 1", "ip6 ttl <= 1"), Info),
-        }
-    }
-
-    #[test]
-    fn names_and_texts_are_those_of_the_family() {
-        type Nexts<F> = ByFamily<F, Next>;
-        type Counters<F> = ByFamily<F, Counter>;
-        assert_eq!(<Nexts<Ip4> as NextNode>::NAMES, ["ip4-lookup", "error-drop"]);
-        assert_eq!(<Nexts<Ip6> as NextNode>::NAMES, ["ip6-lookup", "error-drop"]);
-        assert_eq!(NextNode::index(Nexts::<Ip6>::from(Next::Drop)), 1);
-        assert_eq!(NextNode::index(Nexts::<Ip4>::from(Next::Lookup)), 0);
-        let six = <Counters<Ip6> as CounterSet>::TEXTS;
-        let error = ("headers not in the first buffer", Severity::Error);
-        assert_eq!(six, [error, ("ip6 ttl <= 1", Severity::Info)]);
-        assert_eq!(<Counters<Ip4> as CounterSet>::TEXTS[1].0, "ip4 ttl <= 1");
-        assert_eq!(CounterSet::index(Counters::<Ip4>::from(Counter::Ttl)), 1);
-        assert_eq!(CounterSet::index(Counters::<Ip4>::from(Counter::Split)), 0);
     }
 }

@@ -48,6 +48,8 @@ pub struct InterfaceStats {
     pub punts: Counter,
     /// IPv4 packets received.
     pub ip4: Counter,
+    /// IPv6 packets received.
+    pub ip6: Counter,
     /// Packets the port did not take (ring full, link gone).
     pub tx_errors: Counter,
 }

@@ -19,9 +19,9 @@ use crate::transmit::Transmit;
 
 pub use crate::shared::{InterfaceStats, NodeStats, ServerStats, VipStats, WorkerShared};
 
-/// ICMP errors a worker may send per second.
+/// ICMP errors a worker may send per second and family.
 pub const ICMP_ERRORS_PER_SECOND: u32 = 1000;
-/// ICMP echo replies a worker may send per second.
+/// ICMP echo replies a worker may send per second and family.
 pub const ICMP_ECHOS_PER_SECOND: u32 = 10_000;
 /// TCP resets a worker may send per second to packets that no VIP takes.
 pub const RESETS_PER_SECOND: u32 = 1000;
@@ -32,9 +32,9 @@ pub const SWEEP_BUCKETS: usize = 16;
 /// Packets with which control fills a turn at most.
 const REQUESTS_PER_TURN: usize = 32;
 
-/// Packets that one turn can leave to be freed at most: a full frame from each of three input
+/// Packets that one turn can leave to be freed at most: a full frame from each of four input
 /// nodes, and for each packet the ICMP error that took its place.
-const GARBAGE_MAX: usize = 2 * 3 * FRAME_MAX;
+const GARBAGE_MAX: usize = 2 * 4 * FRAME_MAX;
 
 /// A receive queue a worker polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +77,6 @@ pub struct WorkerState {
     pub transmit: Transmit,
     /// Queues it polls.
     pub queues: Vec<RxAssignment>,
-    /// Limits ICMP errors.
-    pub icmp_errors: RateLimit,
-    /// Limits ICMP echo replies.
-    pub icmp_echos: RateLimit,
     /// Limits TCP resets.
     pub resets: RateLimit,
     /// Limits events about neighbours.
@@ -108,8 +104,6 @@ impl WorkerState {
             sticky,
             transmit: Transmit::new(tx_queue),
             queues,
-            icmp_errors: RateLimit::new(ICMP_ERRORS_PER_SECOND),
-            icmp_echos: RateLimit::new(ICMP_ECHOS_PER_SECOND),
             resets: RateLimit::new(RESETS_PER_SECOND),
             neighbor_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
             ip_id: 0,

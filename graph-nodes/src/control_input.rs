@@ -8,8 +8,15 @@ use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
 use dataplane::wire::Header;
 use dataplane::wire::ethernet::EthernetHeader;
+use dataplane::wire::ip::IpHeader;
 use dataplane::wire::ipv4::Ipv4Header;
+use dataplane::wire::ipv6::Ipv6Header;
 use dataplane::{next_nodes, node_counters};
+
+use crate::upper::mark;
+
+/// Where the IP header of a packet to be routed stands.
+const L3: usize = EthernetHeader::LEN;
 
 next_nodes! {
     /// Where control's packets go.
@@ -17,7 +24,9 @@ next_nodes! {
         /// Complete Ethernet frames.
         Output => "interface-output",
         /// IPv4 packets.
-        Lookup => "ip4-lookup",
+        Lookup4 => "ip4-lookup",
+        /// IPv6 packets.
+        Lookup6 => "ip6-lookup",
     }
 }
 
@@ -26,7 +35,7 @@ node_counters! {
     pub enum Counter {
         /// A complete frame (ARP) sent for control.
         Sent => ("frames sent for control", Info),
-        /// An IPv4 packet (`ping`) routed for control.
+        /// An IP packet (`ping`) routed for control.
         Routed => ("packets routed for control", Info),
     }
 }
@@ -36,9 +45,9 @@ node_counters! {
 /// # Reads
 /// `WorkerState::injected`.
 /// # Writes
-/// Lanes `tx_interface`, `l3_offset`, `l4_offset`; flag `ORIGINATED`.
+/// Lanes `tx_interface`, `l3_offset`, `l4_offset`, `protocol`; flag `ORIGINATED`.
 /// # Next nodes
-/// `interface-output`, `ip4-lookup`.
+/// `interface-output`, `ip4-lookup`, `ip6-lookup`.
 /// # Counters
 /// `frames sent for control`, `packets routed for control`.
 /// # Drops
@@ -60,7 +69,11 @@ impl Node for ControlInput {
         for request in injected.drain(..) {
             let (packet, next, tx_interface) = match request {
                 Request::Transmit { interface, packet } => (packet, Next::Output, interface),
-                Request::Route { packet } => (packet, Next::Lookup, InterfaceId::LOCAL0),
+                Request::Route { packet } => {
+                    let version = packet.data().get(L3).map_or(4, |byte| byte >> 4);
+                    let next = if version == 6 { Next::Lookup6 } else { Next::Lookup4 };
+                    (packet, next, InterfaceId::LOCAL0)
+                }
                 Request::ReplaceStickyTable(_) => continue,
             };
             let at = match frame.push(packet, InterfaceId::LOCAL0) {
@@ -73,15 +86,19 @@ impl Node for ControlInput {
             frame.lanes.tx_interface[at] = tx_interface;
             frame.lanes.flags[at] = flag::ORIGINATED;
             cx.set_next(at, next);
-            match next {
-                Next::Output => cx.count(Counter::Sent, 1),
-                Next::Lookup => {
-                    cx.count(Counter::Routed, 1);
-                    let l3 = EthernetHeader::LEN;
-                    let len = Ipv4Header::at(frame.data(at), l3).map_or(0, Ipv4Header::header_len);
-                    frame.lanes.l3_offset[at] = l3 as u16;
-                    frame.lanes.l4_offset[at] = (l3 + len) as u16;
-                }
+            if next == Next::Output {
+                cx.count(Counter::Sent, 1);
+                continue;
+            }
+            cx.count(Counter::Routed, 1);
+            frame.lanes.l3_offset[at] = L3 as u16;
+            let data = frame.data(at);
+            let upper = match next {
+                Next::Lookup6 => Ipv6Header::upper_layer(data, L3),
+                _ => Ipv4Header::upper_layer(data, L3),
+            };
+            if let Ok(upper) = upper {
+                mark(&mut frame.lanes, at, &upper);
             }
         }
         cx.worker.injected = injected;

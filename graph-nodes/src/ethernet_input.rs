@@ -15,6 +15,8 @@ next_nodes! {
     pub enum Next {
         /// IPv4.
         Ip4 => "ip4-input",
+        /// IPv6.
+        Ip6 => "ip6-input",
         /// ARP.
         Arp => "arp-input",
         /// Everything else.
@@ -35,7 +37,7 @@ node_counters! {
         UnknownVlan => ("unknown vlan", Error),
         /// An IEEE 802.3 frame (spanning tree and the like).
         Llc => ("802.3 frame with llc header", Error),
-        /// IPv6, which no interface has.
+        /// IPv6 on an interface without an IPv6 address.
         Ip6 => ("ip6 not enabled", Error),
         /// Any other EtherType.
         UnknownType => ("unknown ethernet type", Error),
@@ -52,7 +54,7 @@ node_counters! {
 /// # Writes
 /// Lane `l3_offset`; flag `LINK_GROUP`; the packet, when it has a priority tag.
 /// # Next nodes
-/// `ip4-input`, `arp-input`, `error-drop`.
+/// `ip4-input`, `ip6-input`, `arp-input`, `error-drop`.
 /// # Counters
 /// See [`Counter`]; all are drops.
 /// # Drops
@@ -88,7 +90,7 @@ fn parse(packet: &mut Packet, mac: MacAddress) -> Result<(Next, bool), Counter> 
     match kind {
         ether_type::IPV4 => Ok((Next::Ip4, group)),
         ether_type::ARP => Ok((Next::Arp, group)),
-        ether_type::IPV6 => Err(Counter::Ip6),
+        ether_type::IPV6 => Ok((Next::Ip6, group)),
         ether_type::VLAN | ether_type::SERVICE_VLAN => Err(Counter::UnknownVlan),
         ..ether_type::FIRST => Err(Counter::Llc),
         _ => Err(Counter::UnknownType),
@@ -105,7 +107,11 @@ impl Node for EthernetInput {
             let interface = cx.snapshot.interface(frame.lanes.rx_interface[at]);
             let mac = interface.map_or(MacAddress::default(), |interface| interface.mac);
             let Some(packet) = frame.packet_mut(at) else { continue };
+            let ip6 = interface.is_some_and(|i| i.addresses.iter().any(|a| a.address.is_ipv6()));
             match parse(packet, mac) {
+                Ok((Next::Ip6, _)) if !ip6 => {
+                    cx.drop_packet(frame, at, Next::Drop, Counter::Ip6);
+                }
                 Ok((next, group)) => {
                     frame.lanes.l3_offset[at] = EthernetHeader::LEN as u16;
                     if group {

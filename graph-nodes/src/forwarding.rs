@@ -1,14 +1,17 @@
-//! What forwarding a packet over an adjacency takes: used by `ip4-rewrite` and by the nodes that
-//! translate, which do it in the same pass.
+//! What forwarding a packet over an adjacency takes: used by `ip4-rewrite`, `ip6-rewrite` and the
+//! nodes that translate, which do it in the same pass.
 
 use dataplane::adjacency::{Adjacency, AdjacencyId};
+use dataplane::family::Family;
 use dataplane::frame::{Frame, Lanes};
 use dataplane::interface::InterfaceId;
 use dataplane::snapshot::Snapshot;
 use dataplane::wire::Header;
-use dataplane::wire::ipv4::Ipv4Header;
+use dataplane::wire::ip::IpHeader;
 
-use crate::ip4_arp::UNRESOLVED;
+/// Value of the `adjacency` lane of a packet whose next hop is its own destination, on the network
+/// of its `tx_interface`.
+pub(crate) const UNRESOLVED: u32 = u32::MAX;
 
 /// Why a packet cannot take the next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,23 +35,28 @@ pub(crate) fn link(snapshot: &Snapshot, lanes: &Lanes, at: usize) -> Option<(Int
     snapshot.adjacency(AdjacencyId(id)).map(|adjacency| (adjacency.interface, adjacency.mtu))
 }
 
-/// Checks TTL and size before anything is written to the packet. A packet of our own keeps its TTL.
+/// Checks hops and size before anything is written to the packet. A packet of our own loses
+/// no hop.
 #[inline]
-pub(crate) fn obstacle(header: &Ipv4Header, mtu: u16, originated: bool) -> Option<Obstacle> {
-    if header.ttl <= 1 && !originated {
+pub(crate) fn obstacle<F: Family>(
+    header: &F::Header,
+    mtu: u16,
+    originated: bool,
+) -> Option<Obstacle> {
+    if header.hop_limit() <= 1 && !originated {
         return Some(Obstacle::Ttl);
     }
-    if header.total_len.get() <= mtu {
+    if header.packet_len() <= usize::from(mtu) {
         return None;
     }
-    Some(if header.dont_fragment() { Obstacle::DontFragment } else { Obstacle::Mtu })
+    Some(if F::dont_fragment(header) { Obstacle::DontFragment } else { Obstacle::Mtu })
 }
 
 /// Writes the link-layer header in front of packet `at` and takes a hop off (unless the packet is
 /// our own). False when the adjacency is incomplete or the packet has no room for the header; it is
 /// unchanged then.
 #[inline]
-pub(crate) fn forward(
+pub(crate) fn forward<F: Family>(
     frame: &mut Frame,
     at: usize,
     adjacency: &Adjacency,
@@ -59,10 +67,10 @@ pub(crate) fn forward(
         return false;
     }
     let l3 = usize::from(frame.lanes.l3_offset[at]);
-    if let Some(header) = Ipv4Header::at_mut(frame.data_mut(at), l3)
+    if let Some(header) = F::Header::at_mut(frame.data_mut(at), l3)
         && !originated
     {
-        header.decrement_ttl();
+        header.decrement_hop_limit();
     }
     true
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use balancer::{AsId, Balancer, Decision, VipCounter, VipId};
+use dataplane::family::Ip4;
 use dataplane::frame::Frame;
 use dataplane::node::{Node, NodeCx};
 use dataplane::snapshot::Snapshot;
@@ -140,19 +141,19 @@ impl Lb4Nat4 {
         };
         frame.lanes.adjacency[at] = adjacency_id.0;
         frame.lanes.tx_interface[at] = adjacency.interface;
-        match obstacle(&header, adjacency.mtu, false) {
+        match obstacle::<Ip4>(&header, adjacency.mtu, false) {
             None => {}
             Some(Obstacle::Ttl) => {
                 return Err(Refusal::Icmp(Counter::Ttl, IcmpError::TtlExceeded));
             }
             Some(Obstacle::DontFragment) => {
-                return Err(Refusal::Icmp(Counter::DontFragment, IcmpError::FragmentationNeeded));
+                return Err(Refusal::Icmp(Counter::DontFragment, IcmpError::TooBig));
             }
             Some(Obstacle::Mtu) => return Err(Refusal::Drop(Counter::Mtu)),
         }
         let data = frame.data_mut(at);
         translate(data, l3, l4, End::Destination, address, vip.target_port(tuple.dst_port));
-        Ok(if forward(frame, at, adjacency, false) { Next::Output } else { Next::Rewrite })
+        Ok(if forward::<Ip4>(frame, at, adjacency, false) { Next::Output } else { Next::Rewrite })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use balancer::{Balancer, ReplyVerdict};
+use dataplane::family::Ip4;
 use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::frame::{Frame, flag};
 use dataplane::interface::InterfaceId;
@@ -13,9 +14,8 @@ use dataplane::wire::Header;
 use dataplane::wire::ipv4::Ipv4Header;
 use dataplane::{next_nodes, node_counters};
 
-use crate::forwarding::{Obstacle, link, obstacle};
+use crate::forwarding::{Obstacle, UNRESOLVED, link, obstacle};
 use crate::icmp_error::IcmpError;
-use crate::ip4_arp::UNRESOLVED;
 use crate::transport::{End, NoPorts, flow, translate};
 
 next_nodes! {
@@ -138,8 +138,8 @@ impl LbNat4In2out {
         let header = *header;
         (frame.lanes.adjacency[at], frame.lanes.tx_interface[at]) = (id, interface);
         let (_, mtu) = link(snapshot, &frame.lanes, at)?;
-        let too_big = obstacle(&header, mtu, false) == Some(Obstacle::DontFragment);
-        too_big.then_some((Counter::DontFragment, IcmpError::FragmentationNeeded))
+        let too_big = obstacle::<Ip4>(&header, mtu, false) == Some(Obstacle::DontFragment);
+        too_big.then_some((Counter::DontFragment, IcmpError::TooBig))
     }
 }
 

@@ -5,27 +5,32 @@
 
 #![forbid(unsafe_code)]
 
+use dataplane::family::{Ip4, Ip6};
 use dataplane::graph::GraphBuilder;
 
 pub mod arp_input;
 pub mod control_input;
 pub mod dpdk_input;
+mod echo;
 pub mod error_drop;
 pub mod ethernet_input;
 mod forwarding;
+mod header_rules;
 pub mod icmp_error;
+mod icmp_message;
 pub mod interface_output;
-pub mod ip4_arp;
-pub mod ip4_icmp_error;
-pub mod ip4_input;
-pub mod ip4_local;
-pub mod ip4_lookup;
-pub mod ip4_rewrite;
+pub mod ip_icmp_error;
+pub mod ip_input;
+pub mod ip_local;
+pub mod ip_lookup;
+pub mod ip_neighbor;
+pub mod ip_rewrite;
 pub mod lb4_direct;
 pub mod lb4_nat4;
 pub mod lb4_vip;
 pub mod lb_nat4_in2out;
 mod transport;
+pub mod upper;
 
 /// All nodes, each before its next nodes, so that a node runs once per turn for all of its
 /// predecessors. Only what is made or released here (ICMP messages, packets that waited for a
@@ -36,16 +41,22 @@ pub fn builder() -> GraphBuilder {
         .node(control_input::ControlInput)
         .node(ethernet_input::EthernetInput)
         .node(arp_input::ArpInput)
-        .node(ip4_input::Ip4Input::default())
+        .node(ip_input::IpInput::<Ip4>::default())
+        .node(ip_input::IpInput::<Ip6>::default())
         .node(lb_nat4_in2out::LbNat4In2out)
-        .node(ip4_lookup::Ip4Lookup)
+        .node(ip_lookup::IpLookup::<Ip4>::default())
+        .node(ip_lookup::IpLookup::<Ip6>::default())
         .node(lb4_vip::Lb4Vip)
         .node(lb4_nat4::Lb4Nat4)
         .node(lb4_direct::Lb4Direct)
-        .node(ip4_local::Ip4Local)
-        .node(ip4_rewrite::Ip4Rewrite)
-        .node(ip4_icmp_error::Ip4IcmpError)
-        .node(ip4_arp::Ip4Arp::default())
+        .node(ip_local::IpLocal::<Ip4>::default())
+        .node(ip_local::IpLocal::<Ip6>::default())
+        .node(ip_rewrite::IpRewrite::<Ip4>::default())
+        .node(ip_rewrite::IpRewrite::<Ip6>::default())
+        .node(ip_icmp_error::IpIcmpError::<Ip4>::default())
+        .node(ip_icmp_error::IpIcmpError::<Ip6>::default())
+        .node(ip_neighbor::IpNeighbor::<Ip4>::default())
+        .node(ip_neighbor::IpNeighbor::<Ip6>::default())
         .node(interface_output::InterfaceOutput)
         .node(error_drop::ErrorDrop)
 }

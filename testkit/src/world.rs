@@ -9,23 +9,28 @@ use std::sync::Arc;
 use balancer::StickyTable;
 use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header};
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
+use dataplane::fib6::{Fib6, FibRoute6};
 use dataplane::forwarding::TunnelPolicy;
 use dataplane::interface::{Interface, InterfaceAddress, InterfaceId, MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
-use dataplane::wire::ethernet::ether_type;
 
 use crate::balanced::Balanced;
 
 /// A next hop on a link.
-type NextHop = (InterfaceId, Ipv4Addr);
+type NextHop = (InterfaceId, IpAddr);
+
+/// A prefix and what becomes of it.
+type Row = (IpAddr, u8, FibEntry);
 
 /// A configuration, changed by plain calls.
 #[derive(Debug)]
 pub struct World {
     interfaces: Vec<Interface>,
     neighbors: BTreeMap<NextHop, MacAddress>,
-    routes: Vec<(Ipv4Addr, u8, Ipv4Addr)>,
-    blackholes: Vec<(Ipv4Addr, u8)>,
+    routes: Vec<(IpAddr, u8, IpAddr)>,
+    blackholes: Vec<(IpAddr, u8)>,
+    /// Outer headers.
+    pub tunnel_policy: TunnelPolicy,
     /// VIPs and ASs.
     pub balanced: Balanced,
 }
@@ -57,6 +62,7 @@ impl World {
             neighbors: BTreeMap::new(),
             routes: Vec::new(),
             blackholes: Vec::new(),
+            tunnel_policy: TunnelPolicy::default(),
             balanced: Balanced::new(),
         }
     }
@@ -99,24 +105,37 @@ impl World {
         &mut self.interfaces[id.index()]
     }
 
+    /// Gives an interface one more address of either family.
+    pub fn add_address(&mut self, id: InterfaceId, address: impl Into<IpAddr>, prefix_len: u8) {
+        let interface = &mut self.interfaces[id.index()];
+        let mut addresses = interface.addresses.to_vec();
+        addresses.push(InterfaceAddress { address: address.into(), prefix_len });
+        interface.addresses = addresses.into();
+    }
+
     /// Makes a neighbour known.
-    pub fn add_neighbor(&mut self, interface: InterfaceId, address: Ipv4Addr, mac: MacAddress) {
-        self.neighbors.insert((interface, address), mac);
+    pub fn add_neighbor(
+        &mut self,
+        interface: InterfaceId,
+        address: impl Into<IpAddr>,
+        mac: MacAddress,
+    ) {
+        self.neighbors.insert((interface, address.into()), mac);
     }
 
     /// Makes a neighbour unknown.
-    pub fn forget_neighbor(&mut self, interface: InterfaceId, address: Ipv4Addr) {
-        self.neighbors.remove(&(interface, address));
+    pub fn forget_neighbor(&mut self, interface: InterfaceId, address: impl Into<IpAddr>) {
+        self.neighbors.remove(&(interface, address.into()));
     }
 
     /// Adds a route through a connected next hop.
-    pub fn add_route(&mut self, network: Ipv4Addr, prefix_len: u8, via: Ipv4Addr) {
-        self.routes.push((network, prefix_len, via));
+    pub fn add_route<A: Into<IpAddr>>(&mut self, network: A, prefix_len: u8, via: A) {
+        self.routes.push((network.into(), prefix_len, via.into()));
     }
 
     /// Adds a route to nowhere.
-    pub fn add_blackhole(&mut self, network: Ipv4Addr, prefix_len: u8) {
-        self.blackholes.push((network, prefix_len));
+    pub fn add_blackhole(&mut self, network: impl Into<IpAddr>, prefix_len: u8) {
+        self.blackholes.push((network.into(), prefix_len));
     }
 
     /// The worker's empty sticky table.
@@ -124,20 +143,18 @@ impl World {
         self.balanced.sticky_owner()
     }
 
-    fn connected(&self, address: Ipv4Addr) -> Option<InterfaceId> {
-        let on =
-            |interface: &&Interface| interface.addresses.iter().any(|a| a.contains(address.into()));
+    fn connected(&self, address: IpAddr) -> Option<InterfaceId> {
+        let on = |interface: &&Interface| interface.addresses.iter().any(|a| a.contains(address));
         self.interfaces.iter().find(on).map(|interface| interface.id)
     }
 
     /// The next hop towards an address, by connected networks and then by the longest route.
-    fn next_hop(&self, address: Ipv4Addr) -> Option<NextHop> {
+    fn next_hop(&self, address: IpAddr) -> Option<NextHop> {
         if let Some(interface) = self.connected(address) {
             return Some((interface, address));
         }
-        let covers = |route: &&(Ipv4Addr, u8, Ipv4Addr)| {
-            InterfaceAddress { address: route.0.into(), prefix_len: route.1 }
-                .contains(address.into())
+        let covers = |route: &&(IpAddr, u8, IpAddr)| {
+            InterfaceAddress { address: route.0, prefix_len: route.1 }.contains(address)
         };
         let route = self.routes.iter().filter(covers).max_by_key(|route| route.1)?;
         Some((self.connected(route.2)?, route.2))
@@ -145,94 +162,112 @@ impl World {
 
     /// The snapshot of this world.
     pub fn snapshot(&self, generation: u64, sticky_tables: Vec<Arc<StickyTable>>) -> Snapshot {
-        let servers = self.balanced.servers();
+        let servers: Vec<IpAddr> = self.balanced.servers().into_iter().map(Into::into).collect();
         let mut next_hops: Vec<NextHop> = self.neighbors.keys().copied().collect();
         next_hops.extend(self.routes.iter().filter_map(|route| self.next_hop(route.2)));
         next_hops.extend(servers.iter().filter_map(|server| self.next_hop(*server)));
         next_hops.sort_unstable();
         next_hops.dedup();
-        let adjacencies = next_hops.iter().map(|(interface, next_hop)| Adjacency {
-            interface: *interface,
-            next_hop: (*next_hop).into(),
-            mtu: self.interfaces[interface.index()].mtu,
-            rewrite: self
-                .neighbors
-                .get(&(*interface, *next_hop))
-                .map(|mac| L2Header::new(*mac, Self::mac(*interface), &[], ether_type::IPV4)),
-            tunnel: None,
-        });
         let id_of = |next_hop: NextHop| {
             let at = next_hops.binary_search(&next_hop).expect("collected above");
             AdjacencyId(at as u32)
         };
         let to = |address| self.next_hop(address).map(id_of);
+        let rows = self.fib_rows(&servers, &to);
         Snapshot {
             generation,
             interfaces: self.interfaces.clone().into(),
-            fib4: Arc::new(Fib4::build(&self.fib_routes(&servers, &to))),
-            fib6: Arc::default(),
-            adjacencies: adjacencies.collect(),
+            fib4: Arc::new(fib4(&rows)),
+            fib6: Arc::new(fib6(&rows)),
+            adjacencies: next_hops.iter().map(|next_hop| self.adjacency(*next_hop)).collect(),
             adjacency_index: next_hops
                 .iter()
-                .map(|next_hop| ((next_hop.0, next_hop.1.into()), id_of(*next_hop)))
+                .map(|next_hop| (*next_hop, id_of(*next_hop)))
                 .collect(),
             lb: self.balanced.tables(),
-            server_paths: self.balanced.paths(&to),
+            server_paths: self.balanced.paths(&|address| to(address.into())),
             vip_policies: Box::default(),
             no_match: Box::default(),
-            tunnel_policy: TunnelPolicy::default(),
+            tunnel_policy: self.tunnel_policy,
             sticky_tables: sticky_tables.into(),
         }
     }
 
-    fn fib_routes(
-        &self,
-        servers: &[Ipv4Addr],
-        to: &dyn Fn(Ipv4Addr) -> Option<AdjacencyId>,
-    ) -> Vec<FibRoute> {
-        let route = |network, prefix_len, entry| FibRoute { network, prefix_len, entry };
-        let mut routes = Vec::new();
+    fn adjacency(&self, (interface, next_hop): NextHop) -> Adjacency {
+        let ether_type = Adjacency::ether_type(next_hop);
+        let mac = self.neighbors.get(&(interface, next_hop));
+        Adjacency {
+            interface,
+            next_hop,
+            mtu: self.interfaces[interface.index()].mtu,
+            rewrite: mac.map(|mac| L2Header::new(*mac, Self::mac(interface), &[], ether_type)),
+            tunnel: None,
+        }
+    }
+
+    /// All prefixes; of equal ones, the last counts.
+    fn fib_rows(&self, servers: &[IpAddr], to: &dyn Fn(IpAddr) -> Option<AdjacencyId>) -> Vec<Row> {
+        let mut rows: Vec<Row> = Vec::new();
         for (network, prefix_len) in &self.blackholes {
-            routes.push(route(*network, *prefix_len, FibEntry::Drop(FibDrop::Configured)));
+            rows.push((*network, *prefix_len, FibEntry::Drop(FibDrop::Configured)));
         }
         for (network, prefix_len, via) in &self.routes {
             let id = to(*via).expect("the next hop of a route is connected");
-            routes.push(route(*network, *prefix_len, FibEntry::Adjacency(id)));
+            rows.push((*network, *prefix_len, FibEntry::Adjacency(id)));
         }
+        let mut own = Vec::new();
         for interface in &self.interfaces {
-            for own in &interface.addresses {
-                let IpAddr::V4(address) = own.address else { continue };
-                let host_bits = u32::MAX.checked_shr(u32::from(own.prefix_len)).unwrap_or(0);
-                let network = u32::from(address) & !host_bits;
-                routes.push(route(address, own.prefix_len, FibEntry::Glean(interface.id)));
-                if own.prefix_len < 31 {
-                    let broadcast = FibEntry::Drop(FibDrop::Broadcast);
-                    routes.push(route(network.into(), 32, broadcast));
-                    routes.push(route((network | host_bits).into(), 32, broadcast));
-                }
+            for InterfaceAddress { address, prefix_len } in &interface.addresses {
+                rows.push((*address, *prefix_len, FibEntry::Glean(interface.id)));
+                rows.extend(broadcasts(*address, *prefix_len));
+                own.push(*address);
             }
         }
-        for address in self.neighbors.keys().map(|(_, address)| *address) {
-            if let Some(id) = to(address) {
-                routes.push(route(address, 32, FibEntry::Adjacency(id)));
-            }
+        let host = |address: IpAddr, entry| (address, host_len(address), entry);
+        for (_, address) in self.neighbors.keys() {
+            rows.extend(to(*address).map(|id| host(*address, FibEntry::Adjacency(id))));
         }
         for server in servers {
-            if let Some(id) = to(*server) {
-                routes.push(route(*server, 32, FibEntry::AsDirect(id)));
-            }
+            rows.extend(to(*server).map(|id| host(*server, FibEntry::AsDirect(id))));
         }
-        let mut own: Vec<Ipv4Addr> = Vec::new();
-        for interface in &self.interfaces {
-            own.extend(interface.addresses.iter().filter_map(|own| match own.address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            }));
-        }
-        routes.extend(own.iter().map(|address| route(*address, 32, FibEntry::Local)));
+        rows.extend(own.iter().map(|address| host(*address, FibEntry::Local)));
         for vip in self.balanced.vip_addresses() {
-            routes.push(route(vip, 32, FibEntry::Vip { group: 0, local: own.contains(&vip) }));
+            let vip: IpAddr = vip.into();
+            rows.push(host(vip, FibEntry::Vip { group: 0, local: own.contains(&vip) }));
         }
-        routes
+        rows
     }
+}
+
+/// The length of a prefix of one address.
+fn host_len(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// Network and broadcast address of a connected IPv4 network.
+fn broadcasts(address: IpAddr, prefix_len: u8) -> Vec<Row> {
+    let IpAddr::V4(address) = address else { return Vec::new() };
+    if prefix_len >= 31 {
+        return Vec::new();
+    }
+    let host_bits = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
+    [u32::from(address) & !host_bits, u32::from(address) | host_bits]
+        .map(|bits| (Ipv4Addr::from(bits).into(), 32, FibEntry::Drop(FibDrop::Broadcast)))
+        .into()
+}
+
+fn fib4(rows: &[Row]) -> Fib4 {
+    let row = |row: &Row| match row.0 {
+        IpAddr::V4(network) => Some(FibRoute { network, prefix_len: row.1, entry: row.2 }),
+        IpAddr::V6(_) => None,
+    };
+    Fib4::build(&rows.iter().filter_map(row).collect::<Vec<_>>())
+}
+
+fn fib6(rows: &[Row]) -> Fib6 {
+    let row = |row: &Row| match row.0 {
+        IpAddr::V6(network) => Some(FibRoute6 { network, prefix_len: row.1, entry: row.2 }),
+        IpAddr::V4(_) => None,
+    };
+    Fib6::build(&rows.iter().filter_map(row).collect::<Vec<_>>())
 }

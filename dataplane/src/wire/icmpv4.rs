@@ -48,6 +48,8 @@ pub mod unreachable_code {
     pub const NET: u8 = 0;
     /// The host does not answer.
     pub const HOST: u8 = 1;
+    /// Nobody takes the protocol.
+    pub const PROTOCOL: u8 = 2;
     /// Nobody listens on the port.
     pub const PORT: u8 = 3;
     /// Too big for the next link and must not be fragmented.

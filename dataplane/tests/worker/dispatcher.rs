@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use dataplane::family::Ip4;
 use dataplane::frame::{FRAME_MAX, Frame};
 use dataplane::graph::{GraphBuilder, GraphError};
 use dataplane::interface::InterfaceId;
@@ -123,9 +124,9 @@ fn a_node_can_be_armed_while_it_traces() {
 
 #[test]
 fn a_graph_with_a_missing_next_node_or_a_name_twice_is_refused() {
-    let lookup = || GraphBuilder::new().node(graph_nodes::ip4_lookup::Ip4Lookup);
+    let lookup = || GraphBuilder::new().node(graph_nodes::ip_lookup::IpLookup::<Ip4>::default());
     let missing = GraphError::UnknownNext { node: "ip4-lookup", next: "ip4-rewrite" };
     assert_eq!(lookup().info().unwrap_err(), missing);
-    let twice = lookup().node(graph_nodes::ip4_lookup::Ip4Lookup);
+    let twice = lookup().node(graph_nodes::ip_lookup::IpLookup::<Ip4>::default());
     assert_eq!(twice.info().unwrap_err(), GraphError::DuplicateName("ip4-lookup"));
 }

@@ -1,23 +1,24 @@
-//! `ip4-arp`: holds packets until their neighbour is known.
+//! `ip4-arp`, `ip6-discover-neighbor`: hold packets until their neighbour is known.
 
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use dataplane::adjacency::AdjacencyId;
 use dataplane::event::Event;
+use dataplane::family::Family;
 use dataplane::frame::{FRAME_MAX, Frame};
 use dataplane::interface::InterfaceId;
-use dataplane::node::{Node, NodeCx};
+use dataplane::node::{ByFamily, Node, NodeCx};
 use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
 use dataplane::wire::Header;
-use dataplane::wire::ipv4::Ipv4Header;
-use dataplane::{next_nodes, node_counters};
+use dataplane::wire::ip::IpHeader;
+use dataplane::{family_next_nodes, family_node_counters};
 use hashbrown::HashMap;
 
-/// Value of the `adjacency` lane of a packet whose next hop is its own destination, on the network
-/// of its `tx_interface`.
-pub const UNRESOLVED: u32 = u32::MAX;
+use crate::forwarding::UNRESOLVED;
+
 /// Packets held in all.
 pub const HOLD_MAX: usize = 1024;
 /// Packets held for one next hop.
@@ -25,18 +26,18 @@ pub const HOLD_PER_NEXT_HOP: u16 = 64;
 /// How long a packet is held, in seconds.
 pub const HOLD_TIME_S: u32 = 3;
 
-next_nodes! {
+family_next_nodes! {
     /// Where packets go.
     pub enum Next {
         /// The neighbour is known now.
-        Rewrite => "ip4-rewrite",
+        Rewrite => ("ip4-rewrite", "ip6-rewrite"),
         /// Given up.
         Drop => "error-drop",
     }
 }
 
-node_counters! {
-    /// What `ip4-arp` counts.
+family_node_counters! {
+    /// What `ip4-arp` and `ip6-discover-neighbor` count.
     pub enum Counter {
         /// A packet was put on hold.
         Held => ("packets held for a neighbor", Info),
@@ -48,8 +49,8 @@ node_counters! {
         Full => ("hold queue full", Error),
         /// The neighbour did not answer in time.
         TimedOut => ("neighbor not resolved in time", Error),
-        /// The adjacency or the IPv4 header is missing.
-        NoAdjacency => ("ip4 adjacency missing", Error),
+        /// The adjacency or the IP header is missing.
+        NoAdjacency => (("ip4 adjacency missing", "ip6 adjacency missing"), Error),
     }
 }
 
@@ -64,6 +65,7 @@ struct Held {
     rx_interface: InterfaceId,
     l3_offset: u16,
     l4_offset: u16,
+    protocol: u8,
     flags: u8,
     trace: u32,
 }
@@ -75,7 +77,7 @@ struct Waiting {
     asked_s: Option<u32>,
 }
 
-/// The hold queue of a worker. All its memory is allocated before the worker starts.
+/// The hold queue of a worker for one family. All its memory is allocated before the worker starts.
 ///
 /// # Reads
 /// Lane `adjacency`, or `tx_interface` and the destination address; `Snapshot::generation`.
@@ -83,13 +85,13 @@ struct Waiting {
 /// Lanes `adjacency`, `tx_interface` of released packets; events `NeighborNeeded`, one per second
 /// and next hop.
 /// # Next nodes
-/// `ip4-rewrite` once a newer snapshot has the adjacency complete; `error-drop`.
+/// `ip4-rewrite` or `ip6-rewrite` once a newer snapshot has the adjacency complete; `error-drop`.
 /// # Counters
 /// See [`Counter`].
 /// # Drops
 /// Packets beyond the limits, and packets held for 3 s.
 #[derive(Debug)]
-pub struct Ip4Arp {
+pub struct IpNeighbor<F> {
     /// Packets on hold, oldest first.
     held: Vec<Held>,
     /// Empty; where the survivors of a pass are collected.
@@ -97,9 +99,10 @@ pub struct Ip4Arp {
     waiting: HashMap<NextHop, Waiting>,
     /// Snapshot and tick of the last complete pass over `held`.
     passed: (u64, u32),
+    family: PhantomData<F>,
 }
 
-impl Default for Ip4Arp {
+impl<F> Default for IpNeighbor<F> {
     fn default() -> Self {
         Self {
             held: Vec::with_capacity(HOLD_MAX),
@@ -107,6 +110,7 @@ impl Default for Ip4Arp {
             // Twice the entries, so that removals never make the map grow.
             waiting: HashMap::with_capacity(2 * HOLD_MAX),
             passed: (0, 0),
+            family: PhantomData,
         }
     }
 }
@@ -116,17 +120,17 @@ fn complete(snapshot: &Snapshot, (interface, address): NextHop) -> Option<Adjace
     snapshot.adjacency(id)?.rewrite.map(|_| id)
 }
 
-fn next_hop(snapshot: &Snapshot, frame: &Frame, at: usize) -> Option<NextHop> {
+fn next_hop<F: Family>(snapshot: &Snapshot, frame: &Frame, at: usize) -> Option<NextHop> {
     let id = frame.lanes.adjacency[at];
     if id == UNRESOLVED {
-        let ip = Ipv4Header::at(frame.data(at), usize::from(frame.lanes.l3_offset[at]))?;
+        let ip = F::Header::at(frame.data(at), usize::from(frame.lanes.l3_offset[at]))?;
         return Some((frame.lanes.tx_interface[at], ip.destination().into()));
     }
     let adjacency = snapshot.adjacency(AdjacencyId(id))?;
     Some((adjacency.interface, adjacency.next_hop))
 }
 
-impl Ip4Arp {
+impl<F: Family> IpNeighbor<F> {
     fn leave(&mut self, next_hop: NextHop) {
         if let Some(waiting) = self.waiting.get_mut(&next_hop) {
             waiting.packets = waiting.packets.saturating_sub(1);
@@ -143,7 +147,7 @@ impl Ip4Arp {
         frame: &mut Frame,
         at: usize,
     ) -> Result<(), Counter> {
-        let next_hop = next_hop(cx.snapshot, frame, at).ok_or(Counter::NoAdjacency)?;
+        let next_hop = next_hop::<F>(cx.snapshot, frame, at).ok_or(Counter::NoAdjacency)?;
         if self.held.len() >= HOLD_MAX {
             return Err(Counter::Full);
         }
@@ -166,6 +170,7 @@ impl Ip4Arp {
             rx_interface: frame.lanes.rx_interface[at],
             l3_offset: frame.lanes.l3_offset[at],
             l4_offset: frame.lanes.l4_offset[at],
+            protocol: frame.lanes.protocol[at],
             flags: frame.lanes.flags[at],
             trace: frame.lanes.trace[at],
         });
@@ -190,6 +195,7 @@ impl Ip4Arp {
         };
         frame.lanes.l3_offset[at] = held.l3_offset;
         frame.lanes.l4_offset[at] = held.l4_offset;
+        frame.lanes.protocol[at] = held.protocol;
         frame.lanes.flags[at] = held.flags;
         frame.lanes.trace[at] = held.trace;
         match adjacency {
@@ -207,11 +213,11 @@ impl Ip4Arp {
     }
 }
 
-impl Node for Ip4Arp {
-    const NAME: &'static str = "ip4-arp";
+impl<F: Family> Node for IpNeighbor<F> {
+    const NAME: &'static str = if F::V6 { "ip6-discover-neighbor" } else { "ip4-arp" };
     const INPUT: bool = true;
-    type Next = Next;
-    type Counter = Counter;
+    type Next = ByFamily<F, Next>;
+    type Counter = ByFamily<F, Counter>;
 
     fn process(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
         for at in 0..frame.len() {

@@ -1,0 +1,122 @@
+//! [`HeaderRules`]: what may be wrong with an IP header, as far as the header alone tells.
+
+use std::net::Ipv6Addr;
+
+use dataplane::family::{Family, Ip4, Ip6};
+use dataplane::packet::Packet;
+use dataplane::wire::Header;
+use dataplane::wire::checksum::{is_valid, sum};
+use dataplane::wire::ip::IpHeader;
+use dataplane::wire::ipv4::Ipv4Header;
+use dataplane::wire::ipv6::{ALL_NODES, Ipv6Header};
+
+use crate::ip_input::Counter;
+
+/// What a header without faults is addressed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// One host, or so it seems.
+    Unicast,
+    /// A group that we are in.
+    Group,
+}
+
+/// A family with its rules.
+pub trait HeaderRules: Family {
+    /// Checks everything that the header at `l3` alone tells. `link_group`: the frame was sent to
+    /// several stations.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    fn check(
+        packet: &Packet,
+        l3: usize,
+        link_group: bool,
+    ) -> Result<(&Self::Header, Accepted), Counter>;
+}
+
+/// The fixed part of the header.
+fn fixed<H: IpHeader>(packet: &Packet, l3: usize) -> Result<&H, Counter> {
+    let header = H::at(packet.data(), l3).ok_or_else(|| {
+        let split = packet.segments() > 1 && packet.len() >= l3 + H::LEN;
+        if split { Counter::Split } else { Counter::TooShort }
+    })?;
+    if header.version() == H::VERSION { Ok(header) } else { Err(Counter::Version) }
+}
+
+impl HeaderRules for Ip4 {
+    fn check(
+        packet: &Packet,
+        l3: usize,
+        link_group: bool,
+    ) -> Result<(&Ipv4Header, Accepted), Counter> {
+        let header: &Ipv4Header = fixed(packet, l3)?;
+        let header_len = header.header_len();
+        if header_len < Ipv4Header::LEN {
+            return Err(Counter::HeaderLen);
+        }
+        let total_len = usize::from(header.total_len.get());
+        if total_len < header_len {
+            return Err(Counter::TotalLen);
+        }
+        if l3 + total_len > packet.len() {
+            return Err(Counter::Truncated);
+        }
+        let whole = packet.data().get(l3..l3 + header_len).ok_or(Counter::Split)?;
+        if !is_valid(sum(whole)) {
+            return Err(Counter::Checksum);
+        }
+        if header.ttl == 0 {
+            return Err(Counter::TtlZero);
+        }
+        if matches!(header.source[0], 0 | 127 | 224..) {
+            return Err(Counter::MartianSource);
+        }
+        match header.destination[0] {
+            0 | 127 => Err(Counter::MartianDestination),
+            224..240 => Err(Counter::Group),
+            240.. if header.destination == [255; 4] => Err(Counter::Group),
+            240.. => Err(Counter::MartianDestination),
+            _ if link_group => Err(Counter::LinkGroup),
+            _ => Ok((header, Accepted::Unicast)),
+        }
+    }
+}
+
+/// True for the groups that we are in: all nodes, and those that solicitations for addresses go to.
+/// Which of the latter are ours is seen by the address asked for.
+fn is_own_group(group: Ipv6Addr) -> bool {
+    /// ff02::1:ff00:0/104 without the low 24 bits.
+    const SOLICITED: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000 >> 24;
+    group == ALL_NODES || group.to_bits() >> 24 == SOLICITED
+}
+
+impl HeaderRules for Ip6 {
+    fn check(
+        packet: &Packet,
+        l3: usize,
+        link_group: bool,
+    ) -> Result<(&Ipv6Header, Accepted), Counter> {
+        let header: &Ipv6Header = fixed(packet, l3)?;
+        if l3 + header.packet_len() > packet.len() {
+            return Err(Counter::Truncated);
+        }
+        if header.hop_limit == 0 {
+            return Err(Counter::TtlZero);
+        }
+        let (source, destination) = (header.source(), header.destination());
+        // A host without an address yet speaks to groups.
+        let nobody = source.is_unspecified() && !destination.is_multicast();
+        if nobody || source.is_loopback() || source.is_multicast() {
+            return Err(Counter::MartianSource);
+        }
+        if destination.is_unspecified() || destination.is_loopback() {
+            return Err(Counter::MartianDestination);
+        }
+        if destination.is_multicast() {
+            let own = is_own_group(destination);
+            return if own { Ok((header, Accepted::Group)) } else { Err(Counter::Group) };
+        }
+        if link_group { Err(Counter::LinkGroup) } else { Ok((header, Accepted::Unicast)) }
+    }
+}

@@ -1,0 +1,213 @@
+//! `ip4-input`, `ip6-input`: check the IP header and find what it carries.
+
+use std::marker::PhantomData;
+
+use dataplane::family::Family;
+use dataplane::fib::{FibDrop, FibEntry};
+use dataplane::frame::{Frame, flag};
+use dataplane::interface::{InterfaceId, MAX_INTERFACES};
+use dataplane::node::{ByFamily, Node, NodeCx};
+use dataplane::wire::Header;
+use dataplane::wire::checksum::pseudo_header_sum;
+use dataplane::wire::extension::UpperLayer;
+use dataplane::wire::ip::IpHeader;
+use dataplane::wire::ipv4::protocol;
+use dataplane::wire::tcp::TcpHeader;
+use dataplane::wire::udp::UdpHeader;
+use dataplane::{family_next_nodes, family_node_counters};
+
+use crate::header_rules::{Accepted, HeaderRules};
+use crate::upper::{NOT_FOUND, mark};
+
+/// One in so many TCP and UDP packets per interface is looked at for a partial checksum.
+const SAMPLE_EVERY: u32 = 1024;
+
+family_next_nodes! {
+    /// Where packets go.
+    pub enum Next {
+        /// Most packets.
+        Lookup => ("ip4-lookup", "ip6-lookup"),
+        /// Packets of interfaces on which replies of NAT ASs arrive.
+        In2out => ("lb-nat4-in2out", "ip6-lookup"),
+        /// Packets to a group that we are in.
+        Local => ("", "ip6-local"),
+        /// Packets that fail a check.
+        Drop => "error-drop",
+    }
+}
+
+family_node_counters! {
+    /// What `ip4-input` and `ip6-input` count.
+    pub enum Counter {
+        /// Fewer bytes behind the Ethernet header than the fixed header has.
+        TooShort => (("ip4 length < 20 bytes", "ip6 length < 40 bytes"), Error),
+        /// The header (of IPv4 with its options) is spread over several buffers.
+        Split => ("headers not in the first buffer", Error),
+        /// The version field is another one.
+        Version => (("ip4 version != 4", "ip6 version != 6"), Error),
+        /// The header-length field is below 5.
+        HeaderLen => (("ip4 header length < 20 bytes", ""), Error),
+        /// Total length is shorter than the header.
+        TotalLen => (("ip4 length < header length", ""), Error),
+        /// The length is longer than what arrived.
+        Truncated => (("ip4 length > l2 length", "ip6 length > l2 length"), Error),
+        /// The header checksum is wrong.
+        Checksum => (("bad ip4 checksum", ""), Error),
+        /// TTL or hop limit is 0, which no router sends.
+        TtlZero => (("ip4 ttl == 0", "ip6 ttl == 0"), Error),
+        /// The source is an address of ours, which we do not send to ourselves. A service behind a
+        /// VIP could otherwise be made to talk to itself for ever.
+        Spoofed => (("ip4 spoofed local-address packet drops", "ip6 spoofed local-address packet drops"), Error),
+        /// The source is not a host's address.
+        MartianSource => (("ip4 martian source address", "ip6 martian source address"), Error),
+        /// The destination is not a routable address.
+        MartianDestination => (("ip4 martian destination address", "ip6 martian destination address"), Error),
+        /// A group of which we are no member, or the limited broadcast.
+        Group => (("ip4 multicast or broadcast destination", "ip6 multicast destination"), Error),
+        /// A unicast packet that was sent to all stations (RFC 1812 §5.3.4).
+        LinkGroup => (("ip4 unicast in a link-layer broadcast", "ip6 unicast in a link-layer broadcast"), Error),
+        /// A sampled TCP or UDP checksum was that of the pseudo-header alone: the sender leaves the
+        /// rest to a network card that this packet never passed. It is forwarded as it is.
+        PartialChecksum => ("partial checksum: turn off tx offload on the sender", Warning),
+    }
+}
+
+/// Validates IP headers (RFC 1812 §5.2.2, RFC 8200 §3) and drops martians (RFC 1812 §5.3.7,
+/// RFC 4291 §2.5).
+///
+/// # Reads
+/// The IP header and IPv6 extension headers; the FIB's verdict on the source; of one in 1024 TCP
+/// and UDP packets per interface, the first included, the L4 checksum; `Interface::nat4_in`,
+/// `Interface::nat6_in`, `Interface::punt`.
+/// # Writes
+/// Lanes `l4_offset`, `protocol`; flags `FRAGMENT`, `LATER_FRAGMENT`; the interface's counter of
+/// the family.
+/// # Next nodes
+/// `lb-nat4-in2out` on nat-in interfaces, else `ip4-lookup` or `ip6-lookup`; `ip6-local` for groups;
+/// `error-drop`.
+/// # Counters
+/// See [`Counter`]; all but `partial checksum…` are drops.
+/// # Drops
+/// Whatever fails a check, each with its own reason. Extension headers that cannot be walked are no
+/// matter of a router: they are dropped where their payload would be looked at.
+#[derive(Debug)]
+pub struct IpInput<F> {
+    /// By interface: TCP and UDP packets until the next sample.
+    until_sample: Box<[u32; MAX_INTERFACES]>,
+    family: PhantomData<F>,
+}
+
+impl<F> Default for IpInput<F> {
+    fn default() -> Self {
+        Self { until_sample: Box::new([0; MAX_INTERFACES]), family: PhantomData }
+    }
+}
+
+/// True when the packet's TCP or UDP checksum is the bare sum of the pseudo-header.
+fn has_partial_checksum<H: IpHeader>(data: &[u8], l3: usize, upper: &UpperLayer) -> bool {
+    let Some(header) = H::at(data, l3) else { return false };
+    let field = if upper.protocol == protocol::TCP {
+        TcpHeader::at(data, upper.offset).map(|tcp| tcp.checksum.get())
+    } else {
+        let udp = UdpHeader::at(data, upper.offset);
+        udp.map(|udp| udp.checksum.get()).filter(|sum| *sum != 0)
+    };
+    let len = (l3 + header.packet_len()).saturating_sub(upper.offset) as u16;
+    let pseudo = pseudo_header_sum(header.source(), header.destination(), upper.protocol, len);
+    field == Some(pseudo.fold())
+}
+
+impl<F: Family> IpInput<F> {
+    /// True when it is the turn of a packet of this interface to be looked at.
+    fn samples(&mut self, rx: InterfaceId, l3: usize, upper: &UpperLayer) -> bool {
+        // Rather than every extension header, only those packets that have none.
+        let direct = !F::V6 || upper.offset == l3 + F::Header::LEN;
+        if !matches!(upper.protocol, protocol::TCP | protocol::UDP)
+            || upper.fragment.is_some()
+            || !direct
+        {
+            return false;
+        }
+        let Some(until) = self.until_sample.get_mut(rx.index()) else { return false };
+        let now = *until == 0;
+        if now {
+            *until = SAMPLE_EVERY;
+        }
+        *until -= 1;
+        now
+    }
+}
+
+/// Checks the source against the FIB.
+fn check_source<F: HeaderRules>(
+    cx: &NodeCx<'_, IpInput<F>>,
+    header: &F::Header,
+    from_kernel: bool,
+) -> Option<Counter> {
+    let source = header.source();
+    match F::lookup(cx.snapshot, source) {
+        FibEntry::Drop(FibDrop::Broadcast) => Some(Counter::MartianSource),
+        // What the kernel answers for a VIP comes from the VIP.
+        _ if from_kernel => None,
+        FibEntry::Local | FibEntry::Vip { .. } => Some(Counter::Spoofed),
+        // An outer header of ours that came back: it would go round for ever.
+        _ => F::is_tunnel_source(&cx.snapshot.tunnel_policy, source).then_some(Counter::Spoofed),
+    }
+}
+
+impl<F: HeaderRules> Node for IpInput<F> {
+    const NAME: &'static str = if F::V6 { "ip6-input" } else { "ip4-input" };
+    type Next = ByFamily<F, Next>;
+    type Counter = ByFamily<F, Counter>;
+
+    fn process(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
+        for at in 0..frame.len() {
+            let l3 = usize::from(frame.lanes.l3_offset[at]);
+            let rx = frame.lanes.rx_interface[at];
+            let link_group = frame.lanes.flags[at] & flag::LINK_GROUP != 0;
+            if let Some(stats) = cx.worker.shared.interfaces.get(rx.index()) {
+                if F::V6 { stats.ip6.add(1) } else { stats.ip4.add(1) }
+            }
+            let Some(packet) = frame.packet(at) else { continue };
+            let interface = cx.snapshot.interface(rx);
+            let from_kernel = interface.is_some_and(|interface| interface.punt);
+            let judged =
+                F::check(packet, l3, link_group).and_then(
+                    |(header, accepted)| match check_source::<F>(cx, header, from_kernel) {
+                        Some(reason) => Err(reason),
+                        None => Ok(accepted),
+                    },
+                );
+            let accepted = match judged {
+                Ok(accepted) => accepted,
+                Err(reason) => {
+                    cx.drop_packet(frame, at, Next::Drop, reason);
+                    continue;
+                }
+            };
+            match F::Header::upper_layer(packet.data(), l3) {
+                Ok(upper) => {
+                    if self.samples(rx, l3, &upper)
+                        && has_partial_checksum::<F::Header>(packet.data(), l3, &upper)
+                    {
+                        cx.count(Counter::PartialChecksum, 1);
+                    }
+                    mark(&mut frame.lanes, at, &upper);
+                }
+                Err(_) => {
+                    frame.lanes.l4_offset[at] = (l3 + F::Header::LEN) as u16;
+                    frame.lanes.protocol[at] = NOT_FOUND;
+                }
+            }
+            let nat_in = interface.is_some_and(F::nat_in);
+            cx.set_next(
+                at,
+                match accepted {
+                    Accepted::Group => Next::Local,
+                    Accepted::Unicast if nat_in => Next::In2out,
+                    Accepted::Unicast => Next::Lookup,
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `ip4-local`, `ip6-local`: packets for the box itself.
+
+use std::marker::PhantomData;
+
+use dataplane::event::Event;
+use dataplane::frame::{Frame, flag};
+use dataplane::node::{ByFamily, Node, NodeCx};
+use dataplane::rate_limit::RateLimit;
+use dataplane::wire::Header;
+use dataplane::wire::extension::UpperLayerError;
+use dataplane::wire::ip::IpHeader;
+use dataplane::wire::ipv4::protocol;
+use dataplane::worker::ICMP_ECHOS_PER_SECOND;
+use dataplane::{family_next_nodes, family_node_counters};
+
+use crate::echo::{EchoFamily, EchoKind};
+use crate::upper::lost;
+
+/// TTL or hop limit of the packets made here.
+pub(crate) const OWN_TTL: u8 = 64;
+/// Bytes that every ICMP message has at least.
+const ICMP_HEADER_LEN: usize = 8;
+
+family_next_nodes! {
+    /// Where packets go; those given to control end here.
+    pub enum Next {
+        /// Answers.
+        Lookup => ("ip4-lookup", "ip6-lookup"),
+        /// What nobody here wants.
+        Drop => "error-drop",
+    }
+}
+
+family_node_counters! {
+    /// What `ip4-local` and `ip6-local` count.
+    pub enum Counter {
+        /// Echo requests that were answered.
+        Echo => ("echo replies sent", Info),
+        /// Echo replies handed to control, which may have asked (`ping`).
+        Punt => ("echo replies punted", Info),
+        /// Control does not keep up.
+        PuntFull => ("punt queue full", Error),
+        /// Too many echo requests or replies in this second.
+        RateLimited => ("echo rate limit exceeded", Error),
+        /// An extension header is cut off.
+        ExtensionTruncated => (("", "ip6 extension header truncated"), Error),
+        /// More extension headers than anybody needs.
+        TooManyExtensions => (("", "too many ip6 extension headers"), Error),
+        /// A fragment; nothing is reassembled here.
+        Fragment => ("fragment for us", Error),
+        /// The message is not in one piece in the first buffer.
+        Split => ("headers not in the first buffer", Error),
+        /// Shorter than an ICMP header.
+        IcmpTooShort => ("icmp message truncated", Error),
+        /// The ICMP checksum is wrong.
+        IcmpChecksum => ("bad icmp checksum", Error),
+        /// Any other ICMP message.
+        IcmpType => ("icmp message not handled", Error),
+        /// TCP or UDP to an address of ours.
+        NoListener => ("no listener", Error),
+        /// Another protocol.
+        Protocol => (("unknown ip protocol", "unknown ip6 protocol"), Error),
+    }
+}
+
+/// Answers ICMP echo requests to interface addresses and VIPs in place (RFC 792, RFC 1122 §3.2.2.6,
+/// RFC 4443 §4) and punts echo replies.
+///
+/// # Reads
+/// The IP header and the whole ICMP message; lanes `l4_offset`, `protocol`.
+/// # Writes
+/// The packet, which becomes the answer: addresses swapped, type, checksums and TTL set, everything
+/// else as it came; flag `ORIGINATED`; events `Punt`.
+/// # Next nodes
+/// `ip4-lookup` or `ip6-lookup` for answers; `error-drop`.
+/// # Counters
+/// See [`Counter`].
+/// # Drops
+/// Whatever is not an echo.
+#[derive(Debug)]
+pub struct IpLocal<F> {
+    echos: RateLimit,
+    family: PhantomData<F>,
+}
+
+impl<F> Default for IpLocal<F> {
+    fn default() -> Self {
+        Self { echos: RateLimit::new(ICMP_ECHOS_PER_SECOND), family: PhantomData }
+    }
+}
+
+fn why_lost(error: UpperLayerError) -> Counter {
+    match error {
+        UpperLayerError::TooMany => Counter::TooManyExtensions,
+        UpperLayerError::Split => Counter::Split,
+        UpperLayerError::Truncated | UpperLayerError::Malformed => Counter::ExtensionTruncated,
+    }
+}
+
+fn judge<F: EchoFamily>(frame: &Frame, at: usize) -> Result<EchoKind, Counter> {
+    let l3 = usize::from(frame.lanes.l3_offset[at]);
+    let l4 = usize::from(frame.lanes.l4_offset[at]);
+    let upper = frame.lanes.protocol[at];
+    let data = frame.data(at);
+    let header = F::Header::at(data, l3).ok_or(Counter::Protocol)?;
+    if let Some(error) = lost::<F>(data, l3, upper) {
+        return Err(why_lost(error));
+    }
+    if frame.lanes.flags[at] & flag::FRAGMENT != 0 {
+        return Err(Counter::Fragment);
+    }
+    if matches!(upper, protocol::TCP | protocol::UDP) {
+        return Err(Counter::NoListener);
+    }
+    if upper != F::ICMP {
+        return Err(Counter::Protocol);
+    }
+    let end = l3 + header.packet_len();
+    if end < l4 + ICMP_HEADER_LEN {
+        return Err(Counter::IcmpTooShort);
+    }
+    let message = data.get(l4..end).ok_or(Counter::Split)?;
+    if !F::is_checksum_right(header, message) {
+        return Err(Counter::IcmpChecksum);
+    }
+    F::kind(header, message).ok_or(Counter::IcmpType)
+}
+
+impl<F: EchoFamily> IpLocal<F> {
+    /// Gives packet `at` to control.
+    fn punt(cx: &mut NodeCx<'_, Self>, frame: &mut Frame, at: usize) {
+        let interface = frame.lanes.rx_interface[at];
+        let l3_offset = frame.lanes.l3_offset[at];
+        let Some(packet) = frame.take(at) else { return };
+        let refused = cx.worker.shared.post(Event::Punt { interface, l3_offset, packet });
+        let stats = cx.worker.shared.interfaces.get(interface.index());
+        match refused {
+            Ok(()) => {
+                cx.count(Counter::Punt, 1);
+                stats.inspect(|stats| stats.punts.add(1));
+            }
+            Err(event) => {
+                cx.count(Counter::PuntFull, 1);
+                stats.inspect(|stats| stats.drops.add(1));
+                if let Event::Punt { packet, .. } = event {
+                    cx.worker.garbage.push(packet);
+                }
+            }
+        }
+    }
+}
+
+impl<F: EchoFamily> Node for IpLocal<F> {
+    const NAME: &'static str = if F::V6 { "ip6-local" } else { "ip4-local" };
+    type Next = ByFamily<F, Next>;
+    type Counter = ByFamily<F, Counter>;
+
+    fn process(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
+        for at in 0..frame.len() {
+            if frame.packet(at).is_none() {
+                continue;
+            }
+            let verdict = judge::<F>(frame, at).and_then(|verdict| {
+                let ok = self.echos.allow(cx.now.tick_s);
+                if ok { Ok(verdict) } else { Err(Counter::RateLimited) }
+            });
+            match verdict {
+                Ok(EchoKind::Request) => {
+                    let l3 = usize::from(frame.lanes.l3_offset[at]);
+                    let l4 = usize::from(frame.lanes.l4_offset[at]);
+                    F::reply(frame.data_mut(at), l3, l4);
+                    frame.lanes.flags[at] = flag::ORIGINATED;
+                    cx.count(Counter::Echo, 1);
+                    cx.set_next(at, Next::Lookup);
+                }
+                Ok(EchoKind::Reply) => Self::punt(cx, frame, at),
+                Err(reason) => cx.drop_packet(frame, at, Next::Drop, reason),
+            }
+        }
+    }
+}
