@@ -44,8 +44,8 @@ pub use report::{report, report_line};
 pub use show::{FibQuery, FlowQuery, HardwareDetail, Show};
 pub use span::{Span, Spanned};
 pub use startup::{
-    Cpu, Dev, Device, Dpdk, Hugepages, Poll, Startup, Statement, Unix, Workers, core_list,
-    parse_core_list,
+    Cpu, Dev, Device, Dpdk, Hugepages, Poll, Punt, Startup, Statement, Unix, Workers, core_list,
+    parse_core_list, punt_needs_tap,
 };
 pub use sub_interface::{SubInterface, VlanKind, VlanTags};
 pub use support::unsupported;

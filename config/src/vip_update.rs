@@ -58,15 +58,20 @@ impl LbVipUpdate {
     /// be.
     pub fn onto(&self, vip: &LbVipAdd) -> Result<LbVipAdd, Problem> {
         self.keeps_flows(vip)?;
-        let mut new = vip.clone();
-        new.encap = self.encap.or(vip.encap);
+        let mut new = LbVipAdd {
+            encap: self.encap.or(bare(&vip.encap)),
+            service_type: bare(&vip.service_type),
+            node_port: bare(&vip.node_port),
+            target_port: bare(&vip.target_port),
+            new_len: self.new_len.or(bare(&vip.new_len)),
+            src_ip_sticky: self.src_ip_sticky.map_or(vip.src_ip_sticky, |sticky| sticky.value),
+            scheduler: self.scheduler.or(bare(&vip.scheduler)),
+            mss: self.mss.or(bare(&vip.mss)),
+            name: self.name.clone().or_else(|| bare(&vip.name)),
+            ..LbVipAdd::new(self.key)
+        };
         let l3dsr = new.encap() == Encap::L3dsr;
-        new.dscp = self.dscp.or(vip.dscp.filter(|_| l3dsr));
-        new.new_len = self.new_len.or(vip.new_len);
-        new.src_ip_sticky = self.src_ip_sticky.map_or(vip.src_ip_sticky, |sticky| sticky.value);
-        new.scheduler = self.scheduler.or(vip.scheduler);
-        new.mss = self.mss.or(vip.mss);
-        new.name = self.name.clone().or_else(|| vip.name.clone());
+        new.dscp = self.dscp.or(bare(&vip.dscp).filter(|_| l3dsr));
         match check_vip(&new).into_iter().next() {
             Some(problem) => Err(self.at_own_word(problem)),
             None => Ok(new),
@@ -113,20 +118,17 @@ impl LbVipUpdate {
         Ok(())
     }
 
-    /// A problem of the whole VIP may be at a word of the line that made it; here it is at one of
-    /// ours.
+    /// A problem at a word of the line that made the VIP can only be due to the one word of ours
+    /// that a VIP has no span for.
     fn at_own_word(&self, mut problem: Problem) -> Problem {
         if problem.span == Span::default() {
-            let words = [
-                self.encap.map(|w| w.span),
-                self.dscp.map(|w| w.span),
-                self.scheduler.map(|w| w.span),
-                self.src_ip_sticky.map(|w| w.span),
-                self.mss.map(|w| w.span),
-                Some(self.key.prefix.span),
-            ];
-            problem.span = words.into_iter().flatten().next().unwrap_or_default();
+            problem.span = self.src_ip_sticky.map_or(self.key.prefix.span, |sticky| sticky.span);
         }
         problem
     }
+}
+
+/// A value of the VIP that is there, whose span is in another text.
+fn bare<T: Clone>(value: &Option<Spanned<T>>) -> Option<Spanned<T>> {
+    value.as_ref().map(|value| value.value.clone().into())
 }

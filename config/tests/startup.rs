@@ -292,10 +292,13 @@ fn vips() {
         &[("\"nat4\"", "needs a protocol and port(s)")],
     );
     refused(&with("\"nat4\"", "\"nat5\""), &[("\"nat5\"", "did you mean `nat4`?")]);
-    refused(&with("\"nat4\"\ntype", "\"gre4\"\ntype"), &[("\"gre4\"", "use nat4")]);
     refused(
-        &with("encap = \"nat4\"\ntype = \"clusterip\"\ntarget-port = 80", ""),
-        &[("\"10.10.2.2/32\"", "write `encap nat4`")],
+        &with("\"nat4\"\ntype", "\"gre4\"\ntype"),
+        &[("80", "no port translation in encap gre4")],
+    );
+    assert_eq!(
+        parse(&with("encap = \"nat4\"\ntype = \"clusterip\"\ntarget-port = 80", "")).commands.len(),
+        11
     );
     refused(
         &with("target-port = 80", "target_port = 80"),

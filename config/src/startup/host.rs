@@ -150,6 +150,8 @@ fn dev(table: &Table<'_>) -> Option<Dev> {
 fn name_problem(name: &Spanned<String>) -> Option<Problem> {
     let problem = if name.value == "local0" {
         "`local0` is the interface that is always there".to_owned()
+    } else if name.strip_prefix("ipip").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
+        format!("`{}` is how tunnels are called", name.value)
     } else if let Some(keyword) = grammar::keyword(name) {
         format!("commands would take the device name `{}` for the word `{keyword}`", name.value)
     } else {

@@ -1,17 +1,23 @@
 //! The TOML file the daemon starts from.
 
-mod balancing;
 mod cpu;
 mod dpdk;
 mod host;
+mod lb;
+mod links;
 mod network;
+mod punt;
 mod table;
+mod vips;
 
 use std::path::PathBuf;
 
 pub use cpu::{Cpu, Poll, Workers, core_list, parse_core_list};
 pub use dpdk::{Dev, Device, Dpdk, Hugepages};
+pub use punt::{Punt, punt_needs_tap};
 
+use links::Link;
+use network::{Interface, Names};
 use table::{Problems, Table};
 use toml::de::DeTable;
 
@@ -44,8 +50,10 @@ pub struct Startup {
     pub dpdk: Dpdk,
     /// `[unix]`
     pub unix: Unix,
-    /// Everything else, in an order in which each command finds what it needs: interfaces,
-    /// neighbours, routes, `lb conf`, NAT interfaces, VIPs, ASs.
+    /// `[punt]`
+    pub punt: Option<Punt>,
+    /// Everything else, in an order in which each command finds what it needs: devices' interfaces,
+    /// sub-interfaces, tunnels, neighbours, routes, `lb conf`, NAT interfaces, policies, VIPs, ASs.
     pub commands: Vec<Statement>,
 }
 
@@ -66,15 +74,22 @@ impl Startup {
             }
             return Err(problems.into_sorted());
         }
-        let sections = ["cpu", "dpdk", "unix", "interface", "route", "neighbor", "lb", "vip"];
+        let sections = [
+            "cpu",
+            "dpdk",
+            "unix",
+            "punt",
+            "interface",
+            "sub-interface",
+            "tunnel",
+            "route",
+            "neighbor",
+            "lb",
+            "no-match",
+            "vip",
+        ];
         let root = Table::new("", document.span().into(), document.get_ref(), &sections, &problems);
         let startup = Startup::read(&root, &problems);
-        for statement in &startup.commands {
-            // VIPs are judged where they are read, together with their other mistakes.
-            if !matches!(statement.command, Command::LbVipAdd(_)) {
-                crate::unsupported(&statement.command).into_iter().for_each(|p| problems.note(p));
-            }
-        }
         let problems = problems.into_sorted();
         if problems.is_empty() { Ok(startup) } else { Err(problems) }
     }
@@ -82,13 +97,41 @@ impl Startup {
     fn read(root: &Table<'_>, problems: &Problems) -> Startup {
         let dpdk = host::dpdk(root);
         host::check_devs(&dpdk.devs, problems);
-        let interfaces = network::interfaces(root, &dpdk.devs, problems);
-        let mut commands = network::interface_statements(&interfaces);
-        commands.extend(network::neighbors(root, &interfaces, &dpdk.devs, problems));
-        commands.extend(network::routes(root, &interfaces, problems));
-        commands.extend(balancing::conf(root));
-        commands.extend(balancing::nat_statements(&interfaces));
-        commands.extend(balancing::vips(root, &interfaces, problems));
-        Startup { cpu: host::cpu(root, &dpdk.devs), unix: host::unix(root), dpdk, commands }
+        let subs = links::sub_interfaces(root, &dpdk.devs, problems);
+        let tunnels = links::tunnels(root, problems);
+        let both: Vec<&Link> = subs.iter().chain(&tunnels).collect();
+        links::check_names(&both, &dpdk.devs, problems);
+        let devs = dpdk.devs.iter().map(|dev| dev.name.as_str());
+        let names = Names {
+            ethernet: devs.chain(subs.iter().map(|link| link.name.as_str())).collect(),
+            tunnels: tunnels.iter().map(|link| link.name.as_str()).collect(),
+        };
+        let interfaces = network::interfaces(root, &names, problems);
+        let mut commands = link_statements(&dpdk.devs, &interfaces, [&subs, &tunnels]);
+        commands.extend(network::neighbors(root, &interfaces, &names, problems));
+        commands.extend(network::routes(root, &interfaces, &names, problems));
+        let lb = lb::section(root);
+        commands.extend(lb.as_ref().and_then(lb::conf));
+        commands.extend(lb::nat_statements(&interfaces));
+        commands.extend(lb::no_match(root, problems));
+        commands.extend(vips::vips(root, lb.as_ref(), &interfaces, problems));
+        let punt = punt::punt(root, &dpdk.devs, problems);
+        punt::check(root, punt.as_ref(), &commands, problems);
+        Startup { cpu: host::cpu(root, &dpdk.devs), unix: host::unix(root), punt, dpdk, commands }
     }
+}
+
+/// The commands of the devices' interfaces, then of each kind of link: those that make them, and
+/// those that configure them.
+fn link_statements(devs: &[Dev], interfaces: &[Interface], kinds: [&[Link]; 2]) -> Vec<Statement> {
+    let is_dev = |interface: &&Interface| devs.iter().any(|dev| dev.name == interface.name);
+    let mut commands = network::interface_statements(interfaces.iter().filter(is_dev));
+    for links in kinds {
+        commands.extend(links.iter().map(|link| link.statement.clone()));
+        let is_link = |interface: &&Interface| {
+            links.iter().any(|link| link.name == interface.name) && !is_dev(interface)
+        };
+        commands.extend(network::interface_statements(interfaces.iter().filter(is_link)));
+    }
+    commands
 }

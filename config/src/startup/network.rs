@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::Statement;
 use super::table::{Problems, Table};
-use super::{Dev, Statement};
 use crate::value::{self, Parsed, Token};
 use crate::{Command, Family, MacAddress, Prefix, Problem, Span, Spanned, defaults};
 
@@ -20,7 +20,8 @@ pub(super) struct Interface {
 /// One `[[route]]`.
 struct Route {
     prefix: Spanned<Prefix>,
-    via: Spanned<IpAddr>,
+    via: Option<Spanned<IpAddr>>,
+    interface: Option<Spanned<String>>,
     span: Span,
 }
 
@@ -43,13 +44,50 @@ pub(super) fn network(token: Token<'_>, noun: &str) -> Parsed<Prefix> {
         .with_hint(format!("write {net} for the network or {host} for the one address")))
 }
 
-/// Reads every `[[interface]]` and checks them against the devices and each other.
-pub(super) fn interfaces(root: &Table<'_>, devs: &[Dev], problems: &Problems) -> Vec<Interface> {
+/// The names that interfaces can have in the file.
+pub(super) struct Names<'a> {
+    /// The devices and sub-interfaces.
+    pub(super) ethernet: Vec<&'a str>,
+    /// The tunnels.
+    pub(super) tunnels: Vec<&'a str>,
+}
+
+impl Names<'_> {
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.ethernet.iter().chain(&self.tunnels).copied()
+    }
+
+    /// Is this the name of a tunnel?
+    pub(super) fn is_tunnel(&self, name: &str) -> bool {
+        self.tunnels.contains(&name)
+    }
+
+    /// Notes a name that no interface has.
+    fn check(&self, name: &Spanned<String>, problems: &Problems) {
+        if self.all().any(|known| known == name.value) {
+            return;
+        }
+        let known: Vec<&str> = self.all().collect();
+        let problem = Problem::new(name.span, format!("there is no device called `{name}`"));
+        problems.note(match crate::suggest::closest(name, known.iter().copied()) {
+            Some(near) => problem.with_hint(format!("did you mean `{near}`?")),
+            None if known.is_empty() => problem.with_hint("add a [[dpdk.dev]] with this name"),
+            None => problem.with_hint(format!("there are {}", known.join(", "))),
+        });
+    }
+}
+
+/// Reads every `[[interface]]` and checks them against the names there are and each other.
+pub(super) fn interfaces(
+    root: &Table<'_>,
+    names: &Names<'_>,
+    problems: &Problems,
+) -> Vec<Interface> {
     let keys = ["name", "address", "state", "mtu", "lb-nat4-in", "lb-nat6-in"];
     let tables = root.tables("interface", "[[interface]]", &keys);
     let interfaces: Vec<Interface> = tables.iter().filter_map(interface).collect();
     for (i, interface) in interfaces.iter().enumerate() {
-        check_name(&interface.name, devs, problems);
+        names.check(&interface.name, problems);
         if let Some(first) = interfaces[..i].iter().find(|other| other.name == interface.name) {
             let reason = format!("the interface {} is configured twice", interface.name);
             problems.note(
@@ -74,19 +112,6 @@ fn interface(table: &Table<'_>) -> Option<Interface> {
     Some(Interface { name: name?, addresses, up, mtu, nat, span: table.span })
 }
 
-fn check_name(name: &Spanned<String>, devs: &[Dev], problems: &Problems) {
-    if devs.iter().any(|dev| dev.name == *name) {
-        return;
-    }
-    let known: Vec<&str> = devs.iter().map(|dev| dev.name.as_str()).collect();
-    let problem = Problem::new(name.span, format!("there is no device called `{name}`"));
-    problems.note(match crate::suggest::closest(name, known.iter().copied()) {
-        Some(near) => problem.with_hint(format!("did you mean `{near}`?")),
-        None if known.is_empty() => problem.with_hint("add a [[dpdk.dev]] with this name"),
-        None => problem.with_hint(format!("the [[dpdk.dev]] are {}", known.join(", "))),
-    });
-}
-
 fn check_subnets(interfaces: &[Interface], problems: &Problems) {
     let all: Vec<(&Interface, Spanned<Prefix>)> =
         interfaces.iter().flat_map(|i| i.addresses.iter().map(move |a| (i, *a))).collect();
@@ -95,7 +120,10 @@ fn check_subnets(interfaces: &[Interface], problems: &Problems) {
             let same = address.address() == first.address();
             let reason = if same {
                 format!("the address {} is given twice", address.address())
-            } else if other.name != interface.name && address.overlaps(first) {
+            } else if other.name != interface.name
+                && !value::is_link_local(address.address())
+                && address.overlaps(first)
+            {
                 format!(
                     "{address} on {} overlaps {first} on {}: a packet could go either way",
                     interface.name, other.name
@@ -116,13 +144,17 @@ fn connected(interfaces: &[Interface], address: IpAddr) -> Option<&Interface> {
     interfaces.iter().find(|i| i.addresses.iter().any(|p| p.contains(address)))
 }
 
-/// Notes what is wrong with a neighbour's address; `what` begins the message.
+/// Notes what is wrong with a neighbour's address; `what` begins the message. A link-local address
+/// is on every link.
 fn check_connected(
     interfaces: &[Interface],
     address: Spanned<IpAddr>,
     what: &str,
     problems: &Problems,
 ) {
+    if value::is_link_local(address.value) {
+        return;
+    }
     let subnets: Vec<String> = interfaces
         .iter()
         .flat_map(|i| i.addresses.iter().map(|p| format!("{} ({})", p.network(), i.name)))
@@ -142,8 +174,10 @@ fn check_connected(
     }
 }
 
-/// The commands of the interfaces; NAT is apart because it comes after `lb conf`.
-pub(super) fn interface_statements(interfaces: &[Interface]) -> Vec<Statement> {
+/// The commands of some interfaces; NAT is apart because it comes after `lb conf`.
+pub(super) fn interface_statements<'a>(
+    interfaces: impl Iterator<Item = &'a Interface>,
+) -> Vec<Statement> {
     let mut statements = Vec::new();
     for Interface { name, addresses, up, mtu, span, .. } in interfaces {
         let interface = || name.clone();
@@ -166,21 +200,24 @@ pub(super) fn interface_statements(interfaces: &[Interface]) -> Vec<Statement> {
 pub(super) fn neighbors(
     root: &Table<'_>,
     interfaces: &[Interface],
-    devs: &[Dev],
+    names: &Names<'_>,
     problems: &Problems,
 ) -> Vec<Statement> {
     let tables = root.tables("neighbor", "[[neighbor]]", &["interface", "address", "mac"]);
     let neighbors: Vec<Neighbor> = tables.iter().filter_map(neighbor).collect();
     for (i, neighbor) in neighbors.iter().enumerate() {
-        check_name(&neighbor.interface, devs, problems);
+        names.check(&neighbor.interface, problems);
         check_connected(interfaces, neighbor.address, "neighbor", problems);
-        let on = connected(interfaces, neighbor.address.value);
+        let link_local = value::is_link_local(neighbor.address.value);
+        let on = connected(interfaces, neighbor.address.value).filter(|_| !link_local);
         if let Some(other) = on.filter(|on| on.name != neighbor.interface) {
             let reason =
                 format!("{} is on {}, not on {}", neighbor.address, other.name, neighbor.interface);
             problems.note(Problem::new(neighbor.interface.span, reason));
         }
-        let twin = |n: &&Neighbor| n.address == neighbor.address;
+        let twin = |n: &&Neighbor| {
+            n.address == neighbor.address && (!link_local || n.interface == neighbor.interface)
+        };
         if let Some(first) = neighbors[..i].iter().find(twin) {
             let reason = format!("the neighbor {} is given twice", neighbor.address);
             problems.note(
@@ -213,15 +250,29 @@ fn neighbor(table: &Table<'_>) -> Option<Neighbor> {
 pub(super) fn routes(
     root: &Table<'_>,
     interfaces: &[Interface],
+    names: &Names<'_>,
     problems: &Problems,
 ) -> Vec<Statement> {
-    let tables = root.tables("route", "[[route]]", &["prefix", "via"]);
+    let tables = root.tables("route", "[[route]]", &["prefix", "via", "interface"]);
     let routes: Vec<Route> = tables.iter().filter_map(route).collect();
     for (i, route) in routes.iter().enumerate() {
-        check_connected(interfaces, route.via, "next hop", problems);
-        if route.prefix.family() != Family::of(route.via.value) {
-            let reason = format!("the next hop {} is not of the prefix's family", route.via);
-            problems.note(Problem::new(route.via.span, reason));
+        if let Some(name) = &route.interface {
+            names.check(name, problems);
+        }
+        match (route.via, &route.interface) {
+            (Some(via), interface) => {
+                check_connected(interfaces, via, "next hop", problems);
+                problems.keep(value::check_hop(route.prefix.value, via, interface.is_some()));
+            }
+            (None, Some(name)) if names.is_tunnel(name) => {}
+            (None, Some(name)) => problems.note(
+                Problem::new(name.span, format!("a route through {name} needs its next hop"))
+                    .with_hint("add `via`; only a tunnel goes to one place"),
+            ),
+            (None, None) => problems.note(
+                Problem::new(route.span, "[[route]] lacks `via`")
+                    .with_hint("the address of the next hop, or `interface` with a tunnel"),
+            ),
         }
         if let Some(first) = routes[..i].iter().find(|r| r.prefix == route.prefix) {
             let reason = format!("the route {} is given twice", route.prefix);
@@ -234,8 +285,8 @@ pub(super) fn routes(
     let statement = |r: Route| Statement {
         command: Command::IpRoute {
             prefix: r.prefix,
-            via: Some(r.via),
-            interface: None,
+            via: r.via,
+            interface: r.interface,
             del: false,
         },
         span: r.span,
@@ -245,6 +296,11 @@ pub(super) fn routes(
 
 fn route(table: &Table<'_>) -> Option<Route> {
     let prefix = table.required("prefix", |t| network(t, "route prefix"));
-    let via = table.required("via", |t| value::host_address(t, "next hop"));
-    Some(Route { prefix: prefix?, via: via?, span: table.span })
+    let via = table.parsed("via", |t| value::host_address(t, "next hop"));
+    let interface = table.parsed("interface", |t| value::name(t, "interface name"));
+    // A key that is there but wrong has been noted already.
+    if table.failed("via", &via) || table.failed("interface", &interface) {
+        return None;
+    }
+    Some(Route { prefix: prefix?, via, interface, span: table.span })
 }

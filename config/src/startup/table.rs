@@ -168,6 +168,34 @@ impl<'a> Table<'a> {
         self.problems.keep(value::in_range(number, span, integer.as_str(), key, range))
     }
 
+    /// A string or an integer that `parse` understands, such as a port or a range of them.
+    pub(super) fn worded<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(Token<'_>) -> Parsed<T>,
+    ) -> Option<Spanned<T>> {
+        let value = self.value(key)?;
+        let span = value.span().into();
+        let parsed = match value.get_ref() {
+            DeValue::String(text) => parse(Token { text, span }),
+            DeValue::Integer(integer) => {
+                let number = i128::from_str_radix(integer.as_str(), integer.radix());
+                let text = number.map_or_else(|_| integer.as_str().to_owned(), |n| n.to_string());
+                parse(Token { text: &text, span })
+            }
+            _ => {
+                self.wrong_type(key, value, "an integer or a string");
+                return None;
+            }
+        };
+        self.problems.keep(parsed)
+    }
+
+    /// Is the key there, although it could not be read as `read`?
+    pub(super) fn failed<T>(&self, key: &str, read: &Option<T>) -> bool {
+        read.is_none() && self.value(key).is_some()
+    }
+
     /// A boolean; `false` when it is not there.
     pub(super) fn flag(&self, key: &str) -> Option<Spanned<bool>> {
         let value = self.value(key)?;

@@ -1,4 +1,4 @@
-//! Reads `[lb]` and `[[vip]]`.
+//! Reads `[[vip]]`.
 
 use std::net::IpAddr;
 
@@ -10,14 +10,15 @@ use super::table::{Problems, Table, Value, article};
 use crate::value::{self, Token};
 use crate::vip_rules::{check_as_of_vip, check_vip};
 use crate::{
-    Command, Encap, LbAs, LbConf, LbVipAdd, PortRange, Problem, Span, Spanned, VipKey, VipPort,
-    defaults,
+    Command, Encap, LbAs, LbVipAdd, Prefix, Problem, Span, Spanned, VipKey, VipPort, defaults,
 };
 
 /// One AS of a VIP.
 struct Server {
     address: Spanned<IpAddr>,
     weight: Option<Spanned<u8>>,
+    encap: Option<Spanned<Encap>>,
+    dscp: Option<Spanned<u8>>,
 }
 
 /// One `[[vip]]`.
@@ -26,71 +27,37 @@ struct Vip {
     servers: Vec<Server>,
     /// Protocol or port is there but could not be read, so `vip.key` is not what was meant.
     key_failed: bool,
+    /// Something is there but could not be read, so that what follows from it is not known.
+    failed: bool,
     span: Span,
 }
 
-/// Reads `[lb]`.
-pub(super) fn conf(root: &Table<'_>) -> Option<Statement> {
-    let keys = [
-        "ip4-src-address",
-        "ip6-src-address",
-        "buckets",
-        "timeout",
-        "tcp-established-timeout",
-        "tcp-closing-timeout",
-        "hash-key-file",
-    ];
-    let table = root.table("lb", "[lb]", &keys)?;
-    let timeout = |key| table.integer(key, &defaults::TIMEOUT_S_RANGE);
-    let buckets = table.integer("buckets", &defaults::BUCKETS_RANGE);
-    let conf = LbConf {
-        ip4_src_address: table.parsed("ip4-src-address", |t| value::ip4(t, "ip4-src-address")),
-        ip6_src_address: table.parsed("ip6-src-address", |t| value::ip6(t, "ip6-src-address")),
-        buckets: buckets.and_then(|n| value::buckets(n).map_err(|p| table.note(p)).ok()),
-        timeout_s: timeout("timeout"),
-        tcp_established_timeout_s: timeout("tcp-established-timeout"),
-        tcp_closing_timeout_s: timeout("tcp-closing-timeout"),
-        hash_key_file: table.parsed("hash-key-file", |t| value::file(t, "hash key")),
-        ..LbConf::default()
-    };
-    // `lb conf` without a setting is no command.
-    (conf != LbConf::default())
-        .then_some(Statement { command: Command::LbConf(conf), span: table.span })
-}
+const KEYS: [&str; 14] = [
+    "prefix",
+    "protocol",
+    "port",
+    "encap",
+    "dscp",
+    "type",
+    "node-port",
+    "target-port",
+    "new-len",
+    "src-ip-sticky",
+    "scheduler",
+    "mss",
+    "name",
+    "as",
+];
 
-/// The `lb set interface` commands of the interfaces.
-pub(super) fn nat_statements(interfaces: &[Interface]) -> Vec<Statement> {
-    let mut statements = Vec::new();
-    for interface in interfaces {
-        for &family in &interface.nat {
-            let interfaces = vec![interface.name.clone()];
-            let command = Command::LbSetInterfaceNat { family, interfaces, del: false };
-            statements.push(Statement { command, span: interface.span });
-        }
-    }
-    statements
-}
-
-/// Reads every `[[vip]]` with its ASs.
+/// Reads every `[[vip]]`, which may be called `[[lb.vip]]`, with its ASs.
 pub(super) fn vips(
     root: &Table<'_>,
+    lb: Option<&Table<'_>>,
     interfaces: &[Interface],
     problems: &Problems,
 ) -> Vec<Statement> {
-    let keys = [
-        "prefix",
-        "protocol",
-        "port",
-        "encap",
-        "type",
-        "target-port",
-        "new-len",
-        "src-ip-sticky",
-        "dscp",
-        "name",
-        "as",
-    ];
-    let tables = root.tables("vip", "[[vip]]", &keys);
+    let mut tables = root.tables("vip", "[[vip]]", &KEYS);
+    tables.extend(lb.into_iter().flat_map(|lb| lb.tables("vip", "[[lb.vip]]", &KEYS)));
     let vips: Vec<Vip> = tables.iter().filter_map(|table| vip(table, problems)).collect();
     check_pairs(&vips, problems);
     check_servers(&vips, interfaces, problems);
@@ -100,73 +67,79 @@ pub(super) fn vips(
 fn vip(table: &Table<'_>, problems: &Problems) -> Option<Vip> {
     let prefix = table.required("prefix", |t| network(t, "vip prefix"));
     let protocol = table.parsed("protocol", |t| value::choice(t, "protocol"));
-    let port = table.integer("port", &defaults::PORT_RANGE).map(|port| port.map(PortRange::one));
+    let ports = table.worded("port", |t| value::ports(t, "port"));
     let encap = table.parsed("encap", |t| value::choice(t, "encap"));
+    let dscp = table.integer("dscp", &defaults::DSCP_RANGE);
     let service_type = table.parsed("type", |t| value::choice(t, "type"));
-    let target_port = table.integer("target-port", &defaults::PORT_RANGE);
-    let target_port = target_port.map(|port| port.map(PortRange::one));
+    let node_port = table.integer("node-port", &defaults::PORT_RANGE);
+    let target_port = table.worded("target-port", |t| value::ports(t, "target-port"));
     let new_len = table.integer("new-len", &defaults::NEW_LEN_RANGE);
     let new_len = new_len.and_then(|n| problems.keep(value::new_flow_length(n)));
     let src_ip_sticky = table.flag("src-ip-sticky").is_some_and(|flag| flag.value);
-    let dscp = table.integer("dscp", &defaults::DSCP_RANGE);
+    let scheduler = table.parsed("scheduler", |t| value::choice(t, "scheduler"));
+    let mss = table.worded("mss", value::mss);
     let name = table.parsed("name", |t| value::name(t, "name"));
     let servers = table.array("as", "[\"192.168.1.1\"]");
     let servers: Vec<Server> = servers.into_iter().filter_map(|v| server(v, problems)).collect();
-
-    // A key that is there but wrong has been noted already.
-    let halves = match (table.key_span("protocol"), table.key_span("port")) {
-        (Some(span), None) => Some((span, "protocol without a port", "add `port = <n>`")),
-        (None, Some(span)) => {
-            Some((span, "port without a protocol", "add `protocol = \"tcp\"` or `\"udp\"`"))
-        }
-        _ => None,
-    };
-    if let Some((span, reason, hint)) = halves {
-        problems.note(Problem::new(span, reason).with_hint(hint));
-    }
-    let port = match (protocol, port) {
+    let port = match (protocol, ports) {
         (Some(protocol), Some(ports)) => Some(VipPort { protocol, ports }),
         _ => None,
     };
+    note_half_a_key(table);
     let key_failed = port.is_none() && table.value("protocol").or(table.value("port")).is_some();
-    let encap_failed = encap.is_none() && table.value("encap").is_some();
-    let dscp_failed = dscp.is_none() && table.value("dscp").is_some();
+    let failed = key_failed
+        || table.failed("encap", &encap)
+        || table.failed("dscp", &dscp)
+        || table.failed("type", &service_type);
 
     let key = VipKey { prefix: prefix?, port };
     let vip = LbVipAdd {
+        key,
         encap,
         dscp,
         service_type,
+        node_port,
         target_port,
         new_len,
         src_ip_sticky,
+        scheduler,
+        mss,
         name,
-        ..LbVipAdd::new(key)
     };
-    if !(key_failed || encap_failed || dscp_failed) {
-        let unsupported = crate::unsupported(&Command::LbVipAdd(vip.clone()));
-        let mut broken = check_vip(&vip);
-        // What else is wrong with an encap that cannot be had is no help.
-        if broken.is_empty() || vip.encap() != Encap::Nat4 {
-            broken = unsupported.into_iter().collect();
-        }
-        broken.into_iter().for_each(|problem| problems.note(problem));
+    if !failed {
+        check_vip(&vip).into_iter().for_each(|problem| problems.note(problem));
     }
-    Some(Vip { vip, servers, key_failed, span: table.span })
+    Some(Vip { vip, servers, key_failed, failed, span: table.span })
 }
 
-/// An AS is `"address"` or `{ address = "…", weight = … }`.
+/// Protocol and port come together or not at all. A key that is there but wrong has been noted
+/// already.
+fn note_half_a_key(table: &Table<'_>) {
+    let (span, reason, hint) = match (table.key_span("protocol"), table.key_span("port")) {
+        (Some(span), None) => (span, "protocol without a port", "add `port = <n>`"),
+        (None, Some(span)) => {
+            (span, "port without a protocol", "add `protocol = \"tcp\"` or `\"udp\"`")
+        }
+        _ => return,
+    };
+    table.note(Problem::new(span, reason).with_hint(hint));
+}
+
+/// An AS is `"address"` or `{ address = "…", weight = …, … }`.
 fn server(value: Value<'_>, problems: &Problems) -> Option<Server> {
     let address = |token| value::host_address(token, "as address");
     match value.get_ref() {
         DeValue::String(text) => {
             let address = problems.keep(address(Token { text, span: value.span().into() }))?;
-            Some(Server { address, weight: None })
+            Some(Server { address, weight: None, encap: None, dscp: None })
         }
         DeValue::Table(_) => {
-            let table = Table::of_value("an AS", value, &["address", "weight"], problems)?;
+            let keys = ["address", "weight", "encap", "dscp"];
+            let table = Table::of_value("an AS", value, &keys, problems)?;
             let weight = table.integer("weight", &defaults::WEIGHT_RANGE);
-            Some(Server { address: table.required("address", address)?, weight })
+            let encap = table.parsed("encap", |t| value::choice(t, "encap"));
+            let dscp = table.integer("dscp", &defaults::DSCP_RANGE);
+            Some(Server { address: table.required("address", address)?, weight, encap, dscp })
         }
         other => {
             let reason = format!("an AS must be a string or a table, not {}", article(other));
@@ -182,21 +155,32 @@ fn server(value: Value<'_>, problems: &Problems) -> Option<Server> {
 /// Notes VIPs that cannot be there together.
 fn check_pairs(vips: &[Vip], problems: &Problems) {
     for (i, Vip { vip, key_failed, .. }) in vips.iter().enumerate() {
-        let (key, prefix) = (vip.key, vip.key.prefix);
-        for Vip { vip: first, key_failed: first_failed, .. } in &vips[..i] {
-            let reason = if *key_failed || *first_failed {
-                continue;
-            } else if first.key == key {
+        let key = vip.key;
+        let clash = vips[..i]
+            .iter()
+            .find(|first| !(*key_failed || first.key_failed) && first.vip.key.conflicts(&key));
+        if let Some(Vip { vip: first, .. }) = clash {
+            let reason = if first.key == key {
                 format!("the VIP {key} is given twice")
-            } else if first.key.prefix == prefix && (first.key.port.is_none() || key.port.is_none())
-            {
-                format!("an all-port VIP and a per-port VIP cannot share the prefix {prefix}")
             } else {
-                continue;
+                format!("the ports of the VIP {key} overlap those of {}", first.key)
             };
             let related = first.key.prefix.span;
-            problems.note(Problem::new(prefix.span, reason).with_related(related, "first here"));
-            break;
+            problems
+                .note(Problem::new(key.prefix.span, reason).with_related(related, "first here"));
+        }
+        let node_port = |v: &LbVipAdd| {
+            let protocol = v.key.port.map(|port| port.protocol.value);
+            v.node_port().map(|port| (v.key.prefix.family(), protocol, port))
+        };
+        if let Some((_, _, port)) = node_port(vip)
+            && let Some(first) = vips[..i].iter().find(|v| node_port(&v.vip) == node_port(vip))
+        {
+            let span = vip.node_port.map_or(key.prefix.span, |port| port.span);
+            problems.note(
+                Problem::new(span, format!("two VIPs have the node port {port}"))
+                    .with_related(first.vip.key.prefix.span, "the first"),
+            );
         }
         if let Some(name) = &vip.name
             && let Some(first) =
@@ -212,8 +196,8 @@ fn check_pairs(vips: &[Vip], problems: &Problems) {
 
 /// Notes ASs that cannot be.
 fn check_servers(vips: &[Vip], interfaces: &[Interface], problems: &Problems) {
-    for Vip { vip, servers, .. } in vips {
-        for (i, Server { address, .. }) in servers.iter().enumerate() {
+    for Vip { vip, servers, failed, .. } in vips {
+        for (i, Server { address, encap, dscp, .. }) in servers.iter().enumerate() {
             if let Some(first) = servers[..i].iter().find(|s| s.address == *address) {
                 let reason = format!("the AS {address} is listed twice");
                 problems.note(
@@ -221,9 +205,24 @@ fn check_servers(vips: &[Vip], interfaces: &[Interface], problems: &Problems) {
                         .with_related(first.address.span, "first here"),
                 );
             }
-            let broken = check_as_of_vip(vip, *address, None, None);
+            let broken = match failed {
+                true => Vec::new(),
+                false => check_as_of_vip(vip, *address, *encap, *dscp),
+            };
             if !broken.is_empty() {
                 broken.into_iter().for_each(|problem| problems.note(problem));
+                continue;
+            }
+            let host = Prefix::host(address.value);
+            if let Some(other) = vips.iter().find(|other| other.vip.key.prefix.value == host) {
+                let reason =
+                    format!("the AS {address} is the address of the VIP {}", other.vip.key);
+                let span = other.vip.key.prefix.span;
+                problems.note(
+                    Problem::new(address.span, reason)
+                        .with_related(span, "the VIP")
+                        .with_hint("an AS needs an address of its own"),
+                );
                 continue;
             }
             let own = interfaces.iter().find_map(|interface| {
@@ -238,19 +237,19 @@ fn check_servers(vips: &[Vip], interfaces: &[Interface], problems: &Problems) {
     }
 }
 
-/// The VIP, then its ASs: one command for each run of the same weight.
+/// The VIP, then its ASs: one command for each run of the same settings.
 fn statements(vip: Vip) -> Vec<Statement> {
     let key = vip.vip.key;
     let mut statements = vec![Statement { command: Command::LbVipAdd(vip.vip), span: vip.span }];
-    for run in vip.servers.chunk_by(|a, b| a.weight == b.weight) {
+    let settings = |s: &Server| (s.weight, s.encap, s.dscp);
+    for run in vip.servers.chunk_by(|a, b| settings(a) == settings(b)) {
         let addresses: Vec<_> = run.iter().map(|s| s.address).collect();
         let span = Span::new(
             addresses.first().map_or(0, |a| a.span.start),
             addresses.last().map_or(0, |a| a.span.end),
         );
-        let weight = run.first().and_then(|s| s.weight);
-        let command =
-            LbAs { vip: key, addresses, weight, encap: None, dscp: None, del: false, flush: false };
+        let Some((weight, encap, dscp)) = run.first().map(settings) else { continue };
+        let command = LbAs { vip: key, addresses, weight, encap, dscp, del: false, flush: false };
         statements.push(Statement { command: Command::LbAs(command), span });
     }
     statements
