@@ -11,7 +11,6 @@ use crate::{
 impl Display for Command {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Command::Blank => Ok(()),
             Command::LbConf(conf) => conf.fmt(f),
             Command::LbVipAdd(vip) => vip.fmt(f),
             Command::LbVipUpdate(update) => update.fmt(f),
@@ -20,15 +19,7 @@ impl Display for Command {
             Command::LbFlushVip(key) => write!(f, "lb flush vip {key}"),
             Command::LbNoMatch(no_match) => no_match.fmt(f),
             Command::LbSetInterfaceNat { family, interfaces, del } => {
-                let nat = match family {
-                    Family::Ip4 => "nat4",
-                    Family::Ip6 => "nat6",
-                };
-                write!(f, "lb set interface {nat}")?;
-                for interface in interfaces {
-                    write!(f, " in {interface}")?;
-                }
-                flag(f, "del", *del)
+                interface_nat(f, *family, interfaces, *del)
             }
             Command::CreateIpipTunnel { source, destination, instance } => {
                 write!(f, "create ipip tunnel src {source} dst {destination}")?;
@@ -46,32 +37,24 @@ impl Display for Command {
                 write!(f, "set interface mtu packet {mtu} {interface}")
             }
             Command::SetInterfaceIpAddress { interface, address, del } => {
-                f.write_str("set interface ip address")?;
-                flag(f, "del", *del)?;
-                write!(f, " {interface} {address}")
+                let del = if *del { " del" } else { "" };
+                write!(f, "set interface ip address{del} {interface} {address}")
             }
             Command::IpRoute { prefix, via, interface, del } => {
                 write!(f, "ip route {} {prefix}", if *del { "del" } else { "add" })?;
-                if via.is_some() || interface.is_some() {
-                    f.write_str(" via")?;
-                }
+                flag(f, "via", via.is_some() || interface.is_some())?;
                 word(f, via)?;
                 word(f, interface)
             }
             Command::SetIpNeighbor { interface, address, mac, is_static, del } => {
-                f.write_str("set ip neighbor")?;
-                flag(f, "del", *del)?;
-                write!(f, " {interface} {address}")?;
+                let del = if *del { " del" } else { "" };
+                write!(f, "set ip neighbor{del} {interface} {address}")?;
                 word(f, mac)?;
                 flag(f, "static", *is_static)
             }
             Command::Ping(ping) => ping.fmt(f),
             Command::Exec { file } => write!(f, "exec {}", file.display()),
             Command::TraceAdd { node, count } => write!(f, "trace add {node} {count}"),
-            Command::ClearTrace => f.write_str("clear trace"),
-            Command::ClearRuntime => f.write_str("clear runtime"),
-            Command::ClearErrors => f.write_str("clear errors"),
-            Command::ClearInterfaces => f.write_str("clear interfaces"),
             Command::Show { show, json } => {
                 write!(f, "show {show}")?;
                 flag(f, "json", *json)
@@ -80,8 +63,40 @@ impl Display for Command {
                 f.write_str("help")?;
                 topic.iter().try_for_each(|word| write!(f, " {word}"))
             }
-            Command::Quit => f.write_str("quit"),
+            Command::Blank
+            | Command::ClearTrace
+            | Command::ClearRuntime
+            | Command::ClearErrors
+            | Command::ClearInterfaces
+            | Command::Quit => f.write_str(plain(self)),
         }
+    }
+}
+
+fn interface_nat(
+    f: &mut Formatter<'_>,
+    family: Family,
+    interfaces: &[Spanned<String>],
+    del: bool,
+) -> fmt::Result {
+    let nat = match family {
+        Family::Ip4 => "nat4",
+        Family::Ip6 => "nat6",
+    };
+    write!(f, "lb set interface {nat}")?;
+    interfaces.iter().try_for_each(|interface| write!(f, " in {interface}"))?;
+    flag(f, "del", del)
+}
+
+/// The commands without operands.
+fn plain(command: &Command) -> &'static str {
+    match command {
+        Command::ClearTrace => "clear trace",
+        Command::ClearRuntime => "clear runtime",
+        Command::ClearErrors => "clear errors",
+        Command::ClearInterfaces => "clear interfaces",
+        Command::Quit => "quit",
+        _ => "",
     }
 }
 
