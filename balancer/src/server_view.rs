@@ -108,8 +108,8 @@ impl<'a> Balancer<'a> {
         let tables = self.tables;
         let vip = tables.vip(candidate.vip)?;
         let tuple = &view.tuple;
-        let key = self.key(vip, &FlowTuple { dst: tuple.src, ..*tuple });
-        let word = key.word();
+        // By the client's end alone, whatever the destination.
+        let word = self.key(vip, tuple).word();
         if vip.kind == KeyKind::Exact && asker.is_some_and(|asker| asker.word() == word) {
             return None;
         }

@@ -15,8 +15,9 @@ use zerocopy::FromZeros;
 use crate::address::Address;
 use crate::flow_tuple::FlowTuple;
 
-/// Words of a cell.
-const WORDS: usize = 5;
+/// Words of a cell. The model checker gets only those by which its flows differ: what it tries
+/// grows with the power of their number.
+const WORDS: usize = if cfg!(loom) { 2 } else { 5 };
 
 /// A flow's 5-tuple. The family is known from what the key word names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,24 +47,27 @@ impl Cell {
     }
 
     fn to_words(self) -> [u64; WORDS] {
-        [
-            (self.client >> 64) as u64,
-            self.client as u64,
-            (self.address >> 64) as u64,
+        let ports = u64::from(self.client_port) << 32
+            | u64::from(self.port) << 16
+            | u64::from(self.protocol);
+        let words = [
+            ports,
             self.address as u64,
-            u64::from(self.client_port) << 32
-                | u64::from(self.port) << 16
-                | u64::from(self.protocol),
-        ]
+            (self.address >> 64) as u64,
+            self.client as u64,
+            (self.client >> 64) as u64,
+        ];
+        std::array::from_fn(|word| words[word])
     }
 
-    fn from_words([client_high, client, address_high, address, rest]: [u64; WORDS]) -> Self {
+    fn from_words(words: [u64; WORDS]) -> Self {
+        let word = |index: usize| words.get(index).copied().unwrap_or(0);
         Self {
-            client: u128::from(client_high) << 64 | u128::from(client),
-            address: u128::from(address_high) << 64 | u128::from(address),
-            client_port: (rest >> 32) as u16,
-            port: (rest >> 16) as u16,
-            protocol: rest as u8,
+            client: u128::from(word(4)) << 64 | u128::from(word(3)),
+            address: u128::from(word(2)) << 64 | u128::from(word(1)),
+            client_port: (word(0) >> 32) as u16,
+            port: (word(0) >> 16) as u16,
+            protocol: word(0) as u8,
         }
     }
 }

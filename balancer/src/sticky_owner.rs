@@ -253,7 +253,8 @@ impl StickyOwner {
     }
 
     /// The key that places and recognises flows.
-    pub(crate) fn instance(&self) -> &InstanceKey {
+    #[must_use]
+    pub fn instance(&self) -> &InstanceKey {
         self.table.instance()
     }
 

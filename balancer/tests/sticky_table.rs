@@ -366,10 +366,31 @@ fn migration_in_slices_keeps_every_flow() {
     assert!((0..60).all(|n| new.lookup(&flow(n), 1).unwrap().as_id() == server(n % 4)));
 }
 
-/// The writer keeps putting other flows into the same four entries; a reader must never see the
-/// AS of another flow than the one it asks for.
+/// A flow of a NAT VIP of many addresses; all have the same key word.
+fn full_flow(n: u32) -> FlowKey {
+    let tuple = FlowTuple {
+        src: Ipv6Addr::LOCALHOST,
+        dst: Ipv6Addr::from(u128::from(n) << 64 | u128::from(n)),
+        src_port: 7,
+        dst_port: n as u16,
+        protocol: 6,
+    };
+    FlowKey::full(&instance(), &tuple, VipId::new(0).unwrap())
+}
+
 #[test]
 fn readers_never_join_a_key_with_another_flow_s_value() {
+    readers_see_a_flow_s_own_value(flow);
+}
+
+#[test]
+fn readers_never_join_a_cell_with_another_flow_s_value() {
+    readers_see_a_flow_s_own_value(full_flow);
+}
+
+/// The writer keeps putting other flows into the same four entries; a reader must never see the
+/// AS of another flow than the one it asks for.
+fn readers_see_a_flow_s_own_value(flow: fn(u32) -> FlowKey) {
     const FLOWS: u32 = 16;
     let instance = InstanceKey::from_bytes([3; 32]);
     let mut owner = StickyOwner::new(1, instance, FLOWS as usize).unwrap();

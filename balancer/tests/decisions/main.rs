@@ -2,5 +2,8 @@
 //! flows (FEATURES B-21, D-03 to D-08, E-02, E-03; VPP's defects 1, 2, 6, 7, 8, 22, 36).
 
 mod flows;
+mod kinds;
 mod nat;
+mod oracle;
+mod round_robin;
 mod world;

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use balancer::{
-    ApplicationServer, AsId, Balancer, Decision, DirectDecision, FlowHasher, FlowTuple, HashKey,
-    InstanceKey, LbConfig, LbTables, NewFlowCache, Ports, Prefix, Protocol, ReplyVerdict,
+    Address, ApplicationServer, AsId, Balancer, Decision, DirectDecision, FlowHasher, FlowTuple,
+    HashKey, InstanceKey, LbConfig, LbTables, NewFlowCache, Ports, Prefix, Protocol, ReplyVerdict,
     Scheduler, ServerState, StickyOwner, StickyTable, TableLength, TargetPort, TcpFlags, Timeouts,
-    VipId, VipKey, VipSpec,
+    Vip, VipId, VipKey, VipSpec,
 };
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
@@ -184,6 +184,36 @@ impl World {
 
     pub(crate) fn direct(&mut self, last: u8, port: u16, flags: TcpFlags) -> DirectDecision {
         self.direct_at(0, last, port, flags)
+    }
+
+    /// The VIP of a client's packet.
+    pub(crate) fn vip_of<A: Address>(&self, tuple: &FlowTuple<A>) -> Option<Vip> {
+        let group = self.tables.groups.of_address(tuple.dst.into())?;
+        let id = self.tables.find_vip(group, tuple.protocol, tuple.dst_port)?;
+        self.tables.vip(id).cloned()
+    }
+
+    /// Decides for a client's packet, which must be for a VIP.
+    pub(crate) fn forward<A: Address>(
+        &mut self,
+        worker: usize,
+        tuple: &FlowTuple<A>,
+        flags: TcpFlags,
+    ) -> Decision {
+        let vip = self.vip_of(tuple).unwrap();
+        self.balancer(worker).select(&vip, tuple, flags)
+    }
+
+    /// The tuple of a reply: `tuple` is the client's packet to the VIP, `id` the AS.
+    pub(crate) fn reply_tuple<A: Address>(
+        &self,
+        vip: &Vip,
+        tuple: &FlowTuple<A>,
+        id: AsId,
+    ) -> FlowTuple<A> {
+        let src = A::from_ip(self.tables.server(id).unwrap().address).unwrap();
+        let src_port = vip.target_port(tuple.dst_port);
+        FlowTuple { src, src_port, dst: tuple.src, dst_port: tuple.src_port, ..*tuple }
     }
 
     pub(crate) fn server_mut(&mut self, id: u32) -> &mut ApplicationServer {
