@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use balancer::{AsId, LbTables, StickyTable};
 
-use crate::adjacency::{Adjacency, AdjacencyId};
+use crate::adjacency::{Adjacency, AdjacencyId, L2Header};
 use crate::fib::Fib4;
 use crate::fib6::Fib6;
 use crate::forwarding::{NoMatch, ServerPath, TunnelPolicy, VipPolicy};
-use crate::interface::{Interface, InterfaceId};
+use crate::interface::{Interface, InterfaceId, MacAddress};
+use crate::wire::ethernet::ether_type;
 
 /// One immutable state of the box. Parts that did not change are shared with its predecessor.
 #[derive(Debug)]
@@ -58,6 +59,27 @@ impl Snapshot {
     #[inline]
     pub fn server_path(&self, id: AsId) -> Option<&ServerPath> {
         self.server_paths.get(id.index())?.as_ref()
+    }
+
+    /// The Ethernet header of a frame that leaves by `interface`, with the tags of its VLAN. Not
+    /// for the many: it looks for the VLAN among all.
+    pub fn l2_header(
+        &self,
+        interface: &Interface,
+        destination: MacAddress,
+        ether_type: u16,
+    ) -> L2Header {
+        let mut vlans = self.interfaces.iter().flat_map(|parent| &parent.sub_interfaces);
+        let vlan = vlans.find(|vlan| vlan.interface == interface.id);
+        let tags = vlan.map(|vlan| (vlan.outer, vlan.inner.map(|id| (ether_type::VLAN, id))));
+        let source = interface.mac;
+        match tags {
+            None => L2Header::new(destination, source, &[], ether_type),
+            Some((outer, None)) => L2Header::new(destination, source, &[outer], ether_type),
+            Some((outer, Some(inner))) => {
+                L2Header::new(destination, source, &[outer, inner], ether_type)
+            }
+        }
     }
 
     /// The adjacency towards a next hop, if the snapshot has one.

@@ -7,12 +7,11 @@ use dataplane::fib::FibEntry;
 use dataplane::frame::Frame;
 use dataplane::interface::{Interface, MacAddress};
 use dataplane::node::{Node, NodeCx};
-use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
 use dataplane::wire::Header;
 use dataplane::wire::arp::ArpHeader;
-use dataplane::wire::ethernet::{EthernetHeader, ether_type};
+use dataplane::wire::ethernet::ether_type;
 use dataplane::{next_nodes, node_counters};
 
 next_nodes! {
@@ -44,6 +43,8 @@ node_counters! {
         Conflict => ("IP4 source address matches local interface", Error),
         /// The sender's address is on none of the interface's networks.
         OffLink => ("ARP sender address not on a connected network", Error),
+        /// No room in front of the message for the VLAN tag of the answer.
+        NoRoom => ("no room for the ethernet header", Error),
         /// Requests that were answered.
         RepliesSent => ("ARP replies sent", Info),
         /// Replies to our requests.
@@ -73,7 +74,7 @@ enum Verdict {
 /// # Reads
 /// The ARP message; the addresses of the interface; the FIB (which addresses are ours or VIPs).
 /// # Writes
-/// The packet, which becomes the answer; lane `tx_interface`; events `NeighborSeen`.
+/// The packet, which becomes the answer with the tags of its VLAN; lane `tx_interface`; events `NeighborSeen`.
 /// # Next nodes
 /// `interface-output`, `error-drop`. Messages that need no answer end here.
 /// # Counters
@@ -150,17 +151,21 @@ fn news(
     }
 }
 
-/// Turns the request in `packet` into its answer.
-fn answer(packet: &mut Packet, l3: usize, mac: MacAddress) {
-    let data = packet.data_mut();
-    if let Some(arp) = ArpHeader::at_mut(data, l3) {
-        let destination = arp.sender_mac;
-        arp.answer(mac);
-        if let Some(ethernet) = EthernetHeader::at_mut(data, 0) {
-            ethernet.destination = destination;
-            ethernet.source = mac.0;
-        }
+/// Turns the request in packet `at` into its answer, on the same VLAN. False, and nothing changed,
+/// when there is no room in front for a tag that the port took out of the request.
+fn answer(snapshot: &Snapshot, interface: &Interface, frame: &mut Frame, at: usize) -> bool {
+    let l3 = usize::from(frame.lanes.l3_offset[at]);
+    let Some(arp) = ArpHeader::at(frame.data(at), l3) else { return false };
+    let destination = MacAddress(arp.sender_mac);
+    let l2 = snapshot.l2_header(interface, destination, ether_type::ARP);
+    if !frame.set_l2(at, &l2) {
+        return false;
     }
+    if let Some(arp) = ArpHeader::at_mut(frame.data_mut(at), l2.len()) {
+        arp.answer(interface.mac);
+    }
+    frame.lanes.tx_interface[at] = interface.id;
+    true
 }
 
 impl Node for ArpInput {
@@ -198,10 +203,10 @@ impl Node for ArpInput {
             };
             match verdict {
                 Verdict::Answer => {
-                    if let Some(packet) = frame.packet_mut(at) {
-                        answer(packet, l3, interface.mac);
+                    if !answer(snapshot, interface, frame, at) {
+                        cx.drop_packet(frame, at, Next::Drop, Counter::NoRoom);
+                        continue;
                     }
-                    frame.lanes.tx_interface[at] = rx;
                     cx.count(Counter::RepliesSent, 1);
                     cx.set_next(at, Next::Output);
                     continue;

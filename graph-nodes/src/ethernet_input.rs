@@ -1,7 +1,7 @@
-//! `ethernet-input`: checks the Ethernet header and sorts by what it carries.
+//! `ethernet-input`: checks the Ethernet header and sorts by VLAN and by what it carries.
 
 use dataplane::frame::{Frame, flag};
-use dataplane::interface::MacAddress;
+use dataplane::interface::{Interface, InterfaceId};
 use dataplane::node::{Node, NodeCx};
 use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
@@ -27,14 +27,16 @@ next_nodes! {
 node_counters! {
     /// What `ethernet-input` counts.
     pub enum Counter {
-        /// Fewer bytes than the header, or than the VLAN tag it announces.
+        /// Fewer bytes than the header, or than the VLAN tags it announces.
         TooShort => ("ethernet header truncated", Error),
         /// The header is spread over several buffers.
         Split => ("headers not in the first buffer", Error),
         /// A frame for another station.
         MacMismatch => ("l3 mac mismatch", Error),
-        /// A frame of a VLAN; none is configured.
+        /// A frame of a VLAN that no sub-interface has.
         UnknownVlan => ("unknown vlan", Error),
+        /// A frame of a VLAN whose sub-interface is administratively down.
+        SubInterfaceDown => ("subinterface down", Error),
         /// An IEEE 802.3 frame (spanning tree and the like).
         Llc => ("802.3 frame with llc header", Error),
         /// IPv6 on an interface without an IPv6 address.
@@ -44,57 +46,131 @@ node_counters! {
     }
 }
 
-/// Accepts frames for our address and for groups; removes priority tags.
+/// Accepts frames for our address and for groups; finds the sub-interface of tagged ones.
 ///
-/// A priority tag (VLAN identifier 0) says nothing that matters here. It is removed, so that later
-/// nodes find the IP header at one offset and write the Ethernet header over the old one.
+/// A VLAN is told by its identifiers alone, whichever tag protocol they come in, and whether the
+/// port left the outer tag in the frame or took it out. Tags stay where they are: nodes find the IP
+/// header by lane `l3_offset`, and frames that leave get a header of their own link.
+///
+/// A priority tag (VLAN identifier 0) says nothing that matters here, and is removed.
 ///
 /// # Reads
-/// The Ethernet header; a tag that the port stripped; `Interface::mac`.
+/// The Ethernet header and up to two tags; a tag that the port stripped; `Interface::mac`,
+/// `Interface::sub_interfaces`, `Interface::up`.
 /// # Writes
-/// Lane `l3_offset`; flag `LINK_GROUP`; the packet, when it has a priority tag.
+/// Lanes `l3_offset`, `rx_interface` (of a VLAN); flag `LINK_GROUP`; the packet, when it has a
+/// priority tag; the rx counters of sub-interfaces.
 /// # Next nodes
 /// `ip4-input`, `ip6-input`, `arp-input`, `error-drop`.
 /// # Counters
 /// See [`Counter`]; all are drops.
 /// # Drops
-/// Truncated headers, frames for other stations, VLANs, LLC, IPv6, unknown types.
+/// Truncated headers, frames for other stations, unknown VLANs, three tags, LLC, unknown types.
 #[derive(Debug, Default)]
 pub struct EthernetInput;
 
-/// Reads the header of one frame: what it carries and whether it came to a group.
-fn parse(packet: &mut Packet, mac: MacAddress) -> Result<(Next, bool), Counter> {
+/// What stands in front of the payload.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tags {
+    /// VLAN identifiers, the outer one first.
+    ids: [u16; 2],
+    len: usize,
+    /// The outer tag is a service tag.
+    service: bool,
+    /// Start of the payload.
+    payload: usize,
+    /// What the payload is.
+    kind: u16,
+}
+
+impl Tags {
+    /// Reads the tags of a frame whose Ethernet header is there.
+    fn of(packet: &Packet, outer: u16, short: Counter) -> Result<Self, Counter> {
+        let mut tags = Self { payload: EthernetHeader::LEN, kind: outer, ..Self::default() };
+        match packet.stripped_vlan() {
+            Some(tci) => tags.push(tci),
+            None => tags.service = outer == ether_type::SERVICE_VLAN,
+        }
+        while matches!(tags.kind, ether_type::VLAN | ether_type::SERVICE_VLAN) {
+            if tags.len == tags.ids.len() {
+                return Err(Counter::UnknownVlan);
+            }
+            let tag = VlanHeader::at(packet.data(), tags.payload).ok_or(short)?;
+            tags.push(tag.tci.get());
+            tags.kind = tag.ether_type.get();
+            tags.payload += VlanHeader::LEN;
+        }
+        Ok(tags)
+    }
+
+    fn push(&mut self, tci: u16) {
+        self.ids[self.len] = vlan_id(tci);
+        self.len += 1;
+    }
+
+    /// The interface that a frame with these tags belongs to.
+    fn interface(&self, snapshot: &Snapshot, port: &Interface) -> Result<InterfaceId, Counter> {
+        let (outer, inner) = match self.ids[..self.len] {
+            [] => return Ok(port.id),
+            [0] if !self.service => return Ok(port.id),
+            [0] | [0, _] => return Err(Counter::UnknownVlan),
+            [outer] => (outer, None),
+            [outer, inner, ..] => (outer, Some(inner)),
+        };
+        let mut vlans = port.sub_interfaces.iter();
+        let vlan = vlans.find(|vlan| (vlan.outer.1, vlan.inner) == (outer, inner));
+        let found = vlan.and_then(|vlan| snapshot.interface(vlan.interface));
+        match found {
+            Some(interface) if interface.up => Ok(interface.id),
+            Some(_) => Err(Counter::SubInterfaceDown),
+            None => Err(Counter::UnknownVlan),
+        }
+    }
+}
+
+/// A frame that was accepted.
+struct Parsed {
+    next: Next,
+    /// It came to a group of stations.
+    group: bool,
+    interface: InterfaceId,
+    l3: usize,
+}
+
+/// Reads the header of a frame that arrived on `port`.
+fn parse(snapshot: &Snapshot, port: &Interface, packet: &mut Packet) -> Result<Parsed, Counter> {
     let short = if packet.segments() > 1 { Counter::Split } else { Counter::TooShort };
     let ethernet = EthernetHeader::at(packet.data(), 0).ok_or(short)?;
     let destination = ethernet.destination();
     let group = destination.is_multicast();
-    if !group && destination != mac {
+    if !group && destination != port.mac {
         return Err(Counter::MacMismatch);
     }
-    if packet.stripped_vlan().is_some_and(|tci| vlan_id(tci) != 0) {
-        return Err(Counter::UnknownVlan);
-    }
-    let mut kind = ethernet.ether_type.get();
-    if kind == ether_type::VLAN {
-        let tag = VlanHeader::at(packet.data(), EthernetHeader::LEN).ok_or(short)?;
-        kind = tag.ether_type.get();
-        if vlan_id(tag.tci.get()) != 0 || kind == ether_type::VLAN {
-            return Err(Counter::UnknownVlan);
-        }
-        // The addresses move up to where the tag was.
+    let tags = Tags::of(packet, ethernet.ether_type.get(), short)?;
+    let interface = tags.interface(snapshot, port)?;
+    let mut l3 = tags.payload;
+    if interface == port.id && l3 > EthernetHeader::LEN {
+        // The addresses move up to where the priority tag was.
         packet.data_mut().copy_within(..12, VlanHeader::LEN);
         if !packet.trim_front(VlanHeader::LEN as u16) {
             return Err(short);
         }
+        l3 = EthernetHeader::LEN;
     }
-    match kind {
-        ether_type::IPV4 => Ok((Next::Ip4, group)),
-        ether_type::ARP => Ok((Next::Arp, group)),
-        ether_type::IPV6 => Ok((Next::Ip6, group)),
-        ether_type::VLAN | ether_type::SERVICE_VLAN => Err(Counter::UnknownVlan),
-        ..ether_type::FIRST => Err(Counter::Llc),
-        _ => Err(Counter::UnknownType),
-    }
+    let next = match tags.kind {
+        ether_type::IPV4 => Next::Ip4,
+        ether_type::IPV6 if !takes_ip6(snapshot, interface) => return Err(Counter::Ip6),
+        ether_type::IPV6 => Next::Ip6,
+        ether_type::ARP => Next::Arp,
+        ..ether_type::FIRST => return Err(Counter::Llc),
+        _ => return Err(Counter::UnknownType),
+    };
+    Ok(Parsed { next, group, interface, l3 })
+}
+
+fn takes_ip6(snapshot: &Snapshot, interface: InterfaceId) -> bool {
+    let interface = snapshot.interface(interface);
+    interface.is_some_and(|interface| interface.addresses.iter().any(|own| own.address.is_ipv6()))
 }
 
 impl Node for EthernetInput {
@@ -104,23 +180,32 @@ impl Node for EthernetInput {
 
     fn process(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
         for at in 0..frame.len() {
-            let interface = cx.snapshot.interface(frame.lanes.rx_interface[at]);
-            let mac = interface.map_or(MacAddress::default(), |interface| interface.mac);
+            let rx = frame.lanes.rx_interface[at];
             let Some(packet) = frame.packet_mut(at) else { continue };
-            let ip6 = interface.is_some_and(|i| i.addresses.iter().any(|a| a.address.is_ipv6()));
-            match parse(packet, mac) {
-                Ok((Next::Ip6, _)) if !ip6 => {
-                    cx.drop_packet(frame, at, Next::Drop, Counter::Ip6);
+            let len = packet.len();
+            let parsed = match cx.snapshot.interface(rx) {
+                Some(port) => parse(cx.snapshot, port, packet),
+                None => Err(Counter::MacMismatch),
+            };
+            let parsed = match parsed {
+                Ok(parsed) => parsed,
+                Err(reason) => {
+                    cx.drop_packet(frame, at, Next::Drop, reason);
+                    continue;
                 }
-                Ok((next, group)) => {
-                    frame.lanes.l3_offset[at] = EthernetHeader::LEN as u16;
-                    if group {
-                        frame.lanes.flags[at] |= flag::LINK_GROUP;
-                    }
-                    cx.set_next(at, next);
-                }
-                Err(reason) => cx.drop_packet(frame, at, Next::Drop, reason),
+            };
+            if parsed.interface != rx
+                && let Some(stats) = cx.worker.shared.interfaces.get(parsed.interface.index())
+            {
+                stats.rx_packets.add(1);
+                stats.rx_bytes.add(len as u64);
             }
+            frame.lanes.rx_interface[at] = parsed.interface;
+            frame.lanes.l3_offset[at] = parsed.l3 as u16;
+            if parsed.group {
+                frame.lanes.flags[at] |= flag::LINK_GROUP;
+            }
+            cx.set_next(at, parsed.next);
         }
     }
 

@@ -8,7 +8,7 @@ use dataplane::wire::Header;
 use dataplane::wire::checksum::{is_valid, sum};
 use dataplane::wire::ip::IpHeader;
 use dataplane::wire::ipv4::Ipv4Header;
-use dataplane::wire::ipv6::{ALL_NODES, Ipv6Header};
+use dataplane::wire::ipv6::{ALL_NODES, Ipv6Header, is_solicited_node};
 
 use crate::ip_input::Counter;
 
@@ -86,9 +86,7 @@ impl HeaderRules for Ip4 {
 /// True for the groups that we are in: all nodes, and those that solicitations for addresses go to.
 /// Which of the latter are ours is seen by the address asked for.
 fn is_own_group(group: Ipv6Addr) -> bool {
-    /// ff02::1:ff00:0/104 without the low 24 bits.
-    const SOLICITED: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000 >> 24;
-    group == ALL_NODES || group.to_bits() >> 24 == SOLICITED
+    group == ALL_NODES || is_solicited_node(group)
 }
 
 impl HeaderRules for Ip6 {

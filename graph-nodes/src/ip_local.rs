@@ -13,7 +13,8 @@ use dataplane::wire::ipv4::protocol;
 use dataplane::worker::ICMP_ECHOS_PER_SECOND;
 use dataplane::{family_next_nodes, family_node_counters};
 
-use crate::echo::{EchoFamily, EchoKind};
+use crate::icmp_kind::{IcmpKind, LocalFamily};
+use crate::neighbor_discovery::{Outcome, discover};
 use crate::upper::lost;
 
 /// TTL or hop limit of the packets made here.
@@ -26,6 +27,8 @@ family_next_nodes! {
     pub enum Next {
         /// Answers.
         Lookup => ("ip4-lookup", "ip6-lookup"),
+        /// Neighbour advertisements.
+        Output => ("", "interface-output"),
         /// What nobody here wants.
         Drop => "error-drop",
     }
@@ -60,23 +63,54 @@ family_node_counters! {
         NoListener => ("no listener", Error),
         /// Another protocol.
         Protocol => (("unknown ip protocol", "unknown ip6 protocol"), Error),
+        /// Neighbour discovery: the message was forwarded by somebody.
+        HopLimit => (("", "hop_limit != 255"), Error),
+        /// Neighbour discovery: the code is not 0.
+        NeighborCode => (("", "invalid code for type"), Error),
+        /// Neighbour discovery: fewer than 24 bytes.
+        NeighborTooShort => (("", "payload length too small for type"), Error),
+        /// Neighbour discovery: an option is cut off, or has no length.
+        NeighborOption => (("", "option has zero length"), Error),
+        /// Neighbour discovery: the target is a group, or addresses contradict each other.
+        NeighborTarget => (("", "neighbor discovery target invalid"), Error),
+        /// Neighbour discovery: a link-layer address that no other station has.
+        NeighborMac => (("", "neighbor discovery hardware address invalid"), Error),
+        /// Another station uses an address of ours.
+        NeighborConflict => (("", "IP6 source address matches local interface"), Error),
+        /// The sender's address is on none of the interface's networks.
+        NeighborOffLink => (
+            ("", "neighbor solicitations from source not on link"),
+            Error
+        ),
+        /// Solicitations that were answered.
+        NeighborAnswered => (("", "neighbor advertisements sent"), Info),
+        /// Advertisements by others.
+        NeighborHeard => (("", "neighbor advertisements received"), Info),
+        /// Solicitations between others.
+        NeighborNotForUs => (("", "neighbor solicitation for another station"), Info),
     }
 }
 
 /// Answers ICMP echo requests to interface addresses and VIPs in place (RFC 792, RFC 1122 §3.2.2.6,
-/// RFC 4443 §4) and punts echo replies.
+/// RFC 4443 §4) and punts echo replies; speaks neighbour discovery (RFC 4861).
+///
+/// A solicitation is answered when it asks for an address of the interface it came in by, or for a
+/// VIP in one of that interface's networks. The answer goes where it came from, tags included. What
+/// messages tell of neighbours is learnt as `arp-input` does. Router discovery and redirects are
+/// not for a router.
 ///
 /// # Reads
 /// The IP header and the whole ICMP message; lanes `l4_offset`, `protocol`.
 /// # Writes
 /// The packet, which becomes the answer: addresses swapped, type, checksums and TTL set, everything
-/// else as it came; flag `ORIGINATED`; events `Punt`.
+/// else as it came; lane `tx_interface`; flag `ORIGINATED`; events `Punt`, `NeighborSeen`.
 /// # Next nodes
-/// `ip4-lookup` or `ip6-lookup` for answers; `error-drop`.
+/// `ip4-lookup` or `ip6-lookup` for echo replies, `interface-output` for neighbour advertisements;
+/// `error-drop`. What is dealt with ends here.
 /// # Counters
 /// See [`Counter`].
 /// # Drops
-/// Whatever is not an echo.
+/// Whatever is none of these.
 #[derive(Debug)]
 pub struct IpLocal<F> {
     echos: RateLimit,
@@ -97,7 +131,7 @@ fn why_lost(error: UpperLayerError) -> Counter {
     }
 }
 
-fn judge<F: EchoFamily>(frame: &Frame, at: usize) -> Result<EchoKind, Counter> {
+fn judge<F: LocalFamily>(frame: &Frame, at: usize) -> Result<IcmpKind, Counter> {
     let l3 = usize::from(frame.lanes.l3_offset[at]);
     let l4 = usize::from(frame.lanes.l4_offset[at]);
     let upper = frame.lanes.protocol[at];
@@ -126,7 +160,37 @@ fn judge<F: EchoFamily>(frame: &Frame, at: usize) -> Result<EchoKind, Counter> {
     F::kind(header, message).ok_or(Counter::IcmpType)
 }
 
-impl<F: EchoFamily> IpLocal<F> {
+impl<F: LocalFamily> IpLocal<F> {
+    /// What packet `at` is, within the limit of echoes.
+    fn verdict(
+        &mut self,
+        cx: &NodeCx<'_, Self>,
+        frame: &Frame,
+        at: usize,
+    ) -> Result<IcmpKind, Counter> {
+        let kind = judge::<F>(frame, at)?;
+        if kind != IcmpKind::Neighbor && !self.echos.allow(cx.now.tick_s) {
+            return Err(Counter::RateLimited);
+        }
+        Ok(kind)
+    }
+
+    /// Neighbour discovery; only IPv6 has such messages.
+    fn discover(cx: &mut NodeCx<'_, Self>, frame: &mut Frame, at: usize) {
+        match discover(cx.snapshot, cx.worker, cx.now, frame, at) {
+            Ok(Outcome::Answer) => {
+                cx.count(Counter::NeighborAnswered, 1);
+                cx.set_next(at, Next::Output);
+            }
+            Ok(Outcome::End(counter)) => {
+                // Dealt with: the packet ends here, and is no drop.
+                cx.count(counter, 1);
+                cx.worker.garbage.extend(frame.take(at));
+            }
+            Err(reason) => cx.drop_packet(frame, at, Next::Drop, reason),
+        }
+    }
+
     /// Gives packet `at` to control.
     fn punt(cx: &mut NodeCx<'_, Self>, frame: &mut Frame, at: usize) {
         let interface = frame.lanes.rx_interface[at];
@@ -150,7 +214,7 @@ impl<F: EchoFamily> IpLocal<F> {
     }
 }
 
-impl<F: EchoFamily> Node for IpLocal<F> {
+impl<F: LocalFamily> Node for IpLocal<F> {
     const NAME: &'static str = if F::V6 { "ip6-local" } else { "ip4-local" };
     type Next = ByFamily<F, Next>;
     type Counter = ByFamily<F, Counter>;
@@ -160,12 +224,9 @@ impl<F: EchoFamily> Node for IpLocal<F> {
             if frame.packet(at).is_none() {
                 continue;
             }
-            let verdict = judge::<F>(frame, at).and_then(|verdict| {
-                let ok = self.echos.allow(cx.now.tick_s);
-                if ok { Ok(verdict) } else { Err(Counter::RateLimited) }
-            });
-            match verdict {
-                Ok(EchoKind::Request) => {
+            match self.verdict(cx, frame, at) {
+                Ok(IcmpKind::Neighbor) => Self::discover(cx, frame, at),
+                Ok(IcmpKind::EchoRequest) => {
                     let l3 = usize::from(frame.lanes.l3_offset[at]);
                     let l4 = usize::from(frame.lanes.l4_offset[at]);
                     F::reply(frame.data_mut(at), l3, l4);
@@ -173,7 +234,7 @@ impl<F: EchoFamily> Node for IpLocal<F> {
                     cx.count(Counter::Echo, 1);
                     cx.set_next(at, Next::Lookup);
                 }
-                Ok(EchoKind::Reply) => Self::punt(cx, frame, at),
+                Ok(IcmpKind::EchoReply) => Self::punt(cx, frame, at),
                 Err(reason) => cx.drop_packet(frame, at, Next::Drop, reason),
             }
         }

@@ -11,7 +11,7 @@ pub const NOT_FOUND: u8 = 255;
 
 /// Writes what was found into the lanes of packet `at`.
 #[inline]
-pub(crate) fn mark(lanes: &mut Lanes, at: usize, upper: &UpperLayer) {
+pub fn mark(lanes: &mut Lanes, at: usize, upper: &UpperLayer) {
     lanes.l4_offset[at] = upper.offset as u16;
     lanes.protocol[at] = upper.protocol;
     if let Some(fragment) = upper.fragment {

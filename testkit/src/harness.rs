@@ -40,6 +40,7 @@ impl Harness {
         let queues = world
             .interfaces()
             .iter()
+            .filter(|interface| world.is_port(interface))
             .filter_map(|interface| {
                 let port = interface.port?;
                 Some(RxAssignment { port, queue: QueueId(0), interface: interface.id })
@@ -106,7 +107,9 @@ impl Harness {
         self.worker.turn();
         let mut all = Vec::new();
         for interface in self.world.interfaces() {
-            let Some(port) = interface.port else { continue };
+            let Some(port) = interface.port.filter(|_| self.world.is_port(interface)) else {
+                continue;
+            };
             all.extend(self.worker.io.sent(port).into_iter().map(|frame| (interface.id, frame)));
         }
         all

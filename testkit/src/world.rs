@@ -11,7 +11,9 @@ use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header};
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
 use dataplane::fib6::{Fib6, FibRoute6};
 use dataplane::forwarding::TunnelPolicy;
-use dataplane::interface::{Interface, InterfaceAddress, InterfaceId, MacAddress, PortId};
+use dataplane::interface::{
+    Interface, InterfaceAddress, InterfaceId, MacAddress, PortId, SubInterface,
+};
 use dataplane::snapshot::Snapshot;
 
 use crate::balanced::Balanced;
@@ -93,6 +95,33 @@ impl World {
             sub_interfaces: Box::default(),
         });
         id
+    }
+
+    /// Adds a sub-interface for a VLAN of `parent`, that is up: tag protocol and identifier of the
+    /// outer tag, identifier of the inner one if there is one.
+    pub fn add_sub_interface(
+        &mut self,
+        parent: InterfaceId,
+        outer: (u16, u16),
+        inner: Option<u16>,
+        addresses: &[(IpAddr, u8)],
+    ) -> InterfaceId {
+        let id = self.add_interface(&[]);
+        let (port, mac) = (self.interface(parent).port, self.interface(parent).mac);
+        let mut vlans = self.interface(parent).sub_interfaces.to_vec();
+        vlans.push(SubInterface { outer, inner, interface: id });
+        self.interface(parent).sub_interfaces = vlans.into();
+        self.interface(id).port = port;
+        self.interface(id).mac = mac;
+        for (address, prefix_len) in addresses {
+            self.add_address(id, *address, *prefix_len);
+        }
+        id
+    }
+
+    /// True for an interface that has a port to itself.
+    pub fn is_port(&self, interface: &Interface) -> bool {
+        interface.port == Some(PortId(interface.id.0.wrapping_sub(1)))
     }
 
     /// All interfaces, `local0` included.
@@ -200,9 +229,21 @@ impl World {
             interface,
             next_hop,
             mtu: self.interfaces[interface.index()].mtu,
-            rewrite: mac.map(|mac| L2Header::new(*mac, Self::mac(interface), &[], ether_type)),
+            rewrite: mac.map(|mac| {
+                let source = self.interfaces[interface.index()].mac;
+                L2Header::new(*mac, source, &self.tags(interface), ether_type)
+            }),
             tunnel: None,
         }
+    }
+
+    /// The tags of a sub-interface's VLAN.
+    fn tags(&self, interface: InterfaceId) -> Vec<(u16, u16)> {
+        let mut vlans = self.interfaces.iter().flat_map(|parent| &parent.sub_interfaces);
+        let vlan = vlans.find(|vlan| vlan.interface == interface);
+        vlan.map_or(Vec::new(), |vlan| {
+            [vlan.outer].into_iter().chain(vlan.inner.map(|id| (0x8100, id))).collect()
+        })
     }
 
     /// All prefixes; of equal ones, the last counts.

@@ -15,6 +15,9 @@ pub const MINIMUM_MTU: u16 = 1280;
 /// All nodes of the link (RFC 4291 §2.7.1).
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
+/// The solicited-node groups without their low 24 bits.
+const SOLICITED_NODE: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000;
+
 /// The fixed IPv6 header; extension headers and the payload follow it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -133,8 +136,13 @@ impl Ipv6Header {
 /// The group that a neighbour solicitation for `address` goes to (RFC 4291 §2.7.1).
 #[inline]
 pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
-    const PREFIX: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000;
-    Ipv6Addr::from_bits(PREFIX | address.to_bits() & 0x00ff_ffff)
+    Ipv6Addr::from_bits(SOLICITED_NODE | address.to_bits() & 0x00ff_ffff)
+}
+
+/// True for the groups that neighbour solicitations go to: ff02::1:ff00:0/104.
+#[inline]
+pub fn is_solicited_node(group: Ipv6Addr) -> bool {
+    group.to_bits() & !0x00ff_ffff == SOLICITED_NODE
 }
 
 /// The Ethernet address of an IPv6 group (RFC 2464 §7).
@@ -197,6 +205,7 @@ mod tests {
         let address: Ipv6Addr = "4037::01:800:200e:8c6c".parse().unwrap();
         let group = solicited_node(address);
         assert_eq!(group, "ff02::1:ff0e:8c6c".parse::<Ipv6Addr>().unwrap());
+        assert!(is_solicited_node(group) && !is_solicited_node(ALL_NODES));
         assert_eq!(group_mac(group), MacAddress([0x33, 0x33, 0xff, 0x0e, 0x8c, 0x6c]));
         assert_eq!(group_mac(ALL_NODES), MacAddress([0x33, 0x33, 0, 0, 0, 1]));
         // The example of RFC 2464 §4.

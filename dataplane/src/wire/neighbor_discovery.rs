@@ -9,7 +9,7 @@ use super::Header;
 use super::checksum::{is_transport_valid, transport_checksum};
 use super::icmpv6::icmpv6_type;
 use super::ipv4::protocol;
-use super::ipv6::solicited_node;
+use super::ipv6::is_solicited_node;
 use crate::interface::MacAddress;
 
 /// Hop limit of every such packet; one that was forwarded has less and is not to be believed.
@@ -126,10 +126,10 @@ impl NeighborMessage {
             _ => return Err(NeighborError::Kind),
         };
         let target = Ipv6Addr::from(header.target);
+        let link_layer = find_option(&bytes[NeighborHeader::LEN..], option)?;
         if target.is_multicast() {
             return Err(NeighborError::Target);
         }
-        let link_layer = find_option(&bytes[NeighborHeader::LEN..], option)?;
         let message = Self { kind, target, link_layer };
         if message.contradicts(source, destination) {
             return Err(NeighborError::Contradiction);
@@ -141,7 +141,7 @@ impl NeighborMessage {
         match self.kind {
             NeighborKind::Solicitation => {
                 let probe = source.is_unspecified();
-                probe && (self.link_layer.is_some() || destination != solicited_node(self.target))
+                probe && (self.link_layer.is_some() || !is_solicited_node(destination))
             }
             NeighborKind::Advertisement { solicited, .. } => {
                 solicited && destination.is_multicast()
@@ -204,6 +204,7 @@ fn find_option(mut options: &[u8], wanted: u8) -> Result<Option<MacAddress>, Nei
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::ipv6::solicited_node;
     use super::*;
 
     const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);

@@ -1,4 +1,4 @@
-//! [`EchoFamily`]: echo requests and replies of both families (RFC 792, RFC 4443 §4).
+//! [`LocalFamily`]: the ICMP messages that we understand (RFC 792, RFC 4443 §4, RFC 4861).
 
 use dataplane::family::{Family, Ip4, Ip6};
 use dataplane::wire::Header;
@@ -10,22 +10,24 @@ use dataplane::wire::ipv6::Ipv6Header;
 
 use crate::ip_local::OWN_TTL;
 
-/// Which of the two messages.
+/// The messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EchoKind {
+pub enum IcmpKind {
     /// "Are you there?"
-    Request,
+    EchoRequest,
     /// "I am."
-    Reply,
+    EchoReply,
+    /// A neighbour solicitation or advertisement (IPv6).
+    Neighbor,
 }
 
-/// A family with its echo.
-pub trait EchoFamily: Family {
+/// A family with its ICMP messages.
+pub trait LocalFamily: Family {
     /// True when the checksum of the whole ICMP message is right.
     fn is_checksum_right(header: &Self::Header, message: &[u8]) -> bool;
 
-    /// Which of the two a message of at least 8 bytes is, if it is one to us alone.
-    fn kind(header: &Self::Header, message: &[u8]) -> Option<EchoKind>;
+    /// What a message of at least 8 bytes is, if it is one of them.
+    fn kind(header: &Self::Header, message: &[u8]) -> Option<IcmpKind>;
 
     /// Turns the request with its IP header at `l3` and its ICMP header at `l4` into the reply.
     fn reply(data: &mut [u8], l3: usize, l4: usize);
@@ -36,15 +38,15 @@ fn delta(request: u8, reply: u8) -> Delta {
     Delta::NONE.word(u16::from_be_bytes([request, 0]), u16::from_be_bytes([reply, 0]))
 }
 
-impl EchoFamily for Ip4 {
+impl LocalFamily for Ip4 {
     fn is_checksum_right(_header: &Ipv4Header, message: &[u8]) -> bool {
         is_valid(sum(message))
     }
 
-    fn kind(_header: &Ipv4Header, message: &[u8]) -> Option<EchoKind> {
+    fn kind(_header: &Ipv4Header, message: &[u8]) -> Option<IcmpKind> {
         match message {
-            [icmp_type::ECHO_REQUEST, 0, ..] => Some(EchoKind::Request),
-            [icmp_type::ECHO_REPLY, 0, ..] => Some(EchoKind::Reply),
+            [icmp_type::ECHO_REQUEST, 0, ..] => Some(IcmpKind::EchoRequest),
+            [icmp_type::ECHO_REPLY, 0, ..] => Some(IcmpKind::EchoReply),
             _ => None,
         }
     }
@@ -62,19 +64,24 @@ impl EchoFamily for Ip4 {
     }
 }
 
-impl EchoFamily for Ip6 {
+impl LocalFamily for Ip6 {
     fn is_checksum_right(header: &Ipv6Header, message: &[u8]) -> bool {
         is_transport_valid(header.source(), header.destination(), protocol::ICMPV6, message)
     }
 
-    fn kind(header: &Ipv6Header, message: &[u8]) -> Option<EchoKind> {
+    fn kind(header: &Ipv6Header, message: &[u8]) -> Option<IcmpKind> {
+        let [kind, ..] = *message else { return None };
+        if matches!(kind, icmpv6_type::NEIGHBOR_SOLICITATION | icmpv6_type::NEIGHBOR_ADVERTISEMENT)
+        {
+            return Some(IcmpKind::Neighbor);
+        }
         // Everybody would answer a request to a group at once (RFC 4443 §4.2 leaves it open).
         if header.destination().is_multicast() {
             return None;
         }
         match message {
-            [icmpv6_type::ECHO_REQUEST, 0, ..] => Some(EchoKind::Request),
-            [icmpv6_type::ECHO_REPLY, 0, ..] => Some(EchoKind::Reply),
+            [icmpv6_type::ECHO_REQUEST, 0, ..] => Some(IcmpKind::EchoRequest),
+            [icmpv6_type::ECHO_REPLY, 0, ..] => Some(IcmpKind::EchoReply),
             _ => None,
         }
     }
