@@ -2,6 +2,7 @@
 
 use crate::{
     Command, Encap, Family, LbAs, LbConf, LbVipAdd, Problem, Scheduler, ServiceType, Show, Span,
+    Startup,
 };
 
 /// Why `command` cannot be carried out by this version, if so. It names what can be had instead.
@@ -34,6 +35,11 @@ pub fn unsupported(command: &Command) -> Option<Problem> {
         Command::Show { show, .. } => unsupported_show(show),
         _ => None,
     }
+}
+
+/// The same of the sections of the file that no command stands for.
+pub fn unsupported_section(startup: &Startup) -> Option<Problem> {
+    startup.punt.as_ref().map(|punt| not_yet(punt.tap.span, "[punt]"))
 }
 
 fn not_yet(span: Span, what: &str) -> Problem {

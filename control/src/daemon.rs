@@ -242,7 +242,7 @@ fn check_command_file(name: &str, text: &str, mut model: Model) -> Result<(), St
 
 /// What is wrong with the file's commands, when they are applied to `model`.
 fn problems_of(startup: &Startup, model: &mut Model) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = config::unsupported_section(startup).into_iter().collect();
     let mut failed_vips: Vec<VipKey> = Vec::new();
     for statement in &startup.commands {
         if let Command::LbAs(LbAs { vip, .. }) = &statement.command

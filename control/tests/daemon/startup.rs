@@ -100,3 +100,10 @@ fn a_file_that_is_not_there_is_named() {
     let report = load("/nonexistent/sluice.toml".as_ref()).unwrap_err();
     assert!(report.starts_with("/nonexistent/sluice.toml: "), "{report}");
 }
+
+#[test]
+fn what_cannot_be_done_yet_is_not_passed_over_in_silence() {
+    let file = Config::new("punt", &format!("{GOOD}[punt]\ntap = \"sluice0\"\n"));
+    let report = load(&file.0).unwrap_err();
+    assert!(report.contains("[punt] is not supported yet"), "{report}");
+}
