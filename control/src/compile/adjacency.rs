@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use dataplane::adjacency::{Adjacency, AdjacencyId};
+use dataplane::adjacency::{Adjacency, AdjacencyId, Tunnel};
 use dataplane::fib::FibEntry;
 use dataplane::interface::InterfaceId;
 
 use super::fib::{Base, FibRow, Source};
-use crate::model::{InterfaceModel, LINK_LOCAL, Model, NeighborKey, Network};
+use crate::model::{InterfaceModel, Kind, LINK_LOCAL, Model, NeighborKey, Network};
 
 /// The adjacencies of a snapshot in the making.
 #[derive(Debug, Default)]
@@ -59,14 +59,51 @@ impl Adjacencies {
         Some(id)
     }
 
+    /// Finds the ways to the far ends of tunnels, which limit their packets.
+    pub fn resolve_tunnels(&mut self, model: &Model, base: &Base) {
+        for at in 0..self.list.len() {
+            let Some(link) = model.interface(self.list[at].interface) else { continue };
+            let Kind::Tunnel { source, destination, .. } = link.kind else { continue };
+            let underlay = self.towards(model, base, destination).filter(|id| {
+                // A tunnel through a tunnel could lead through itself.
+                self.list[id.index()].tunnel.is_none() && !self.is_tunnel(model, *id)
+            });
+            let outer_len = if destination.is_ipv6() { 40 } else { 20 };
+            let room = underlay.map(|id| self.list[id.index()].mtu.saturating_sub(outer_len));
+            let adjacency = &mut self.list[at];
+            adjacency.mtu = room.map_or(link.mtu, |room| room.min(link.mtu));
+            adjacency.tunnel = Some(Tunnel { source, destination, underlay });
+        }
+    }
+
+    fn is_tunnel(&self, model: &Model, id: AdjacencyId) -> bool {
+        let interface = self.list.get(id.index()).map(|adjacency| adjacency.interface);
+        let link = interface.and_then(|id| model.interface(id));
+        link.is_some_and(|link| matches!(link.kind, Kind::Tunnel { .. }))
+    }
+
+    /// The adjacency of packets to `address`, on a FIB without the load balancer's entries.
+    pub fn towards(&mut self, model: &Model, base: &Base, address: IpAddr) -> Option<AdjacencyId> {
+        match base.lookup(address) {
+            FibEntry::Adjacency(id) => Some(id),
+            FibEntry::Glean(interface) => self.need(model, (interface, address)),
+            _ => None,
+        }
+    }
+
     /// The host route of every neighbour whose packets `base` gives to its own link. One that a
     /// route leads elsewhere gets none, or packets would take another way as soon as the neighbour
-    /// is heard of. A link-local neighbour has one when there is no other of its address.
-    pub fn rows(&self, base: &Base) -> Vec<FibRow> {
+    /// is heard of; nor does one in a prefix with VIPs that is at least as long as the network it is
+    /// on, as the VIPs are to have its packets. A link-local neighbour has a route when there is no
+    /// other of its address.
+    pub fn rows(&self, model: &Model, base: &Base) -> Vec<FibRow> {
+        let prefixes = VipPrefixes::of(model);
         let mut rows = Vec::new();
         for (id, adjacency) in self.list.iter().enumerate() {
             let (interface, address) = (adjacency.interface, adjacency.next_hop);
-            if base.lookup(address) == FibEntry::Glean(interface) || self.is_link_local(address) {
+            let on_link = base.lookup(address) == FibEntry::Glean(interface)
+                && !prefixes.cover(model, interface, address);
+            if on_link || self.is_link_local(address) {
                 rows.push(FibRow {
                     network: Network::host(address),
                     source: Source::Adjacency,
@@ -82,6 +119,11 @@ impl Adjacencies {
             && self.list.iter().filter(|other| other.next_hop == address).count() == 1
     }
 
+    /// The adjacency with this number.
+    pub fn get(&self, id: AdjacencyId) -> Option<&Adjacency> {
+        self.list.get(id.index())
+    }
+
     /// The neighbours that [`Self::need`] was asked for, static ones left out.
     pub fn needed(&self) -> &BTreeSet<NeighborKey> {
         &self.needed
@@ -93,5 +135,35 @@ impl Adjacencies {
         self,
     ) -> (Box<[Adjacency]>, hashbrown::HashMap<(InterfaceId, IpAddr), AdjacencyId>) {
         (self.list.into_boxed_slice(), self.index)
+    }
+}
+
+/// The prefixes with VIPs that are more than one address.
+struct VipPrefixes {
+    prefixes: BTreeSet<Network>,
+    /// Their lengths, IPv4's and IPv6's.
+    lengths: BTreeSet<(bool, u8)>,
+}
+
+impl VipPrefixes {
+    fn of(model: &Model) -> Self {
+        let mut prefixes = model.lb.prefixes();
+        prefixes.retain(|network| !network.is_host());
+        let length = |network: &Network| (network.address.is_ipv6(), network.prefix_len);
+        let lengths = prefixes.iter().map(length).collect();
+        Self { prefixes, lengths }
+    }
+
+    /// True when one holds `address` and is as long as the network that connects it, or longer.
+    fn cover(&self, model: &Model, interface: InterfaceId, address: IpAddr) -> bool {
+        let lengths = self.lengths.iter().filter(|(v6, _)| *v6 == address.is_ipv6());
+        let mut longest = lengths.rev().map(|(_, len)| Network::new(address, *len));
+        let Some(vips) = longest.find(|network| self.prefixes.contains(network)) else {
+            return false;
+        };
+        let link = model.interface(interface);
+        let connected =
+            link.and_then(|link| link.addresses.iter().find(|own| own.contains(address)));
+        connected.is_some_and(|own| vips.prefix_len >= own.prefix_len)
     }
 }

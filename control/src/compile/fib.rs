@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use balancer::{LbTables, Prefix};
 use dataplane::adjacency::AdjacencyId;
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
 use dataplane::fib6::{Fib6, FibRoute6};
@@ -126,25 +127,30 @@ fn interface_rows(
     rows.extend(own.map(|own| ours(Network::host(own.address), FibEntry::Local)));
 }
 
-/// VIPs, and the ASs that clients may reach past them. `servers` is by AS index.
-pub(super) fn add_lb_rows(model: &Model, servers: &[Option<AdjacencyId>], rows: &mut Vec<FibRow>) {
+/// VIPs, and the ASs with NAT that clients may reach past them: their replies come by here too and
+/// must be told from those of balanced flows. `servers` is by AS index.
+pub(super) fn add_lb_rows(
+    model: &Model,
+    tables: &LbTables,
+    servers: &[Option<AdjacencyId>],
+    rows: &mut Vec<FibRow>,
+) {
     let mut lb = BTreeMap::new();
-    for vip in model.lb.vips.values() {
+    for vip in model.lb.vips.values().filter(|vip| vip.spec.encap().is_nat()) {
         for server in &vip.servers {
             if let Some(Some(id)) = servers.get(server.index as usize) {
-                lb.insert(server.address, FibEntry::AsDirect(*id));
+                lb.insert(Network::host(server.address), FibEntry::AsDirect(*id));
             }
         }
     }
-    for vip in model.lb.vips.values().filter(|vip| !vip.removed) {
-        let local = model.owner_of(vip.key.address.into()).is_some();
-        lb.insert(vip.key.address, FibEntry::Vip { group: 0, local });
+    for network in model.lb.prefixes() {
+        let prefix = Prefix { network: network.address, len: network.prefix_len };
+        let Some(group) = tables.group_of(prefix) else { continue };
+        let local = network.is_host() && model.owner_of(network.address).is_some();
+        lb.insert(network, FibEntry::Vip { group: group.get(), local });
     }
-    rows.extend(lb.into_iter().map(|(address, entry)| FibRow {
-        network: Network::host(address.into()),
-        source: Source::Lb,
-        entry,
-    }));
+    let row = |(network, entry)| FibRow { network, source: Source::Lb, entry };
+    rows.extend(lb.into_iter().map(row));
 }
 
 /// What the data plane looks destinations up in.

@@ -9,13 +9,8 @@ use balancer::{
     NewFlowCache, NewFlowTable, Scheduler, ServerState, StickyOwner, TableLength, TargetPort,
     Timeouts, VipId, VipSpec,
 };
-use dataplane::adjacency::AdjacencyId;
-use dataplane::fib::FibEntry;
-use dataplane::forwarding::{Method, ServerPath};
 
-use super::adjacency::Adjacencies;
-use super::fib::Base;
-use crate::model::{LbModel, Model};
+use crate::model::{LbModel, Vip};
 
 /// Builds the tables of one model after another, sharing what did not change.
 pub struct LbCompiler {
@@ -82,24 +77,14 @@ impl LbCompiler {
         let mut vips = Vec::with_capacity(model.vips.len());
         let mut servers = Vec::new();
         // A removed VIP has no live flows: they went with it.
-        for vip in model.vips.values().filter(|vip| !vip.removed) {
+        for vip in model.active() {
             let Some(id) = VipId::new(vip.index) else { continue };
-            let length = TableLength::new(u64::from(vip.new_len)).unwrap_or(TableLength::DEFAULT);
-            vips.push(VipSpec {
-                id,
-                key: vip.key.into(),
-                target: TargetPort::One(vip.target_port),
-                node_port: None,
-                src_ip_sticky: vip.src_ip_sticky,
-                scheduler: Scheduler::Maglev,
-                length,
-                nat: true,
-            });
+            vips.push(vip_spec(id, vip));
             servers.extend(vip.servers.iter().filter_map(|server| {
                 Some(ApplicationServer {
                     id: AsId::new(server.index)?,
                     vip: id,
-                    address: server.address.into(),
+                    address: server.address,
                     weight: server.weight,
                     state: match server.removed {
                         true => ServerState::Removed,
@@ -111,9 +96,9 @@ impl LbCompiler {
         }
         let seconds = |s: u32| s.min(u32::from(u16::MAX)) as u16;
         let timeouts = Timeouts {
-            udp_or_half_open_s: seconds(model.timeout_s),
-            established_s: seconds(model.tcp_established_timeout_s),
-            closing_s: seconds(model.tcp_closing_timeout_s),
+            udp_or_half_open_s: seconds(model.settings.timeout_s),
+            established_s: seconds(model.settings.tcp_established_timeout_s),
+            closing_s: seconds(model.settings.tcp_closing_timeout_s),
         };
         let config =
             LbConfig { vips: &vips, servers: &servers, hasher: self.hasher.clone(), timeouts };
@@ -124,45 +109,34 @@ impl LbCompiler {
         }
         Arc::clone(&self.present)
     }
+
+    /// The tables as compiled last.
+    pub fn tables(&self) -> &LbTables {
+        &self.present
+    }
 }
 
-/// By AS index: the adjacency of each AS, on a FIB without the load balancer's own entries.
-pub(super) fn resolve_servers(
-    model: &Model,
-    base: &Base,
-    adjacencies: &mut Adjacencies,
-) -> Vec<Option<AdjacencyId>> {
-    let all = || model.lb.vips.values().flat_map(|vip| &vip.servers);
-    let len = all().map(|server| server.index as usize + 1).max().unwrap_or(0);
-    let mut resolved = vec![None; len];
-    for server in all() {
-        resolved[server.index as usize] = match base.lookup(server.address.into()) {
-            FibEntry::Adjacency(id) => Some(id),
-            FibEntry::Glean(interface) => {
-                adjacencies.need(model, (interface, server.address.into()))
-            }
-            _ => None,
-        };
+fn vip_spec(id: VipId, vip: &Vip) -> VipSpec {
+    let spec = &vip.spec;
+    let slots = spec.new_len.map_or(config::defaults::NEW_LEN, |len| len.value);
+    let nat = spec.encap().is_nat();
+    VipSpec {
+        id,
+        key: vip.key,
+        target: match spec.target() {
+            config::TargetPort::One(port) if nat => TargetPort::One(port),
+            config::TargetPort::From(port) if nat => TargetPort::From(port),
+            _ => TargetPort::Keep,
+        },
+        node_port: spec.node_port(),
+        src_ip_sticky: spec.src_ip_sticky,
+        scheduler: match spec.scheduler() {
+            config::Scheduler::Maglev => Scheduler::Maglev,
+            config::Scheduler::RoundRobin => Scheduler::RoundRobin,
+        },
+        length: TableLength::new(u64::from(slots)).unwrap_or(TableLength::DEFAULT),
+        nat,
     }
-    resolved
-}
-
-/// By AS index: the way to each AS over its adjacency.
-pub(super) fn server_paths(
-    model: &Model,
-    adjacencies: &[Option<AdjacencyId>],
-) -> Box<[Option<ServerPath>]> {
-    let mut paths = vec![None; adjacencies.len()];
-    for server in model.lb.vips.values().flat_map(|vip| &vip.servers) {
-        let index = server.index as usize;
-        paths[index] = adjacencies[index].map(|adjacency| ServerPath {
-            adjacency,
-            method: Method::Nat,
-            address: server.address.into(),
-            tunnel_source: None,
-        });
-    }
-    paths.into_boxed_slice()
 }
 
 /// The key of this daemon's sticky tables, from the kernel's randomness. All tables have the same,

@@ -2,13 +2,13 @@
 
 mod adjacency;
 mod fib;
+mod forwarding;
 mod lb;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use balancer::StickyTable;
-use dataplane::forwarding::TunnelPolicy;
 use dataplane::interface::{Interface, InterfaceId, SubInterface};
 use dataplane::snapshot::Snapshot;
 
@@ -40,14 +40,17 @@ pub fn compile(
     let mut adjacencies = Adjacencies::known(model);
     let mut rows = fib::base_rows(model, &mut adjacencies);
     let base = Base::build(&rows);
-    let servers = lb::resolve_servers(model, &base, &mut adjacencies);
-    rows.extend(adjacencies.rows(&base));
-    fib::add_lb_rows(model, &servers, &mut rows);
+    adjacencies.resolve_tunnels(model, &base);
+    let servers = forwarding::resolve_servers(model, &base, &mut adjacencies);
+    let tables = lb_compiler.compile(&model.lb);
+    rows.extend(adjacencies.rows(model, &base));
+    fib::add_lb_rows(model, &tables, &servers, &mut rows);
     rows.sort_by_key(|row| {
         let Network { address, prefix_len } = row.network;
         (address.is_ipv6(), prefix_len, address)
     });
     let all = Base::build(&rows);
+    let server_paths = forwarding::server_paths(model, &adjacencies, &servers);
     let needed = adjacencies.needed().clone();
     let (adjacencies, adjacency_index) = adjacencies.into_parts();
     let snapshot = Snapshot {
@@ -57,11 +60,11 @@ pub fn compile(
         fib6: Arc::new(all.fib6),
         adjacencies,
         adjacency_index,
-        lb: lb_compiler.compile(&model.lb),
-        server_paths: lb::server_paths(model, &servers),
-        vip_policies: Box::default(),
-        no_match: Box::default(),
-        tunnel_policy: TunnelPolicy::default(),
+        server_paths,
+        vip_policies: forwarding::vip_policies(&model.lb),
+        no_match: forwarding::no_match(&model.lb, &tables),
+        tunnel_policy: forwarding::tunnel_policy(&model.lb.settings),
+        lb: tables,
         sticky_tables: sticky_tables.into(),
     };
     Compiled { snapshot: Box::new(snapshot), rows, needed }

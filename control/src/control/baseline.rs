@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::show::interfaces::InterfaceCounters;
-use crate::show::vips::VipCounters;
+use crate::show::vips::{ServerCounters, VipCounters};
 
 /// Work of one node of one worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(super) struct Baseline {
     pub(super) conflicts: u64,
     /// By interface index.
     pub(super) interfaces: BTreeMap<u16, InterfaceCounters>,
+    /// By AS index: what its index had counted before it was this AS's.
+    pub(super) servers: BTreeMap<u32, ServerCounters>,
     /// By VIP index: what its index had counted before it was this VIP's.
     pub(super) vips: BTreeMap<u32, VipCounters>,
 }

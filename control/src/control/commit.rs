@@ -8,7 +8,7 @@ use dataplane::event::Request;
 
 use super::{Control, sticky_tables};
 use crate::compile::{LbCompiler, compile};
-use crate::model::{Effect, Kind, Model};
+use crate::model::{Effect, Kind, LbModel, Model};
 
 /// A copy of the model that commands are applied to. It replaces the model when it is committed;
 /// dropped, it was never there.
@@ -28,11 +28,8 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// What is not supported yet, or does not fit the model, or an unusable hash key file.
+    /// What does not fit the model, or an unusable hash key file.
     pub fn apply(&mut self, command: &Command) -> Result<String, Problem> {
-        if let Some(problem) = config::unsupported(command) {
-            return Err(problem);
-        }
         if let Command::LbConf(conf) = command
             && let Some(path) = &conf.hash_key_file
         {
@@ -61,12 +58,19 @@ impl Control {
         if let Some(key) = hash_key {
             self.lb.set_key(&key);
         }
-        let resized = model.lb.buckets != self.model.lb.buckets;
+        let resized = model.lb.settings.buckets != self.model.lb.settings.buckets;
         let effects = std::mem::take(&mut model.effects);
         let new_vips = model.lb.vips.keys().filter(|index| !self.model.lb.vips.contains_key(index));
         for index in new_vips {
             // Another VIP may have had the index before and have counted there.
             self.baseline.vips.insert(*index, self.vip_counted(*index));
+        }
+        for index in new_servers(&self.model.lb, &model.lb) {
+            self.baseline.servers.insert(index, self.server_counted(index));
+        }
+        let links: Vec<_> = self.model.interfaces.iter().map(|link| link.id).collect();
+        for link in model.interfaces.iter().filter(|link| !links.contains(&link.id)) {
+            self.baseline.interfaces.insert(link.id.0, self.traffic_of(link));
         }
         self.tell_mtus(&model);
         self.flushes.note(&self.model.lb, &model.lb);
@@ -109,13 +113,14 @@ impl Control {
     /// Gives every worker a new, empty sticky table; each moves its live flows over by itself.
     fn replace_sticky_tables(&mut self) {
         for worker in &mut self.workers {
-            let owner = match StickyOwner::resized(&worker.sticky, self.model.lb.buckets.into()) {
-                Ok(owner) => owner,
-                Err(error) => {
-                    tracing::error!("sticky tables keep their size: {error}");
-                    return;
-                }
-            };
+            let owner =
+                match StickyOwner::resized(&worker.sticky, self.model.lb.settings.buckets.into()) {
+                    Ok(owner) => owner,
+                    Err(error) => {
+                        tracing::error!("sticky tables keep their size: {error}");
+                        return;
+                    }
+                };
             let table = Arc::clone(owner.table());
             match worker.shared.request(Request::ReplaceStickyTable(Box::new(owner))) {
                 Ok(()) => worker.sticky = table,
@@ -144,4 +149,20 @@ impl Control {
         self.announce();
         self.advise();
     }
+}
+
+/// The indices of ASs that `new` has and `old` has not, or has at another VIP.
+fn new_servers(old: &LbModel, new: &LbModel) -> Vec<u32> {
+    let mut added = Vec::new();
+    for (index, vip) in &new.vips {
+        let before = old.vips.get(index);
+        if before.is_some_and(|before| Arc::ptr_eq(before, vip)) {
+            continue;
+        }
+        let had = |server: u32| {
+            before.is_some_and(|before| before.servers.iter().any(|other| other.index == server))
+        };
+        added.extend(vip.servers.iter().map(|server| server.index).filter(|index| !had(*index)));
+    }
+    added
 }

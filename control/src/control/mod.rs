@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use balancer::StickyTable;
 use dataplane::graph::GraphInfo;
-use dataplane::interface::InterfaceId;
+
 use dataplane::shared::WorkerShared;
 use dataplane::snapshot::Snapshot;
 use dataplane::sync::qsbr::{Publisher, Reader};
@@ -30,6 +30,7 @@ use crate::compile::{FibRow, LbCompiler, compile};
 use crate::model::Model;
 use crate::neighbor::NeighborTable;
 use crate::runtime::hardware::Hardware;
+use advice::NatLink;
 use announcements::Announcements;
 use baseline::Baseline;
 use flushes::Flushes;
@@ -87,8 +88,8 @@ pub struct Control {
     rows: Vec<FibRow>,
     neighbors: NeighborTable,
     announcements: Announcements,
-    /// Interfaces that were complained of for lacking `nat4 in`.
-    advised: BTreeSet<InterfaceId>,
+    /// Interfaces that were complained of for lacking `nat4 in` or `nat6 in`.
+    advised: BTreeSet<NatLink>,
     workers: Vec<WorkerHandle>,
     graph: GraphInfo,
     hardware: Box<dyn Hardware>,

@@ -66,7 +66,16 @@ impl Control {
         let link = self.model.interface(interface).filter(|link| link.is_ethernet());
         link.is_some_and(|link| self.model.is_up(interface) && link.can_have_neighbor(address))
             && self.model.owner_of(address).is_none()
-            && !self.model.lb.is_vip(address)
+            // An AS may lie in a prefix with VIPs.
+            && (self.neighbors.is_needed((interface, address))
+                || self.model.lb.prefix_of(address).is_none_or(|vips| !self.takes(interface, vips)))
+    }
+
+    /// True when a prefix with VIPs takes the packets of hosts on a link.
+    fn takes(&self, interface: InterfaceId, vips: crate::model::Network) -> bool {
+        let link = self.model.interface(interface);
+        let connected = link.and_then(|l| l.own_addresses().find(|own| own.contains(vips.address)));
+        vips.is_host() || connected.is_some_and(|own| vips.prefix_len >= own.prefix_len)
     }
 
     /// Sends a frame. What cannot be sent is lost, as on any network.

@@ -197,9 +197,6 @@ impl Control {
             self.commit(draft);
             return Ok(output);
         }
-        if let Some(problem) = config::unsupported(command) {
-            return Err(problem);
-        }
         self.publish();
         match command {
             Command::Show { show, json } => return self.show(show, *json),

@@ -16,9 +16,17 @@ impl Model {
         match command {
             Command::LbConf(conf) => self.lb_conf(conf),
             Command::LbVipAdd(vip) => return self.lb_vip_add(vip),
+            Command::LbVipUpdate(update) => self.lb_vip_update(update),
             Command::LbVipDel(key) => self.lb_vip_del(key),
             Command::LbAs(servers) => self.lb_as(servers),
             Command::LbFlushVip(key) => return self.lb_flush_vip(key),
+            Command::LbNoMatch(command) => self.lb_no_match(command),
+            Command::CreateIpipTunnel { source, destination, instance } => {
+                return self.create_tunnel(source, destination, instance.as_ref());
+            }
+            Command::DeleteIpipTunnel { interface } => self.delete_tunnel(interface),
+            Command::CreateSubInterface(sub) => return self.create_sub_interface(sub),
+            Command::DeleteSubInterface { interface } => self.delete_sub_interface(interface),
             Command::LbSetInterfaceNat { family, interfaces, del } => {
                 self.lb_set_interface_nat(*family, interfaces, *del)
             }
@@ -47,14 +55,6 @@ impl Model {
                     mac.filter(|_| !del).map(|m| m.value),
                     *is_static,
                 ),
-            Command::LbVipUpdate(_)
-            | Command::LbNoMatch(_)
-            | Command::CreateIpipTunnel { .. }
-            | Command::DeleteIpipTunnel { .. }
-            | Command::CreateSubInterface(_)
-            | Command::DeleteSubInterface { .. } => {
-                Err(Problem::new(config::Span::default(), "this is not supported yet"))
-            }
             // Everything else changes nothing here.
             _ => Ok(()),
         }

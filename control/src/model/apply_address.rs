@@ -90,7 +90,7 @@ impl Model {
                 return Err(format!("{network} overlaps with {other}/{len} of {name}"));
             }
         }
-        if self.lb.serves(address) {
+        if self.lb.served_by(address).is_some() {
             return Err(format!("{address} is the address of an AS"));
         }
         Ok(())

@@ -1,14 +1,13 @@
 //! VIPs and ASs as configured, removed ones included as long as flows use them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use balancer::{Ports, Prefix, Protocol};
-use config::{Encap, ServiceType, defaults};
+use balancer::{Ports, Prefix, Protocol, VipKey};
+use config::{Encap, LbVipAdd, NoMatch};
 
-use super::Network;
+use super::{LbSettings, Network};
 
 /// An application server of one VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,59 +15,41 @@ pub struct Server {
     /// Its index, unique over all VIPs and never reused while a flow refers to it.
     pub index: u32,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Share of new flows, 0..=100.
     pub weight: u8,
+    /// How packets reach it, where that is not the VIP's way.
+    pub encap: Option<Encap>,
+    /// Its DSCP with l3dsr, where that is not the VIP's.
+    pub dscp: Option<u8>,
     /// Flows of other epochs are dead: a flush counts this up.
     pub epoch: u8,
     /// `lb as … del`: takes no new flows, keeps those it has.
     pub removed: bool,
 }
 
-/// What names a VIP: an address, protocol and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct VipKey {
-    /// The address that clients use.
-    pub address: Ipv4Addr,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// The port that clients use, host order.
-    pub port: u16,
-}
+impl Server {
+    /// How packets reach it.
+    pub fn method(&self, vip: &LbVipAdd) -> Encap {
+        self.encap.unwrap_or(vip.encap())
+    }
 
-impl From<VipKey> for balancer::VipKey {
-    fn from(key: VipKey) -> Self {
-        let ports = Ports::one(key.protocol, key.port);
-        Self { prefix: Prefix::host(key.address.into()), ports }
+    /// The DSCP that its packets get, if it is reached by l3dsr.
+    pub fn l3dsr(&self, vip: &LbVipAdd) -> Option<u8> {
+        let dscp = self.dscp.or(vip.dscp.map(|dscp| dscp.value));
+        dscp.filter(|_| self.method(vip) == Encap::L3dsr)
     }
 }
 
-/// As commands spell it: `10.10.2.2/32 protocol tcp port 8080`.
-impl std::fmt::Display for VipKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        balancer::VipKey::from(*self).fmt(f)
-    }
-}
-
-/// A virtual IP address and port.
+/// A virtual IP address with its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vip {
     /// Its index, from 1 as VPP counts; never reused while a flow refers to it.
     pub index: u32,
-    /// Address, protocol and port.
+    /// Addresses and ports.
     pub key: VipKey,
-    /// How packets reach the ASs.
-    pub encap: Encap,
-    /// Cluster IP or node port.
-    pub service_type: ServiceType,
-    /// Port of the ASs, host order.
-    pub target_port: u16,
-    /// Length of the new-flow table.
-    pub new_len: u32,
-    /// Choose the AS by the client's address only.
-    pub src_ip_sticky: bool,
-    /// A name for people.
-    pub name: Option<Arc<str>>,
+    /// What it was configured with, as [`super::canonical`] writes it.
+    pub spec: LbVipAdd,
     /// First configured first.
     pub servers: Vec<Server>,
     /// `lb vip … del`: matches no packets any more, waits for its flows to end.
@@ -77,88 +58,75 @@ pub struct Vip {
 
 impl Vip {
     /// The AS with this address, removed or not.
-    pub fn server(&self, address: Ipv4Addr) -> Option<&Server> {
+    pub fn server(&self, address: IpAddr) -> Option<&Server> {
         self.servers.iter().find(|server| server.address == address)
+    }
+
+    /// Its addresses.
+    pub fn network(&self) -> Network {
+        network(self.key.prefix)
     }
 }
 
+/// A balancer's prefix as the model has them.
+pub(super) fn network(prefix: Prefix) -> Network {
+    Network { address: prefix.network, prefix_len: prefix.len }
+}
+
 /// The load balancer's part of the model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LbModel {
-    /// `lb conf ip4-src-address`.
-    pub ip4_src_address: Option<Ipv4Addr>,
-    /// `lb conf ip6-src-address`.
-    pub ip6_src_address: Option<Ipv6Addr>,
-    /// Sticky buckets per worker.
-    pub buckets: u32,
-    /// Idle time of UDP and half-open TCP flows, in seconds.
-    pub timeout_s: u32,
-    /// Idle time of established TCP flows, in seconds.
-    pub tcp_established_timeout_s: u32,
-    /// Idle time of TCP flows that have seen FIN or RST, in seconds.
-    pub tcp_closing_timeout_s: u32,
-    /// Where the key of the flow hash comes from.
-    pub hash_key_file: Option<PathBuf>,
+    /// `lb conf`.
+    pub settings: LbSettings,
+    /// `lb no-match`.
+    pub no_match: BTreeMap<Network, NoMatch>,
     /// By index, removed ones included.
     pub vips: BTreeMap<u32, Arc<Vip>>,
-    /// Finds a VIP that is not removed; ordered, so that those of one address lie together.
+    /// Finds a VIP that is not removed; ordered, so that those of one prefix lie together.
     by_key: Arc<BTreeMap<VipKey, u32>>,
     servers: Indices,
 }
 
-impl Default for LbModel {
-    fn default() -> Self {
-        Self {
-            ip4_src_address: None,
-            ip6_src_address: None,
-            buckets: defaults::BUCKETS,
-            timeout_s: defaults::TIMEOUT_S,
-            tcp_established_timeout_s: defaults::TCP_ESTABLISHED_TIMEOUT_S,
-            tcp_closing_timeout_s: defaults::TCP_CLOSING_TIMEOUT_S,
-            hash_key_file: None,
-            vips: BTreeMap::new(),
-            by_key: Arc::default(),
-            servers: Indices::default(),
-        }
-    }
-}
-
 impl LbModel {
-    /// The VIP with this address, protocol and port, unless it was removed.
+    /// The VIP with this key, unless it was removed.
     pub fn find(&self, key: VipKey) -> Option<&Arc<Vip>> {
         self.by_key.get(&key).and_then(|index| self.vips.get(index))
     }
 
-    /// The VIPs on an address, removed ones left out, by protocol and port.
-    pub fn on_address(&self, address: Ipv4Addr) -> impl Iterator<Item = &Arc<Vip>> {
-        let least = VipKey { address, protocol: Protocol::Tcp, port: 0 };
-        let most = VipKey { address, protocol: Protocol::Udp, port: u16::MAX };
-        self.by_key.range(least..=most).filter_map(|(_, index)| self.vips.get(index))
-    }
-
-    /// True when an AS that is not removed has this address.
-    pub fn serves(&self, address: IpAddr) -> bool {
-        let IpAddr::V4(address) = address else { return false };
-        self.vips.values().any(|vip| vip.server(address).is_some_and(|server| !server.removed))
+    /// VIPs that are not removed, by index.
+    pub fn active(&self) -> impl Iterator<Item = &Arc<Vip>> {
+        self.vips.values().filter(|vip| !vip.removed)
     }
 
     /// The VIPs of this very prefix, removed ones left out, by protocol and port.
-    pub fn on_prefix(&self, network: Network) -> Vec<&Arc<Vip>> {
-        match network.address {
-            IpAddr::V4(address) if network.is_host() => self.on_address(address).collect(),
-            _ => Vec::new(),
-        }
+    pub fn on_prefix(&self, network: Network) -> impl Iterator<Item = &Arc<Vip>> {
+        let prefix = Prefix { network: network.address, len: network.prefix_len };
+        let least = VipKey { prefix, ports: Ports::All };
+        let last = Ports::Range { protocol: Protocol::Udp, first: u16::MAX, last: u16::MAX };
+        let most = VipKey { prefix, ports: last };
+        self.by_key.range(least..=most).filter_map(|(_, index)| self.vips.get(index))
     }
 
-    /// The prefixes with VIPs that are not removed, each once.
+    /// The prefixes with VIPs that are not removed, each once, by address and length.
     pub fn prefixes(&self) -> BTreeSet<Network> {
-        self.by_key.keys().map(|key| Network::host(key.address.into())).collect()
+        self.by_key.keys().map(|key| network(key.prefix)).collect()
     }
 
-    /// True when `address` is a VIP.
+    /// The longest prefix with VIPs that holds `address`.
+    pub fn prefix_of(&self, address: IpAddr) -> Option<Network> {
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let mut candidates = (0..=longest).rev().map(|len| Network::new(address, len));
+        candidates.find(|network| self.on_prefix(*network).next().is_some())
+    }
+
+    /// True when `address` by itself is a VIP.
     pub fn is_vip(&self, address: IpAddr) -> bool {
-        let IpAddr::V4(address) = address else { return false };
-        self.on_address(address).next().is_some()
+        self.on_prefix(Network::host(address)).next().is_some()
+    }
+
+    /// The VIP that an AS that is not removed and has this address serves.
+    pub fn served_by(&self, address: IpAddr) -> Option<&Arc<Vip>> {
+        self.vips.values().find(|vip| vip.server(address).is_some_and(|server| !server.removed))
     }
 
     /// Adds a VIP whose key and index are free.
@@ -205,6 +173,14 @@ impl LbModel {
     /// An index for a new AS, with the epoch to start from; `None` when all are in use.
     pub(super) fn take_server_index(&mut self) -> Option<(u32, u8)> {
         self.servers.take()
+    }
+
+    /// What packets get that are for the VIP prefix `network` but for no VIP: the policy of the
+    /// longest `lb no-match` prefix that holds it all, else that of `lb conf`.
+    pub fn no_match_of(&self, network: Network) -> NoMatch {
+        let covering = self.no_match.iter().filter(|(prefix, _)| prefix.covers(network));
+        let longest = covering.max_by_key(|(prefix, _)| prefix.prefix_len);
+        longest.map_or(self.settings.no_match, |(_, policy)| *policy)
     }
 
     /// Forgets removed ASs without flows, and removed VIPs without ASs. `live_flows` says how many

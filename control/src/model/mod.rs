@@ -6,24 +6,29 @@
 
 mod apply;
 mod apply_address;
-mod apply_lb;
+mod apply_link;
 mod apply_neighbor;
 mod apply_route;
+mod apply_server;
+mod apply_vip;
 mod interface;
 mod interfaces;
 mod lb;
 mod network;
 mod render;
 mod route;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+pub use apply_vip::canonical;
 pub use interface::{InterfaceModel, Kind, VlanTags};
 pub use interfaces::Interfaces;
-pub use lb::{LbModel, Server, Vip, VipKey};
+pub use lb::{LbModel, Server, Vip};
 pub use network::{LINK_LOCAL, Network};
 pub use route::{Destination, Route, unspecified};
+pub use settings::LbSettings;
 
 use dataplane::interface::{InterfaceId, MacAddress, PortId};
 
@@ -70,6 +75,11 @@ impl Model {
         let kind = Kind::Device(port);
         self.interfaces.insert(InterfaceModel::new(id, name, kind, mac, mtu));
         id
+    }
+
+    /// The tap to the kernel, if there is one.
+    pub fn punt(&self) -> Option<&InterfaceModel> {
+        self.interfaces.iter().find(|interface| matches!(interface.kind, Kind::Punt(_)))
     }
 
     /// The interface with this index.

@@ -2,17 +2,18 @@
 
 use std::net::IpAddr;
 
-use config::{
-    Command, Family, LbAs, LbConf, LbVipAdd, PortRange, Prefix, Protocol, VipKey, VipPort, defaults,
-};
+use config::{Command, Family, LbAs, LbNoMatch, Prefix, SubInterface, VlanKind, defaults};
 
-use super::{LbModel, Model, Vip};
+use super::apply_link::TUNNEL_MTU;
+use super::{InterfaceModel, Kind, Model, Network, Vip};
 
 impl Model {
     /// Commands that bring a fresh box with the same devices into this state, in an order in which
     /// each finds what it needs.
     pub fn commands(&self) -> Vec<Command> {
-        let mut commands = self.interface_commands();
+        let links = self.interfaces.iter();
+        let mut commands: Vec<Command> =
+            links.clone().flat_map(|link| self.interface_commands(link)).collect();
         commands.extend(self.static_neighbors.iter().map(|((id, address), mac)| {
             Command::SetIpNeighbor {
                 interface: self.name_of(*id).to_owned().into(),
@@ -23,125 +24,109 @@ impl Model {
             }
         }));
         commands.extend(self.routes.iter().map(|(network, route)| Command::IpRoute {
-            prefix: prefix(network.address, network.prefix_len).into(),
+            prefix: prefix(*network).into(),
             via: route.next_hop.map(Into::into),
             interface: Some(self.name_of(route.interface).to_owned().into()),
             del: false,
         }));
-        commands.extend(self.lb.conf_command().map(Command::LbConf));
-        for interface in self.interfaces.iter() {
-            let nat_in = [(interface.nat4_in, Family::Ip4), (interface.nat6_in, Family::Ip6)];
-            let on = nat_in.into_iter().filter(|(on, _)| *on);
-            commands.extend(on.map(|(_, family)| Command::LbSetInterfaceNat {
-                family,
-                interfaces: vec![interface.name.to_string().into()],
-                del: false,
-            }));
-        }
-        for vip in self.lb.vips.values().filter(|vip| !vip.removed) {
-            commands.push(Command::LbVipAdd(vip.add_command()));
+        commands.extend(self.lb.settings.command().map(Command::LbConf));
+        commands.extend(links.flat_map(nat_commands));
+        for vip in self.lb.active() {
+            commands.push(Command::LbVipAdd(vip.spec.clone()));
             commands.extend(vip.server_commands().map(Command::LbAs));
         }
+        commands.extend(self.lb.no_match.iter().map(|(network, policy)| {
+            let (prefix, policy) = (prefix(*network).into(), Some((*policy).into()));
+            Command::LbNoMatch(LbNoMatch { prefix, policy })
+        }));
         commands
     }
 
-    fn interface_commands(&self) -> Vec<Command> {
+    fn interface_commands(&self, interface: &InterfaceModel) -> Vec<Command> {
+        let name = || interface.name.to_string().into();
         let mut commands = Vec::new();
-        for interface in self.interfaces.iter() {
-            let name = || interface.name.to_string().into();
-            if interface.is_ethernet() && interface.mtu != defaults::MTU {
-                commands.push(Command::SetInterfaceMtu {
-                    interface: name(),
-                    mtu: interface.mtu.into(),
+        let mut usual_mtu = defaults::MTU;
+        match interface.kind {
+            Kind::SubInterface { parent, number, tags } => {
+                let kind = match tags.outer.0 {
+                    0x88a8 => VlanKind::Dot1ad,
+                    _ => VlanKind::Dot1q,
+                };
+                let tags = config::VlanTags { kind, outer: tags.outer.1, inner: tags.inner };
+                commands.push(Command::CreateSubInterface(SubInterface {
+                    parent: self.name_of(parent).to_owned().into(),
+                    id: number.into(),
+                    tags: tags.into(),
+                }));
+            }
+            Kind::Tunnel { source, destination, instance } => {
+                usual_mtu = TUNNEL_MTU;
+                commands.push(Command::CreateIpipTunnel {
+                    source: source.into(),
+                    destination: destination.into(),
+                    instance: Some(instance.into()),
                 });
             }
-            for own in &interface.addresses {
-                commands.push(Command::SetInterfaceIpAddress {
-                    interface: name(),
-                    address: prefix(own.address, own.prefix_len).into(),
-                    del: false,
-                });
-            }
-            if interface.up {
-                commands.push(Command::SetInterfaceState { interface: name(), up: true });
-            }
+            Kind::Device(_) => {}
+            Kind::Local | Kind::Punt(_) => usual_mtu = interface.mtu,
+        }
+        if interface.mtu != usual_mtu {
+            commands
+                .push(Command::SetInterfaceMtu { interface: name(), mtu: interface.mtu.into() });
+        }
+        for own in &interface.addresses {
+            commands.push(Command::SetInterfaceIpAddress {
+                interface: name(),
+                address: Prefix::new(own.address, own.prefix_len)
+                    .unwrap_or(Prefix::host(own.address))
+                    .into(),
+                del: false,
+            });
+        }
+        if interface.up {
+            commands.push(Command::SetInterfaceState { interface: name(), up: true });
         }
         commands
     }
 }
 
-impl LbModel {
-    /// `lb conf` with what differs from the defaults.
-    fn conf_command(&self) -> Option<LbConf> {
-        let other = |value: u32, default: u32| (value != default).then(|| value.into());
-        let conf = LbConf {
-            ip4_src_address: self.ip4_src_address.map(Into::into),
-            ip6_src_address: self.ip6_src_address.map(Into::into),
-            buckets: other(self.buckets, defaults::BUCKETS),
-            timeout_s: other(self.timeout_s, defaults::TIMEOUT_S),
-            tcp_established_timeout_s: other(
-                self.tcp_established_timeout_s,
-                defaults::TCP_ESTABLISHED_TIMEOUT_S,
-            ),
-            tcp_closing_timeout_s: other(
-                self.tcp_closing_timeout_s,
-                defaults::TCP_CLOSING_TIMEOUT_S,
-            ),
-            hash_key_file: self.hash_key_file.clone().map(Into::into),
-            ..LbConf::default()
-        };
-        (conf != LbConf::default()).then_some(conf)
-    }
+fn nat_commands(interface: &InterfaceModel) -> impl Iterator<Item = Command> {
+    let families = [(interface.nat4_in, Family::Ip4), (interface.nat6_in, Family::Ip6)];
+    families.into_iter().filter(|(on, _)| *on).map(|(_, family)| Command::LbSetInterfaceNat {
+        family,
+        interfaces: vec![interface.name.to_string().into()],
+        del: false,
+    })
 }
 
 impl Vip {
-    fn command_key(&self) -> VipKey {
-        let tcp = self.key.protocol == balancer::Protocol::Tcp;
-        let protocol = if tcp { Protocol::Tcp } else { Protocol::Udp };
-        VipKey {
-            prefix: prefix(self.key.address.into(), 32).into(),
-            port: Some(VipPort {
-                protocol: protocol.into(),
-                ports: PortRange::one(self.key.port).into(),
-            }),
-        }
-    }
-
-    fn add_command(&self) -> LbVipAdd {
-        LbVipAdd {
-            encap: Some(self.encap.into()),
-            service_type: Some(self.service_type.into()),
-            target_port: Some(PortRange::one(self.target_port).into()),
-            new_len: (self.new_len != defaults::NEW_LEN).then(|| self.new_len.into()),
-            src_ip_sticky: self.src_ip_sticky,
-            name: self.name.as_ref().map(|name| name.to_string().into()),
-            ..LbVipAdd::new(self.command_key())
-        }
-    }
-
-    /// One `lb as` per weight, in the order of the ASs.
+    /// One `lb as` per weight and way, in the order of the ASs.
     fn server_commands(&self) -> impl Iterator<Item = LbAs> {
         let mut groups: Vec<LbAs> = Vec::new();
         for server in self.servers.iter().filter(|server| !server.removed) {
-            let weight = (server.weight != defaults::WEIGHT).then(|| server.weight.into());
-            let address = IpAddr::V4(server.address).into();
+            let next = LbAs {
+                vip: self.spec.key,
+                addresses: vec![IpAddr::into(server.address)],
+                weight: (server.weight != defaults::WEIGHT).then(|| server.weight.into()),
+                encap: server.encap.map(Into::into),
+                dscp: server.dscp.map(Into::into),
+                del: false,
+                flush: false,
+            };
             match groups.last_mut() {
-                Some(group) if group.weight == weight => group.addresses.push(address),
-                _ => groups.push(LbAs {
-                    vip: self.command_key(),
-                    addresses: vec![address],
-                    weight,
-                    encap: None,
-                    dscp: None,
-                    del: false,
-                    flush: false,
-                }),
+                Some(last)
+                    if (last.weight, last.encap, last.dscp)
+                        == (next.weight, next.encap, next.dscp) =>
+                {
+                    last.addresses.extend(next.addresses);
+                }
+                _ => groups.push(next),
             }
         }
         groups.into_iter()
     }
 }
 
-fn prefix(address: IpAddr, prefix_len: u8) -> Prefix {
-    Prefix::new(address, prefix_len).unwrap_or(Prefix::host(address))
+fn prefix(network: Network) -> Prefix {
+    Prefix::new(network.address, network.prefix_len).unwrap_or(Prefix::host(network.address))
 }

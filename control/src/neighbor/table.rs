@@ -52,6 +52,11 @@ impl NeighborTable {
         self.entries.get(&key)
     }
 
+    /// True when the configuration needs this neighbour.
+    pub fn is_needed(&self, key: NeighborKey) -> bool {
+        self.entries.get(&key).is_some_and(|entry| entry.needed)
+    }
+
     /// The usable Ethernet addresses.
     pub fn resolved(&self) -> BTreeMap<NeighborKey, MacAddress> {
         self.entries.iter().filter_map(|(key, entry)| Some((*key, entry.mac?))).collect()

@@ -113,7 +113,7 @@ impl DataPlane {
             });
             owners.push(owner);
         }
-        model.lb.buckets = buckets;
+        model.lb.settings.buckets = buckets;
         let tsc = TscBase { start: read_tsc(), hz: eal.tsc_hz() };
         let worker_pools: Vec<Mempool> = handles
             .iter()

@@ -26,6 +26,8 @@ pub struct InterfaceStatus {
     pub mtu_bytes: u16,
     /// `lb set interface nat4 in`.
     pub nat4_in: bool,
+    /// `lb set interface nat6 in`.
+    pub nat6_in: bool,
     /// Traffic since the last `clear interfaces`.
     pub counters: InterfaceCounters,
 }
@@ -47,6 +49,8 @@ pub struct InterfaceCounters {
     pub punts: u64,
     /// IPv4 packets received.
     pub ip4_packets: u64,
+    /// IPv6 packets received.
+    pub ip6_packets: u64,
     /// Not received because no descriptor was free.
     pub rx_missed: u64,
     /// Not received because no buffer was free.
@@ -59,7 +63,7 @@ pub struct InterfaceCounters {
 
 impl InterfaceCounters {
     /// With VPP's names, in VPP's order.
-    fn named(&self) -> [(&'static str, u64); 11] {
+    fn named(&self) -> [(&'static str, u64); 12] {
         [
             ("rx packets", self.rx_packets),
             ("rx bytes", self.rx_bytes),
@@ -68,6 +72,7 @@ impl InterfaceCounters {
             ("drops", self.drops),
             ("punt", self.punts),
             ("ip4", self.ip4_packets),
+            ("ip6", self.ip6_packets),
             ("rx-no-buf", self.rx_no_buffer),
             ("rx-miss", self.rx_missed),
             ("rx-error", self.rx_errors),
@@ -86,6 +91,7 @@ impl InterfaceCounters {
             drops: since(self.drops, baseline.drops),
             punts: since(self.punts, baseline.punts),
             ip4_packets: since(self.ip4_packets, baseline.ip4_packets),
+            ip6_packets: since(self.ip6_packets, baseline.ip6_packets),
             rx_missed: since(self.rx_missed, baseline.rx_missed),
             rx_no_buffer: since(self.rx_no_buffer, baseline.rx_no_buffer),
             rx_errors: since(self.rx_errors, baseline.rx_errors),

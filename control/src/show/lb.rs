@@ -27,12 +27,37 @@ pub struct LbStatus {
     pub tcp_established_timeout_s: u32,
     /// Idle time of TCP flows that have seen FIN or RST.
     pub tcp_closing_timeout_s: u32,
+    /// Outer headers.
+    pub tunnel: TunnelStatus,
+    /// What packets to a VIP's address get that no VIP takes, where no prefix says otherwise.
+    pub no_match: &'static str,
     /// File with the key of the flow hash; absent when the built-in key serves.
     pub hash_key_file: Option<String>,
     /// Tells keys apart without telling the key.
     pub hash_key_fingerprint: String,
     /// The sticky table of each worker.
     pub workers: Vec<StickyUsage>,
+}
+
+/// What outer headers have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TunnelStatus {
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// `copy` or a number.
+    pub dscp: String,
+    /// `rfc6040` or `zero`.
+    pub ecn: &'static str,
+    /// `copy`, `set` or `clear`.
+    pub df: &'static str,
+    /// `drop` or `fragment`.
+    pub too_big: &'static str,
+    /// UDP destination port of GUE.
+    pub gue_port: u16,
+    /// `off` or a prefix.
+    pub ip4_src_entropy: String,
+    /// `off` or a prefix.
+    pub ip6_src_entropy: String,
 }
 
 /// One worker's sticky table.

@@ -4,14 +4,18 @@
 pub mod buffers;
 pub mod errors;
 pub mod fib;
+pub mod flow;
 pub mod hardware;
 pub mod interfaces;
 mod layout;
 pub mod lb;
 pub mod neighbors;
+pub mod no_match;
 mod packet;
 pub mod runtime;
+mod servers;
 pub mod trace;
+pub mod tunnels;
 pub mod version;
 pub mod vips;
 

@@ -1,44 +1,61 @@
-//! `show lb vips`, `GET /v1/lb/vips`; `show lb as`, `GET /v1/lb/as`.
+//! `show lb vips`, `GET /v1/lb/vips`; and the ASs of VIPs.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::Ipv4Addr;
 
+use balancer::Protocol;
 use serde::Serialize;
 
+pub use super::servers::{ServerCounters, ServerOfVip, ServerStatus, Servers};
+
 /// All VIPs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Vips {
     /// By index.
     pub vips: Vec<VipStatus>,
 }
 
 /// One VIP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VipStatus {
     /// Its index, as `lb_vip_add ok` printed it.
     pub index: u32,
     /// A name for people.
     pub name: Option<String>,
-    /// Address and length.
+    /// Addresses and length.
     pub prefix: String,
-    /// `tcp` or `udp`.
-    pub protocol: &'static str,
-    /// IP protocol number, as the text output has it.
-    #[serde(skip)]
-    pub protocol_number: u8,
-    /// Port.
-    pub port: u16,
-    /// `nat4`.
+    /// `tcp` or `udp`; absent for all protocols and ports.
+    pub protocol: Option<&'static str>,
+    /// The only port, or the first of a range.
+    pub port: Option<u16>,
+    /// The only port, or the last of a range.
+    pub port_last: Option<u16>,
+    /// How packets reach ASs without a way of their own.
     pub encap: &'static str,
-    /// `clusterip`.
+    /// DSCP with l3dsr.
+    pub dscp: Option<u8>,
+    /// `clusterip` or `nodeport`.
     #[serde(rename = "type")]
     pub service_type: &'static str,
-    /// Port of the ASs.
-    pub target_port: u16,
+    /// Port of every interface address that leads here.
+    pub node_port: Option<u16>,
+    /// Port of the ASs with NAT, or the first of them.
+    pub target_port: Option<u16>,
+    /// Port of the ASs with NAT, or the last of them.
+    pub target_port_last: Option<u16>,
+    /// `maglev` or `rr`.
+    pub scheduler: &'static str,
+    /// `off`, `auto` or a number of bytes.
+    pub mss: String,
+    /// What packets to its addresses get that no VIP takes.
+    pub no_match: &'static str,
     /// Length of the new-flow table.
     pub new_len: u32,
     /// Digest of the new-flow table: equal on replicas that agree.
     pub new_flow_table_digest: String,
+    /// Least slots of an AS in proportion to what it ought to have; absent in an empty table.
+    pub share_of_ideal_min: Option<f64>,
+    /// Most slots of an AS in proportion to what it ought to have.
+    pub share_of_ideal_max: Option<f64>,
     /// Chooses the AS by the client's address only.
     pub src_ip_sticky: bool,
     /// VPP's four counters.
@@ -61,25 +78,6 @@ pub struct VipCounters {
     pub no_server_configured: u64,
 }
 
-/// One AS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct ServerStatus {
-    /// Its index.
-    pub index: u32,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Share of new flows, 0..=100.
-    pub weight: u8,
-    /// Slots of the new-flow table that name it.
-    pub buckets: u32,
-    /// Flows that are alive, over all workers.
-    pub flows: u64,
-    /// Number of its adjacency; absent when there is no route to it.
-    pub adjacency: Option<u32>,
-    /// Deleted; keeps the flows it has.
-    pub removed: bool,
-}
-
 impl Vips {
     /// The text of `show lb vips`.
     pub fn brief(&self) -> String {
@@ -90,49 +88,101 @@ impl Vips {
     pub fn verbose(&self) -> String {
         self.vips.iter().map(|vip| format!("{vip}\n")).collect()
     }
+}
 
-    /// The text of `show lb as`.
-    pub fn server_table(&self) -> String {
-        let mut text = format!(
-            "{:<44}{:<16}{:>7}{:>9}{:>10}  {}\n",
-            "VIP", "AS", "Weight", "Buckets", "Flows", "State"
-        );
-        for vip in &self.vips {
-            let name = format!("{} {} port {}", vip.prefix, vip.protocol, vip.port);
-            for server in &vip.servers {
-                let ServerStatus { address, weight, buckets, flows, .. } = server;
-                text.push_str(&format!(
-                    "{name:<44}{address:<16}{weight:>7}{buckets:>9}{flows:>10}  {}\n",
-                    server.state()
-                ));
-            }
-        }
-        text
+/// `80`, or `80-89`.
+fn ports(first: u16, last: Option<u16>) -> String {
+    match last {
+        Some(last) if last != first => format!("{first}-{last}"),
+        _ => first.to_string(),
     }
 }
 
 impl VipStatus {
+    /// VPP's name of the kind of VIP: its family and encap.
+    fn kind(&self) -> String {
+        let version = if self.prefix.contains(':') { 6 } else { 4 };
+        format!("ip{version}-{}", self.encap)
+    }
+
+    /// The protocol's number and the ports, as VPP writes them.
+    fn service(&self) -> Option<String> {
+        let name = self.protocol?;
+        let number =
+            [Protocol::Tcp, Protocol::Udp].into_iter().find(|p| p.name() == name)?.number();
+        Some(format!("protocol:{number} port:{}", ports(self.port?, self.port_last)))
+    }
+
+    /// What VPP writes of NAT.
+    fn translation(&self) -> Option<String> {
+        let target = ports(self.target_port?, self.target_port_last);
+        let port = self
+            .node_port
+            .map_or_else(|| ports(self.port.unwrap_or(0), self.port_last), |port| port.to_string());
+        Some(format!("type:{} port:{port} target_port:{target}", self.service_type))
+    }
+
+    /// What VPP does not have, where it is not the default.
+    fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        if self.scheduler != "maglev" {
+            options.push(format!("scheduler:{}", self.scheduler));
+        }
+        if self.mss != "off" {
+            options.push(format!("mss:{}", self.mss));
+        }
+        options
+    }
+
+    /// `10.10.2.2/32 tcp port 8080`, as tables name a VIP.
+    pub fn title(&self) -> String {
+        match (self.protocol, self.port) {
+            (Some(protocol), Some(port)) => {
+                format!("{} {protocol} port {}", self.prefix, ports(port, self.port_last))
+            }
+            _ => self.prefix.clone(),
+        }
+    }
+
     /// One line, as `show lb vips` and a trace have it.
     pub fn line(&self) -> String {
-        let Self { encap, prefix, new_len, port, protocol_number, .. } = self;
-        format!(
-            "ip4-{encap} {prefix} new_size:{new_len} #as:{}  protocol:{protocol_number} \
-             port:{port}  type:{} port:{port} target_port:{}",
-            self.servers.len(),
-            self.service_type,
-            self.target_port,
-        )
+        let Self { prefix, new_len, .. } = self;
+        let mut line =
+            format!("{} {prefix} new_size:{new_len} #as:{}", self.kind(), self.servers.len());
+        if let Some(service) = self.service() {
+            line.push_str(&format!("  {service} "));
+        }
+        if let Some(dscp) = self.dscp {
+            line.push_str(&format!("  dscp:{dscp}"));
+        }
+        if let Some(translation) = self.translation() {
+            line.push_str(&format!(" {translation}"));
+        }
+        for option in self.options() {
+            line.push_str(&format!(" {option}"));
+        }
+        line
     }
 }
 
 impl Display for VipStatus {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let sticky = if self.src_ip_sticky { " src_ip_sticky" } else { "" };
-        writeln!(f, " ip4-{} [{}] {}{sticky}", self.encap, self.index, self.prefix)?;
+        writeln!(f, " {} [{}] {}{sticky}", self.kind(), self.index, self.prefix)?;
         writeln!(f, "  new_size:{}", self.new_len)?;
-        writeln!(f, "  protocol:{} port:{}", self.protocol_number, self.port)?;
-        let Self { service_type, port, target_port, .. } = self;
-        writeln!(f, "  type:{service_type} port:{port} target_port:{target_port}")?;
+        if let Some(service) = self.service() {
+            writeln!(f, "  {service}")?;
+        }
+        if let Some(dscp) = self.dscp {
+            writeln!(f, "  dscp:{dscp}")?;
+        }
+        if let Some(translation) = self.translation() {
+            writeln!(f, "  {translation}")?;
+        }
+        let options = self.options();
+        if !options.is_empty() {
+            writeln!(f, "  {}", options.join(" "))?;
+        }
         let counters = &self.counters;
         writeln!(f, "  counters:")?;
         let from_existing = counters.packets_from_existing_sessions;
@@ -140,71 +190,15 @@ impl Display for VipStatus {
         writeln!(f, "    first session packet: {}", counters.first_session_packets)?;
         writeln!(f, "    untracked packet: {}", counters.untracked_packets)?;
         writeln!(f, "    no server configured: {}", counters.no_server_configured)?;
-        writeln!(f, "  #as:{}", self.servers.len())?;
+        write!(f, "  new-flow table digest:{}", self.new_flow_table_digest)?;
+        if let (Some(min), Some(max)) = (self.share_of_ideal_min, self.share_of_ideal_max) {
+            write!(f, " share of ideal min:{min:.4} max:{max:.4}")?;
+        }
+        writeln!(f, "\n  #as:{}", self.servers.len())?;
         for server in &self.servers {
             writeln!(f, "    {server}")?;
         }
         Ok(())
-    }
-}
-
-impl ServerStatus {
-    fn state(&self) -> &'static str {
-        match (self.removed, self.adjacency) {
-            (true, _) => "removed",
-            (false, None) => "used, no route",
-            (false, Some(_)) => "used",
-        }
-    }
-}
-
-impl Display for ServerStatus {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { address, weight, buckets, flows, .. } = self;
-        write!(f, "{address} weight:{weight} buckets:{buckets} flows:{flows} ")?;
-        match self.adjacency {
-            Some(adjacency) => write!(f, "dpo:{adjacency} ")?,
-            None => write!(f, "dpo:none ")?,
-        }
-        f.write_str(if self.removed { " removed" } else { "used" })
-    }
-}
-
-/// All ASs of all VIPs, `GET /v1/lb/as`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Servers {
-    /// By VIP.
-    #[serde(rename = "as")]
-    pub servers: Vec<ServerOfVip>,
-}
-
-/// An AS with the VIP it serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ServerOfVip {
-    /// Index of the VIP.
-    pub vip_index: u32,
-    /// Address and length of the VIP.
-    pub vip_prefix: String,
-    /// `tcp` or `udp`.
-    pub protocol: &'static str,
-    /// Port of the VIP.
-    pub port: u16,
-    /// The AS.
-    #[serde(flatten)]
-    pub server: ServerStatus,
-}
-
-impl From<&Vips> for Servers {
-    fn from(vips: &Vips) -> Self {
-        let of_vip = |vip: &VipStatus, server: &ServerStatus| ServerOfVip {
-            vip_index: vip.index,
-            vip_prefix: vip.prefix.clone(),
-            protocol: vip.protocol,
-            port: vip.port,
-            server: *server,
-        };
-        let all = vips.vips.iter().flat_map(|vip| vip.servers.iter().map(move |s| of_vip(vip, s)));
-        Self { servers: all.collect() }
     }
 }
 

@@ -235,7 +235,8 @@ fn defect_32_ports_protocols_and_weights_are_judged_not_cut() {
         "lb vip 10.10.2.9/32 protocol tcp port 0 encap nat4",
         "lb as 10.10.2.2/32 protocol tcp port 8080 192.168.1.1 weight 101",
         "lb as 10.10.2.2/32 protocol tcp port 8080 192.168.1.1 weight 256",
-        "lb vip 2001:db8::1/128 encap l3dsr dscp 7",
+        "lb vip 10.10.2.9/32 encap l3dsr dscp 64",
+        "lb vip 10.10.2.9/32 encap gre4 dscp 7",
     ] {
         bench.refused(line);
     }

@@ -1,14 +1,19 @@
 //! What `show` prints of the load balancer and the network, byte for byte: VPP's columns and wording, and the JSON of the same.
 
+use std::net::Ipv4Addr;
+
 use config::HardwareDetail;
 use control::show::fib::{Fib, FibStatus};
+use control::show::flow::FlowStatus;
 use control::show::hardware::{Hardware, NamedCount, PortCounters, PortStatus};
 use control::show::interfaces::{
     Addresses, InterfaceAddresses, InterfaceCounters, InterfaceStatus, Interfaces,
 };
-use control::show::lb::{LbStatus, StickyUsage};
+use control::show::lb::{LbStatus, StickyUsage, TunnelStatus};
 use control::show::neighbors::{NeighborStatus, Neighbors};
-use control::show::vips::{ServerStatus, Servers, VipCounters, VipStatus, Vips};
+use control::show::no_match::{NoMatchStatus, PrefixPolicy};
+use control::show::tunnels::Tunnels;
+use control::show::vips::{ServerCounters, ServerStatus, Servers, VipCounters, VipStatus, Vips};
 use serde::Serialize;
 
 pub(crate) fn json(body: &impl Serialize) -> String {
@@ -27,6 +32,17 @@ fn lb() {
         timeout_s: 40,
         tcp_established_timeout_s: 900,
         tcp_closing_timeout_s: 120,
+        tunnel: TunnelStatus {
+            ttl: 64,
+            dscp: "copy".into(),
+            ecn: "rfc6040",
+            df: "copy",
+            too_big: "drop",
+            gue_port: 6080,
+            ip4_src_entropy: "off".into(),
+            ip6_src_entropy: "2001:db8::/64".into(),
+        },
+        no_match: "rst",
         hash_key_file: None,
         hash_key_fingerprint: "00112233".into(),
         workers: vec![StickyUsage { thread: 1, flows: 1000, flows_max: 4_194_304 }],
@@ -38,33 +54,52 @@ fn lb() {
     );
     assert_eq!(
         json(&lb),
-        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"hash_key_file":null,"hash_key_fingerprint":"00112233","workers":[{"thread":1,"flows":1000,"flows_max":4194304}]}"#
+        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"tunnel":{"ttl":64,"dscp":"copy","ecn":"rfc6040","df":"copy","too_big":"drop","gue_port":6080,"ip4_src_entropy":"off","ip6_src_entropy":"2001:db8::/64"},"no_match":"rst","hash_key_file":null,"hash_key_fingerprint":"00112233","workers":[{"thread":1,"flows":1000,"flows_max":4194304}]}"#
     );
 }
 
-fn vips() -> Vips {
-    let server = |index, last, removed| ServerStatus {
+fn server(index: u32, last: u8, removed: bool) -> ServerStatus {
+    ServerStatus {
         index,
-        address: [10, 0, 0, last].into(),
+        address: Ipv4Addr::new(10, 0, 0, last).into(),
         weight: 100,
+        encap: "nat4",
+        dscp: None,
         buckets: 512,
+        buckets_ideal: 511.5,
         flows: 3,
+        counters: ServerCounters { packets: 7, bytes: 420, reply_packets: 5, reply_bytes: 300 },
         adjacency: (last != 9).then_some(27),
+        interface: (last != 9).then(|| "pg1".into()),
+        next_hop: (last != 9).then(|| format!("10.0.0.{last}")),
+        path: if last == 9 { "no route" } else { "resolved" },
+        tunnel_source: None,
         removed,
-    };
+    }
+}
+
+fn vips() -> Vips {
     Vips {
         vips: vec![VipStatus {
             index: 8,
             name: None,
             prefix: "91.0.0.8/32".into(),
-            protocol: "udp",
-            protocol_number: 17,
-            port: 20_000,
+            protocol: Some("udp"),
+            port: Some(20_000),
+            port_last: Some(20_000),
             encap: "nat4",
+            dscp: None,
             service_type: "clusterip",
-            target_port: 3307,
+            node_port: None,
+            target_port: Some(3307),
+            target_port_last: Some(3307),
+            scheduler: "maglev",
+            mss: "off".into(),
+            no_match: "drop",
             new_len: 1024,
             new_flow_table_digest: "0123456789abcdef".into(),
+            share_of_ideal_min: Some(0.9987),
+            share_of_ideal_max: Some(1.00129),
             src_ip_sticky: true,
             counters: VipCounters {
                 packets_from_existing_sessions: 4,
@@ -95,31 +130,184 @@ fn lb_vips() {
     first session packet: 3
     untracked packet: 2
     no server configured: 1
+  new-flow table digest:0123456789abcdef share of ideal min:0.9987 max:1.0013
   #as:3
-    10.0.0.2 weight:100 buckets:512 flows:3 dpo:27 used
-    10.0.0.1 weight:100 buckets:512 flows:3 dpo:27  removed
-    10.0.0.9 weight:100 buckets:512 flows:3 dpo:none used
+    10.0.0.2 weight:100 buckets:512 flows:3 dpo:27 used encap:nat4 packets:7 bytes:420 reply-packets:5 reply-bytes:300 ideal:511.5
+    10.0.0.1 weight:100 buckets:512 flows:3 dpo:27  removed encap:nat4 packets:7 bytes:420 reply-packets:5 reply-bytes:300 ideal:511.5
+    10.0.0.9 weight:100 buckets:512 flows:3 dpo:none used encap:nat4 packets:7 bytes:420 reply-packets:5 reply-bytes:300 ideal:511.5 (no route)
 
 "
     );
     let text = json(&vips());
-    let start = r#"{"vips":[{"index":8,"name":null,"prefix":"91.0.0.8/32","protocol":"udp","port":20000,"encap":"nat4","type":"clusterip","target_port":3307,"new_len":1024,"new_flow_table_digest":"0123456789abcdef","src_ip_sticky":true,"counters":{"packets_from_existing_sessions":4,"first_session_packets":3,"untracked_packets":2,"no_server_configured":1},"as":[{"index":17,"address":"10.0.0.2","weight":100,"buckets":512,"flows":3,"adjacency":27,"removed":false},"#;
+    let start = r#"{"vips":[{"index":8,"name":null,"prefix":"91.0.0.8/32","protocol":"udp","port":20000,"port_last":20000,"encap":"nat4","dscp":null,"type":"clusterip","node_port":null,"target_port":3307,"target_port_last":3307,"scheduler":"maglev","mss":"off","no_match":"drop","new_len":1024,"new_flow_table_digest":"0123456789abcdef","share_of_ideal_min":0.9987,"share_of_ideal_max":1.00129,"src_ip_sticky":true,"counters":{"packets_from_existing_sessions":4,"first_session_packets":3,"untracked_packets":2,"no_server_configured":1},"as":[{"index":17,"address":"10.0.0.2","weight":100,"encap":"nat4","dscp":null,"buckets":512,"buckets_ideal":511.5,"flows":3,"counters":{"packets":7,"bytes":420,"reply_packets":5,"reply_bytes":300},"adjacency":27,"interface":"pg1","next_hop":"10.0.0.2","path":"resolved","tunnel_source":null,"removed":false},"#;
     assert!(text.starts_with(start), "{text}");
+}
+
+/// Every form of VIP, in VPP's words where VPP has it.
+#[test]
+fn lb_vips_of_every_kind() {
+    let base = VipStatus { servers: vec![], ..vips().vips.remove(0) };
+    let all = VipStatus {
+        prefix: "90.0.0.0/8".into(),
+        protocol: None,
+        port: None,
+        port_last: None,
+        target_port: None,
+        target_port_last: None,
+        encap: "gre4",
+        src_ip_sticky: false,
+        ..base.clone()
+    };
+    assert_eq!(all.line(), "ip4-gre4 90.0.0.0/8 new_size:1024 #as:0");
+    assert_eq!(all.title(), "90.0.0.0/8");
+    let l3dsr = VipStatus { encap: "l3dsr", dscp: Some(7), ..all.clone() };
+    assert_eq!(l3dsr.line(), "ip4-l3dsr 90.0.0.0/8 new_size:1024 #as:0  dscp:7");
+    assert!(l3dsr.to_string().contains("  new_size:1024\n  dscp:7\n  counters:\n"));
+    let six = VipStatus {
+        prefix: "2001:dba::1/128".into(),
+        encap: "gre6",
+        target_port: None,
+        target_port_last: None,
+        port: Some(53),
+        port_last: Some(53),
+        ..base.clone()
+    };
+    assert_eq!(six.line(), "ip6-gre6 2001:dba::1/128 new_size:1024 #as:0  protocol:17 port:53 ");
+    let node = VipStatus {
+        service_type: "nodeport",
+        node_port: Some(30_000),
+        port_last: Some(20_009),
+        target_port_last: Some(3316),
+        scheduler: "rr",
+        mss: "auto".into(),
+        ..base
+    };
+    assert_eq!(
+        node.line(),
+        "ip4-nat4 91.0.0.8/32 new_size:1024 #as:0  protocol:17 port:20000-20009  type:nodeport \
+         port:30000 target_port:3307-3316 scheduler:rr mss:auto"
+    );
+    assert_eq!(node.title(), "91.0.0.8/32 udp port 20000-20009");
 }
 
 #[test]
 fn lb_as() {
+    let servers = Servers::from(&vips());
     assert_eq!(
-        vips().server_table(),
-        "VIP                                         AS               Weight  Buckets     Flows  State
-91.0.0.8/32 udp port 20000                  10.0.0.2            100      512         3  used
-91.0.0.8/32 udp port 20000                  10.0.0.1            100      512         3  removed
-91.0.0.8/32 udp port 20000                  10.0.0.9            100      512         3  used, no route
+        servers.to_string(),
+        "VIP                                         AS                        Encap   Weight  Buckets     Flows       Packets           Bytes  State
+91.0.0.8/32 udp port 20000                  10.0.0.2                  nat4       100      512         3             7             420  used
+91.0.0.8/32 udp port 20000                  10.0.0.1                  nat4       100      512         3             7             420  removed
+91.0.0.8/32 udp port 20000                  10.0.0.9                  nat4       100      512         3             7             420  used, no route
 "
     );
-    let text = json(&Servers::from(&vips()));
-    let start = r#"{"as":[{"vip_index":8,"vip_prefix":"91.0.0.8/32","protocol":"udp","port":20000,"index":17,"address":"10.0.0.2","weight":100,"buckets":512,"flows":3,"adjacency":27,"removed":false},"#;
+    let text = json(&servers);
+    let start = r#"{"as":[{"vip_index":8,"vip_prefix":"91.0.0.8/32","protocol":"udp","port":20000,"port_last":20000,"index":17,"address":"10.0.0.2","weight":100,"encap":"nat4","#;
     assert!(text.starts_with(start), "{text}");
+}
+
+#[test]
+fn lb_flow() {
+    let known = FlowStatus {
+        flow: "10.1.1.1 port 4000 -> 91.0.0.8 port 20000 udp".into(),
+        vip_index: Some(8),
+        vip: Some("ip4-nat4 91.0.0.8/32".into()),
+        why: "sticky",
+        worker: Some(1),
+        slot: None,
+        no_match: None,
+        target_port: Some(3307),
+        server: Some(server(17, 2, false)),
+    };
+    assert_eq!(
+        known.to_string(),
+        "10.1.1.1 port 4000 -> 91.0.0.8 port 20000 udp
+  vip [8]: ip4-nat4 91.0.0.8/32
+  why: sticky: worker 1 knows the flow
+  as [17]: 10.0.0.2 port 3307 encap nat4 weight:100 used
+  path: via 10.0.0.2 pg1, resolved
+"
+    );
+    let new = FlowStatus {
+        why: "table",
+        worker: None,
+        slot: Some(77),
+        server: Some(server(19, 9, false)),
+        ..known.clone()
+    };
+    assert!(
+        new.to_string().ends_with(
+            "  why: a new flow: slot 77 of the new-flow table
+  as [19]: 10.0.0.9 port 3307 encap nat4 weight:100 used, no route
+  path: no route
+"
+        ),
+        "{new}"
+    );
+    let nobody = FlowStatus {
+        vip_index: None,
+        vip: None,
+        why: "no match",
+        no_match: Some("rst"),
+        server: None,
+        ..known
+    };
+    assert!(nobody.to_string().ends_with(
+        "20000 udp\n  why: no VIP of the address takes this protocol and port: no-match rst\n"
+    ));
+    let start = r#"{"flow":"10.1.1.1 port 4000 -> 91.0.0.8 port 20000 udp","vip_index":8,"vip":"ip4-nat4 91.0.0.8/32","why":"table","worker":null,"slot":77,"no_match":null,"target_port":3307,"as":{"index":19,"#;
+    assert!(json(&new).starts_with(start));
+}
+
+#[test]
+fn lb_no_match() {
+    let status = NoMatchStatus {
+        default: "drop",
+        prefixes: vec![
+            PrefixPolicy {
+                prefix: "10.0.0.0/8".into(),
+                policy: "rst",
+                vip_prefixes: vec!["10.1.0.0/16".into(), "10.2.0.1/32".into()],
+            },
+            PrefixPolicy { prefix: "192.0.2.0/24".into(), policy: "icmp", vip_prefixes: vec![] },
+        ],
+    };
+    assert_eq!(
+        status.to_string(),
+        "default: drop\n10.0.0.0/8: rst (10.1.0.0/16, 10.2.0.1/32)\n192.0.2.0/24: icmp (no VIP \
+         prefix lies in it)\n"
+    );
+    assert!(json(&status).starts_with(
+        r#"{"default":"drop","prefixes":[{"prefix":"10.0.0.0/8","policy":"rst","vip_prefixes":["10.1.0.0/16","#
+    ));
+}
+
+#[test]
+fn ipip_tunnel() {
+    let none = Tunnels { tunnels: vec![] };
+    assert_eq!(none.to_string(), "No IPIP tunnels configured...\n");
+    let tunnel = |instance: u32, next_hop: Option<&str>| control::show::tunnels::TunnelStatus {
+        name: format!("ipip{instance}"),
+        index: 3,
+        instance,
+        source: "10.0.0.1".parse().unwrap(),
+        destination: "10.9.0.1".parse().unwrap(),
+        up: true,
+        mtu_bytes: 1480,
+        interface: next_hop.map(|_| "pg1".into()),
+        next_hop: next_hop.map(str::to_owned),
+    };
+    let tunnels = Tunnels { tunnels: vec![tunnel(0, Some("10.0.0.2")), tunnel(7, None)] };
+    assert_eq!(
+        tunnels.to_string(),
+        "[0] instance 0 src 10.0.0.1 dst 10.9.0.1 table-ID 0 sw-if-idx 3 flags [none] dscp CS0 mtu \
+         1480 via 10.0.0.2 pg1\n\
+         [1] instance 7 src 10.0.0.1 dst 10.9.0.1 table-ID 0 sw-if-idx 3 flags [none] dscp CS0 mtu \
+         1480 no route\n"
+    );
+    assert!(json(&tunnels).starts_with(
+        r#"{"tunnels":[{"name":"ipip0","index":3,"instance":0,"source":"10.0.0.1","destination":"10.9.0.1","up":true,"mtu_bytes":1480,"interface":"pg1","next_hop":"10.0.0.2"},"#
+    ));
 }
 
 #[test]
@@ -130,6 +318,7 @@ fn interface() {
         up,
         mtu_bytes,
         nat4_in: false,
+        nat6_in: false,
         counters,
     };
     let busy = InterfaceCounters {
@@ -163,7 +352,7 @@ pg1                               2      up          1500/0/0/0     drops       
 "
     );
     let text = json(&interfaces);
-    let end = r#"{"name":"pg1","index":2,"up":true,"mtu_bytes":1500,"nat4_in":false,"counters":{"rx_packets":0,"rx_bytes":0,"tx_packets":0,"tx_bytes":0,"drops":21,"punts":2,"ip4_packets":0,"rx_missed":5,"rx_no_buffer":0,"rx_errors":0,"tx_errors":0}}]}"#;
+    let end = r#"{"name":"pg1","index":2,"up":true,"mtu_bytes":1500,"nat4_in":false,"nat6_in":false,"counters":{"rx_packets":0,"rx_bytes":0,"tx_packets":0,"tx_bytes":0,"drops":21,"punts":2,"ip4_packets":0,"ip6_packets":0,"rx_missed":5,"rx_no_buffer":0,"rx_errors":0,"tx_errors":0}}]}"#;
     assert!(text.ends_with(end), "{text}");
 }
 

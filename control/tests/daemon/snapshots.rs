@@ -71,7 +71,7 @@ fn vips_and_their_servers() {
         "lb as 10.10.10.254/32 protocol tcp port 2020 192.168.1.1 10.77.0.1",
     ]);
     assert_eq!(lookup(&bench, "10.10.2.2"), FibEntry::Vip { group: 0, local: false });
-    assert_eq!(lookup(&bench, "10.10.10.254"), FibEntry::Vip { group: 0, local: true });
+    assert_eq!(lookup(&bench, "10.10.10.254"), FibEntry::Vip { group: 1, local: true });
     let FibEntry::AsDirect(direct) = lookup(&bench, "192.168.1.1") else { panic!("not direct") };
     let resolved = |bench: &Bench, vip: usize, at: usize| {
         let index = bench.control.vips().vips[vip].servers[at].index as usize;
@@ -179,13 +179,13 @@ fn whoever_gets_an_index_again_inherits_nothing() {
 #[test]
 fn servers_behind_a_link_without_nat4_in_are_noticed() {
     let mut bench = Bench::walkthrough();
-    assert!(bench.control.links_without_nat4_in().is_empty());
+    assert!(bench.control.links_without_nat_in().is_empty());
     bench.ok("lb set interface nat4 in GigabitEthernet0/9/0 del");
-    let links = bench.control.links_without_nat4_in();
-    assert_eq!(links.keys().collect::<Vec<_>>(), [&InterfaceId(2)]);
+    let links = bench.control.links_without_nat_in();
+    assert_eq!(links.keys().collect::<Vec<_>>(), [&(InterfaceId(2), false)]);
     let vip = "10.10.2.2/32 protocol tcp port 8080";
     bench.ok(&format!("lb as {vip} 192.168.1.1 192.168.1.3 del"));
-    assert!(bench.control.links_without_nat4_in().is_empty(), "removed ASs get no new flows");
+    assert!(bench.control.links_without_nat_in().is_empty(), "removed ASs get no new flows");
 }
 
 #[test]

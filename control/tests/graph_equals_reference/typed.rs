@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use balancer::{AsId, Protocol, StickyTable, VipId};
+use balancer::{AsId, Ports, Prefix, Protocol, StickyTable, VipId, VipKey};
 use control::compile::{LbCompiler, compile};
-use control::model::{Model, VipKey};
+use control::model::Model;
 use dataplane::interface::{MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
 use testkit::reference::config::{Config, Service};
@@ -144,7 +144,8 @@ impl Compiler for TypedConfig {
 
     fn vip(&self, service: Service) -> VipId {
         let protocol = if service.protocol == 6 { Protocol::Tcp } else { Protocol::Udp };
-        let key = VipKey { address: service.address, protocol, port: service.port };
+        let prefix = Prefix::host(service.address.into());
+        let key = VipKey { prefix, ports: Ports::one(protocol, service.port) };
         let vip = self.model.lb.find(key).expect("a configured VIP");
         VipId::new(vip.index).expect("an index within bounds")
     }

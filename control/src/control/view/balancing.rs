@@ -1,66 +1,145 @@
 //! The load balancer.
 
-use balancer::AsId;
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+use balancer::AsId;
+use config::{Problem, TargetPort};
+use dataplane::forwarding::{Method, ServerPath};
 
 use crate::control::Control;
 use crate::model::{Server, Vip};
-use crate::show::lb::{LbStatus, StickyUsage};
-use crate::show::vips::{ServerStatus, VipCounters, VipStatus, Vips};
+use crate::show::lb::{LbStatus, StickyUsage, TunnelStatus};
+use crate::show::no_match::{NoMatchStatus, PrefixPolicy};
+use crate::show::vips::{ServerCounters, ServerStatus, Servers, VipCounters, VipStatus, Vips};
 
 impl Control {
     /// `show lb`.
     pub fn lb_status(&self) -> LbStatus {
         let lb = &self.model.lb;
-        let vips = || lb.vips.values().filter(|vip| !vip.removed);
-        let servers = || vips().flat_map(|vip| &vip.servers);
+        let servers = || lb.active().flat_map(|vip| &vip.servers);
         let usage = self.workers.iter().enumerate().map(|(worker, handle)| StickyUsage {
             thread: worker + 1,
             flows: u64::from(handle.sticky.used()),
             flows_max: handle.sticky.capacity() as u64,
         });
+        let settings = &lb.settings;
+        let key_file = settings.hash_key_file.as_ref();
         LbStatus {
-            ip4_src_address: lb.ip4_src_address.unwrap_or(Ipv4Addr::BROADCAST),
-            ip6_src_address: lb.ip6_src_address.unwrap_or(Ipv6Addr::from_bits(u128::MAX)),
-            vips: vips().count(),
+            ip4_src_address: settings.ip4_src_address.unwrap_or(Ipv4Addr::BROADCAST),
+            ip6_src_address: settings.ip6_src_address.unwrap_or(Ipv6Addr::from_bits(u128::MAX)),
+            vips: lb.active().count(),
             servers: servers().count(),
             as_removed: servers().filter(|server| server.removed).count(),
-            buckets_per_worker: lb.buckets,
-            timeout_s: lb.timeout_s,
-            tcp_established_timeout_s: lb.tcp_established_timeout_s,
-            tcp_closing_timeout_s: lb.tcp_closing_timeout_s,
-            hash_key_file: lb.hash_key_file.as_ref().map(|path| path.display().to_string()),
+            buckets_per_worker: settings.buckets,
+            timeout_s: settings.timeout_s,
+            tcp_established_timeout_s: settings.tcp_established_timeout_s,
+            tcp_closing_timeout_s: settings.tcp_closing_timeout_s,
+            tunnel: TunnelStatus {
+                ttl: settings.tunnel_ttl,
+                dscp: settings.tunnel_dscp.to_string(),
+                ecn: settings.tunnel_ecn.word(),
+                df: settings.tunnel_df.word(),
+                too_big: settings.too_big.word(),
+                gue_port: settings.gue_port,
+                ip4_src_entropy: settings.ip4_src_entropy.to_string(),
+                ip6_src_entropy: settings.ip6_src_entropy.to_string(),
+            },
+            no_match: settings.no_match.word(),
+            hash_key_file: key_file.map(|path| path.display().to_string()),
             hash_key_fingerprint: self.lb.fingerprint().to_owned(),
             workers: usage.collect(),
+        }
+    }
+
+    /// `show lb no-match`.
+    pub fn no_match_status(&self) -> NoMatchStatus {
+        let lb = &self.model.lb;
+        let prefixes = lb.prefixes();
+        let longest = |vips: &crate::model::Network| {
+            let covering = lb.no_match.keys().filter(|prefix| prefix.covers(*vips));
+            covering.max_by_key(|prefix| prefix.prefix_len).copied()
+        };
+        let of = |(prefix, policy): (&crate::model::Network, &config::NoMatch)| PrefixPolicy {
+            prefix: prefix.to_string(),
+            policy: policy.word(),
+            vip_prefixes: prefixes
+                .iter()
+                .filter(|vips| longest(vips) == Some(*prefix))
+                .map(ToString::to_string)
+                .collect(),
+        };
+        NoMatchStatus {
+            default: lb.settings.no_match.word(),
+            prefixes: lb.no_match.iter().map(of).collect(),
         }
     }
 
     /// `show lb vips`. A removed VIP is not shown: its flows ended with it, only their entries are
     /// still to be swept away.
     pub fn vips(&self) -> Vips {
-        let vips = self.model.lb.vips.values().filter(|vip| !vip.removed);
-        Vips { vips: vips.map(|vip| self.vip_status(vip)).collect() }
+        Vips { vips: self.model.lb.active().map(|vip| self.vip_status(vip)).collect() }
+    }
+
+    /// `show lb as`: of all VIPs, or of those that `key` names; one without ports names all of its
+    /// prefix.
+    ///
+    /// # Errors
+    ///
+    /// There is no such VIP.
+    pub fn servers(&self, key: Option<&config::VipKey>) -> Result<Servers, Problem> {
+        let Some(key) = key else { return Ok(Servers::from(&self.vips())) };
+        let network = crate::model::Network::new(key.prefix.address(), key.prefix.length());
+        let of_prefix: Vec<_> = self.model.lb.on_prefix(network).collect();
+        let wanted: Vec<_> = match key.port {
+            None if !of_prefix.is_empty() => of_prefix,
+            _ => {
+                let index = self.model.vip_index(key)?;
+                self.model.lb.vips.get(&index).into_iter().collect()
+            }
+        };
+        let vips = wanted.into_iter().map(|vip| self.vip_status(vip)).collect();
+        Ok(Servers::from(&Vips { vips }))
     }
 
     pub(super) fn vip_status(&self, vip: &Vip) -> VipStatus {
         let table = self.lb.table(vip.index);
+        let spread = table.and_then(balancer::NewFlowTable::spread);
         let counted = self.vip_counted(vip.index);
         let before = self.baseline.vips.get(&vip.index).copied().unwrap_or_default();
+        let spec = &vip.spec;
+        let ports = vip.key.ports.range();
+        let nat = spec.encap().is_nat();
+        let target = match (spec.target(), ports) {
+            (TargetPort::One(port), _) => Some((port, port)),
+            (TargetPort::From(port), Some((first, last))) => {
+                Some((port, port.saturating_add(last - first)))
+            }
+            _ => ports,
+        };
+        let target = target.filter(|_| nat);
         VipStatus {
             index: vip.index,
-            name: vip.name.as_ref().map(ToString::to_string),
-            prefix: format!("{}/32", vip.key.address),
-            protocol: vip.key.protocol.name(),
-            protocol_number: vip.key.protocol.number(),
-            port: vip.key.port,
-            encap: vip.encap.word(),
-            service_type: vip.service_type.word(),
-            target_port: vip.target_port,
-            new_len: vip.new_len,
+            name: spec.name.as_ref().map(|name| name.value.clone()),
+            prefix: vip.key.prefix.to_string(),
+            protocol: vip.key.ports.protocol().map(balancer::Protocol::name),
+            port: ports.map(|(first, _)| first),
+            port_last: ports.map(|(_, last)| last),
+            encap: spec.encap().word(),
+            dscp: spec.dscp.map(|dscp| dscp.value),
+            service_type: spec.service_type().word(),
+            node_port: spec.node_port(),
+            target_port: target.map(|(first, _)| first),
+            target_port_last: target.map(|(_, last)| last),
+            scheduler: spec.scheduler().word(),
+            mss: spec.mss().to_string(),
+            no_match: self.model.lb.no_match_of(vip.network()).word(),
+            new_len: spec.new_len.map_or(config::defaults::NEW_LEN, |len| len.value),
             new_flow_table_digest: table
                 .map(|t| format!("{:016x}", t.digest()))
                 .unwrap_or_default(),
-            src_ip_sticky: vip.src_ip_sticky,
+            share_of_ideal_min: spread.map(|spread| spread.min),
+            share_of_ideal_max: spread.map(|spread| spread.max),
+            src_ip_sticky: spec.src_ip_sticky,
             counters: counted.since(&before),
             servers: vip.servers.iter().map(|server| self.server_status(vip, server)).collect(),
         }
@@ -78,17 +157,60 @@ impl Control {
         sum
     }
 
+    /// What the workers have counted under an AS's index, ever.
+    pub(in crate::control) fn server_counted(&self, index: u32) -> ServerCounters {
+        let mut sum = ServerCounters::default();
+        for stats in self.workers.iter().filter_map(|w| w.shared.servers.get(index as usize)) {
+            sum.packets += stats.packets.get();
+            sum.bytes += stats.bytes.get();
+            sum.reply_packets += stats.reply_packets.get();
+            sum.reply_bytes += stats.reply_bytes.get();
+        }
+        sum
+    }
+
     pub(super) fn server_status(&self, vip: &Vip, server: &Server) -> ServerStatus {
         let table = self.lb.table(vip.index).filter(|_| !server.removed);
         let path = AsId::new(server.index).and_then(|id| self.snapshot().server_path(id));
+        let adjacency = path.and_then(|path| self.snapshot().adjacency(path.adjacency));
+        let before = self.baseline.servers.get(&server.index).copied().unwrap_or_default();
         ServerStatus {
             index: server.index,
             address: server.address,
             weight: server.weight,
-            buckets: table.map_or(0, |table| table.share(server.address.into())),
+            encap: server.method(&vip.spec).word(),
+            dscp: server.l3dsr(&vip.spec),
+            buckets: table.map_or(0, |table| table.share(server.address)),
+            buckets_ideal: table.map_or(0.0, |table| table.ideal_share(server.address)),
             flows: self.live_flows(server.index),
+            counters: self.server_counted(server.index).since(&before),
             adjacency: path.map(|path| path.adjacency.0),
+            interface: adjacency.map(|a| self.model.name_of(a.interface).to_owned()),
+            next_hop: adjacency.map(|adjacency| adjacency.next_hop.to_string()),
+            path: self.path_state(path),
+            tunnel_source: path.and_then(|path| path.tunnel_source),
             removed: server.removed,
+        }
+    }
+
+    /// Whether packets find their way to an AS.
+    fn path_state(&self, path: Option<&ServerPath>) -> &'static str {
+        let snapshot = self.snapshot();
+        let Some(path) = path else { return "no route" };
+        if matches!(path.method, Method::Gre | Method::Ipip | Method::Gue)
+            && path.tunnel_source.is_none()
+        {
+            return "no tunnel source";
+        }
+        let Some(adjacency) = snapshot.adjacency(path.adjacency) else { return "no route" };
+        let link = match adjacency.tunnel {
+            None => Some(adjacency),
+            Some(tunnel) => tunnel.underlay.and_then(|id| snapshot.adjacency(id)),
+        };
+        match link {
+            None => "no route",
+            Some(link) if link.rewrite.is_none() => "unresolved",
+            Some(_) => "resolved",
         }
     }
 }

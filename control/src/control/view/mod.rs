@@ -1,15 +1,15 @@
 //! Puts together what `show` shows, from the model, the snapshot and the workers' counters.
 
 mod balancing;
+mod flow;
 mod network;
 mod work;
 
-use config::{Family, HardwareDetail, Problem, Show, Span, Spanned, defaults};
+use config::{Command, Family, HardwareDetail, Problem, Show, Spanned, defaults};
 use serde::Serialize;
 
 use super::Control;
 use crate::show::RunningConfig;
-use crate::show::vips::Servers;
 
 impl Control {
     /// The text of a `show` command, or the JSON body of the matching `GET /v1/…`.
@@ -24,10 +24,10 @@ impl Control {
                 true => vips.verbose(),
                 false => vips.brief(),
             }),
-            Show::LbAs { .. } => {
-                let vips = self.vips();
-                either(&Servers::from(&vips), json, |_| vips.server_table())
-            }
+            Show::LbAs { vip } => either(&self.servers(vip.as_ref())?, json, ToString::to_string),
+            Show::LbFlow(query) => either(&self.flow(query)?, json, ToString::to_string),
+            Show::LbNoMatch => either(&self.no_match_status(), json, ToString::to_string),
+            Show::IpipTunnel => either(&self.tunnels(), json, ToString::to_string),
             Show::Interface { names } => {
                 let mut interfaces = self.interfaces();
                 let wanted = self.wanted(names)?;
@@ -82,9 +82,6 @@ impl Control {
                 let trace = self.trace(max.unwrap_or(defaults::SHOW_TRACE_MAX));
                 either(&trace, json, ToString::to_string)
             }
-            Show::LbFlow(_) | Show::LbNoMatch | Show::IpipTunnel => {
-                return Err(Problem::new(Span::default(), "this is not supported yet"));
-            }
             Show::RunningConfig => {
                 let config = self.running_config();
                 either(&config, json, |config| {
@@ -123,7 +120,16 @@ impl Control {
             "lb" => Show::Lb,
             "lb/vips" => Show::LbVips { verbose: true },
             "lb/as" => Show::LbAs { vip: None },
-            _ => return None,
+            "lb/no-match" => Show::LbNoMatch,
+            "tunnels" => Show::IpipTunnel,
+            // The words of the command, one a segment.
+            _ => match config::parse(&format!(
+                "show lb flow {}",
+                path.strip_prefix("lb/flow/")?.replace('/', " ")
+            )) {
+                Ok(Command::Show { show, .. }) => show,
+                _ => return None,
+            },
         };
         self.show(&show, true).ok()
     }

@@ -13,6 +13,7 @@ use crate::show::interfaces::{
 };
 use crate::show::neighbors::{NeighborStatus, Neighbors};
 use crate::show::trace::{drop_reason, fib_entry_text};
+use crate::show::tunnels::{TunnelStatus, Tunnels};
 
 impl Control {
     fn by_name(&self) -> Vec<&InterfaceModel> {
@@ -31,6 +32,7 @@ impl Control {
                 up: interface.up,
                 mtu_bytes: interface.mtu,
                 nat4_in: interface.nat4_in,
+                nat6_in: interface.nat6_in,
                 counters: self.traffic_of(interface).since(&baseline.unwrap_or_default()),
             }
         };
@@ -49,6 +51,7 @@ impl Control {
             sum.drops += stats.drops.get();
             sum.punts += stats.punts.get();
             sum.ip4_packets += stats.ip4.get();
+            sum.ip6_packets += stats.ip6.get();
             sum.tx_errors += stats.tx_errors.get();
         }
         if let Kind::Device(port) | Kind::Punt(port) = interface.kind {
@@ -163,7 +166,7 @@ impl Control {
         let forwarding = match row.entry {
             FibEntry::Vip { .. } => {
                 let vips = self.model.lb.on_prefix(row.network);
-                vips.into_iter().map(|vip| self.vip_status(vip).line()).collect()
+                vips.map(|vip| self.vip_status(vip).line()).collect()
             }
             entry => vec![fib_entry_text(snapshot, entry, row.network.address.is_ipv6())],
         };
@@ -207,5 +210,30 @@ impl Control {
         let mut all: Vec<_> = configured.chain(learned).filter(|(key, _)| wanted(*key)).collect();
         all.sort_by_key(|(key, _)| *key);
         Neighbors { neighbors: all.into_iter().map(|(_, status)| status).collect() }
+    }
+
+    /// `show ipip tunnel`.
+    pub fn tunnels(&self) -> Tunnels {
+        let snapshot = self.snapshot();
+        let status = |link: &InterfaceModel| {
+            let Kind::Tunnel { source, destination, instance } = link.kind else { return None };
+            // One adjacency for each family, if anything goes through it.
+            let mut adjacencies = snapshot.adjacencies.iter().filter(|a| a.interface == link.id);
+            let adjacency = adjacencies.next();
+            let underlay = adjacency.and_then(|adjacency| adjacency.tunnel?.underlay);
+            let underlay = underlay.and_then(|id| snapshot.adjacency(id));
+            Some(TunnelStatus {
+                name: link.name.to_string(),
+                index: link.id.0,
+                instance,
+                source,
+                destination,
+                up: link.up,
+                mtu_bytes: adjacency.map_or(link.mtu, |adjacency| adjacency.mtu),
+                interface: underlay.map(|a| self.model.name_of(a.interface).to_owned()),
+                next_hop: underlay.map(|a| a.next_hop.to_string()),
+            })
+        };
+        Tunnels { tunnels: self.model.interfaces.iter().filter_map(status).collect() }
     }
 }

@@ -1,0 +1,164 @@
+//! `lb as …`, `lb set interface …`.
+
+use std::net::IpAddr;
+
+use config::{Family, LbAs, Problem, Spanned, check_as_of_vip, defaults};
+
+use super::apply_address::unroutable;
+use super::{Model, Server, Vip};
+
+impl Model {
+    pub(super) fn lb_as(&mut self, command: &LbAs) -> Result<(), Problem> {
+        let index = self.vip_index(&command.vip)?;
+        for address in &command.addresses {
+            if command.del {
+                self.remove_server(index, address, command.flush)?;
+            } else {
+                self.add_server(index, address, command)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_server(
+        &mut self,
+        vip: u32,
+        address: &Spanned<IpAddr>,
+        flush: bool,
+    ) -> Result<(), Problem> {
+        let Some(vip) = self.lb.vip_mut(vip) else { return Ok(()) };
+        let found = vip.servers.iter_mut().find(|server| server.address == address.value);
+        // A removed AS can still be flushed; to remove it again is an error.
+        match found {
+            Some(server) if flush || !server.removed => {
+                server.removed = true;
+                server.epoch = server.epoch.wrapping_add(u8::from(flush));
+                Ok(())
+            }
+            found => {
+                let state = if found.is_some() { " any more" } else { "" };
+                let reason =
+                    format!("{} is not an AS of the VIP {}{state}", address.value, vip.key);
+                Err(Problem::new(address.span, reason).with_hint(servers_hint(vip)))
+            }
+        }
+    }
+
+    fn add_server(
+        &mut self,
+        vip_index: u32,
+        address: &Spanned<IpAddr>,
+        command: &LbAs,
+    ) -> Result<(), Problem> {
+        self.check_server(vip_index, address, command)?;
+        let ip = address.value;
+        let problem = |reason: String| Problem::new(address.span, reason);
+        let weight = command.weight.map(|weight| weight.value);
+        let encap = command.encap.map(|encap| encap.value);
+        let dscp = command.dscp.map(|dscp| dscp.value);
+        let changes = weight.is_some() || encap.is_some() || dscp.is_some() || command.flush;
+        let Some(vip) = self.lb.vip_mut(vip_index) else { return Ok(()) };
+        let own = encap.filter(|encap| *encap != vip.spec.encap());
+        match vip.servers.iter_mut().find(|server| server.address == ip) {
+            Some(server) if server.removed || changes => {
+                // Back again with its flows, or changed, or flushed.
+                if server.removed {
+                    *server =
+                        Server { weight: defaults::WEIGHT, encap: None, dscp: None, ..*server };
+                }
+                server.weight = weight.unwrap_or(server.weight);
+                if encap.is_some() {
+                    (server.encap, server.dscp) = (own, None);
+                }
+                server.dscp = dscp.or(server.dscp);
+                server.removed = false;
+                server.epoch = server.epoch.wrapping_add(u8::from(command.flush));
+                Ok(())
+            }
+            Some(_) => Err(problem(format!("{ip} is already an AS of the VIP {}", vip.key))
+                .with_hint("to change its weight, add `weight <0-100>`")),
+            None => {
+                let Some((index, epoch)) = self.lb.take_server_index() else {
+                    let limit = balancer::MAX_SERVERS - 1;
+                    return Err(problem(format!("all {limit} ASs are in use")));
+                };
+                let weight = weight.unwrap_or(defaults::WEIGHT);
+                let server =
+                    Server { index, address: ip, weight, encap: own, dscp, epoch, removed: false };
+                if let Some(vip) = self.lb.vip_mut(vip_index) {
+                    vip.servers.push(server);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What speaks against an AS.
+    fn check_server(
+        &self,
+        vip: u32,
+        address: &Spanned<IpAddr>,
+        command: &LbAs,
+    ) -> Result<(), Problem> {
+        let ip = address.value;
+        let problem = |reason: String| Problem::new(address.span, reason);
+        if let Some(why) = unroutable(ip) {
+            return Err(problem(format!("{ip} cannot be an AS: {why}")));
+        }
+        if let Some(own) = self.owner_of(ip) {
+            return Err(problem(format!("{ip} is our own address on {}", own.name)));
+        }
+        if let Some(vip) = self.lb.on_prefix(super::Network::host(ip)).next() {
+            // Traffic for the AS would come back to the VIP for ever.
+            return Err(problem(format!("{ip} is the address of the VIP {}", vip.key))
+                .with_hint("an AS needs an address of its own"));
+        }
+        let Some(vip) = self.lb.vips.get(&vip) else { return Ok(()) };
+        let present = vip.server(ip).filter(|server| !server.removed);
+        let encap = command.encap.or(present.and_then(|server| server.encap).map(Into::into));
+        let dscp = command.dscp.or(present.and_then(|server| server.dscp).map(Into::into));
+        let dscp = dscp.filter(|_| command.dscp.is_some() || command.encap.is_none());
+        if let Some(problem) = check_as_of_vip(&vip.spec, *address, encap, dscp).into_iter().next()
+        {
+            return Err(problem);
+        }
+        let others = vip.servers.iter().filter(|s| s.address != ip && !s.removed && s.weight > 0);
+        let slots = vip.spec.new_len.map_or(defaults::NEW_LEN, |len| len.value);
+        let takes_flows = command.weight.is_none_or(|weight| weight.value > 0);
+        if takes_flows && others.count() >= slots as usize {
+            let reason = format!("the new-flow table of {} is full: new_len {slots}", vip.key);
+            return Err(problem(reason)
+                .with_hint("an AS without a slot gets no flows; give the VIP a larger new_len"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn lb_set_interface_nat(
+        &mut self,
+        family: Family,
+        interfaces: &[Spanned<String>],
+        del: bool,
+    ) -> Result<(), Problem> {
+        for name in interfaces {
+            let interface = self.interface_mut(name)?;
+            let (on, word) = match family {
+                Family::Ip4 => (&mut interface.nat4_in, "nat4"),
+                Family::Ip6 => (&mut interface.nat6_in, "nat6"),
+            };
+            if del && !*on {
+                return Err(Problem::new(name.span, format!("{} is not {word} in", name.value)));
+            }
+            *on = !del;
+        }
+        Ok(())
+    }
+}
+
+fn servers_hint(vip: &Vip) -> String {
+    let list: Vec<_> =
+        vip.servers.iter().filter(|s| !s.removed).map(|s| s.address.to_string()).collect();
+    match list.is_empty() {
+        true => "it has no AS".to_owned(),
+        false => format!("its ASs: {}", list.join(", ")),
+    }
+}
