@@ -25,6 +25,8 @@ pub const ICMP_ERRORS_PER_SECOND: u32 = 1000;
 pub const ICMP_ECHOS_PER_SECOND: u32 = 10_000;
 /// TCP resets a worker may send per second to packets that no VIP takes.
 pub const RESETS_PER_SECOND: u32 = 1000;
+/// Packets a worker may give to the kernel per second.
+pub const PUNTS_PER_SECOND: u32 = 10_000;
 /// Events about neighbours a worker may post per second.
 pub const NEIGHBOR_EVENTS_PER_SECOND: u32 = 1000;
 /// Sticky buckets swept per turn, so that expired flows leave the count of live ones.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use dataplane::adjacency::L2Header;
 use dataplane::event::Event;
 use dataplane::fib::FibEntry;
 use dataplane::frame::Frame;
@@ -13,6 +14,8 @@ use dataplane::wire::Header;
 use dataplane::wire::arp::ArpHeader;
 use dataplane::wire::ethernet::ether_type;
 use dataplane::{next_nodes, node_counters};
+
+use crate::lb_punt::station;
 
 next_nodes! {
     /// Where ARP messages go; those that are dealt with end here.
@@ -65,7 +68,8 @@ enum Verdict {
 ///
 /// It answers requests for an address of the interface they came in by, and for any VIP, when the
 /// sender is on one of the interface's networks or probes (sender 0.0.0.0). It never answers for an
-/// address of another interface.
+/// address of another interface. On the tap to the kernel it answers for everybody but the kernel
+/// itself, as a proxy (RFC 1027), and learns nothing.
 ///
 /// It learns as RFC 826 says: what a message for us says of its sender, and changes of neighbours
 /// that are known already. Control hears of a reply to us even if it tells nothing new, because it
@@ -105,6 +109,9 @@ fn judge(
     if sender_mac.is_multicast() || sender_mac == MacAddress::default() {
         return Err(Counter::SenderMac);
     }
+    if interface.punt {
+        return Ok((to_kernel(arp, request), false));
+    }
     if sender_mac == interface.mac {
         return Err(Counter::Ours);
     }
@@ -132,6 +139,12 @@ fn judge(
     Ok((verdict, learn))
 }
 
+/// The kernel finds all the world behind the tap, but the addresses that it has itself.
+fn to_kernel(arp: &ArpHeader, request: bool) -> Verdict {
+    let asks = arp.sender() != Ipv4Addr::UNSPECIFIED && arp.sender() != arp.target();
+    if request && asks { Verdict::Answer } else { Verdict::Ignore }
+}
+
 /// True when control should hear what the message says of its sender.
 fn news(
     snapshot: &Snapshot,
@@ -157,12 +170,17 @@ fn answer(snapshot: &Snapshot, interface: &Interface, frame: &mut Frame, at: usi
     let l3 = usize::from(frame.lanes.l3_offset[at]);
     let Some(arp) = ArpHeader::at(frame.data(at), l3) else { return false };
     let destination = MacAddress(arp.sender_mac);
-    let l2 = snapshot.l2_header(interface, destination, ether_type::ARP);
+    let mut l2 = snapshot.l2_header(interface, destination, ether_type::ARP);
+    let mut mac = interface.mac;
+    if interface.punt {
+        mac = station(interface);
+        l2 = L2Header::new(destination, mac, &[], ether_type::ARP);
+    }
     if !frame.set_l2(at, &l2) {
         return false;
     }
     if let Some(arp) = ArpHeader::at_mut(frame.data_mut(at), l2.len()) {
-        arp.answer(interface.mac);
+        arp.answer(mac);
     }
     frame.lanes.tx_interface[at] = interface.id;
     true

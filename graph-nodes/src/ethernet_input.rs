@@ -56,7 +56,7 @@ node_counters! {
 ///
 /// # Reads
 /// The Ethernet header and up to two tags; a tag that the port stripped; `Interface::mac`,
-/// `Interface::sub_interfaces`, `Interface::up`.
+/// `Interface::sub_interfaces`, `Interface::up`, `Interface::punt`.
 /// # Writes
 /// Lanes `l3_offset`, `rx_interface` (of a VLAN); flag `LINK_GROUP`; the packet, when it has a
 /// priority tag; the rx counters of sub-interfaces.
@@ -143,7 +143,8 @@ fn parse(snapshot: &Snapshot, port: &Interface, packet: &mut Packet) -> Result<P
     let ethernet = EthernetHeader::at(packet.data(), 0).ok_or(short)?;
     let destination = ethernet.destination();
     let group = destination.is_multicast();
-    if !group && destination != port.mac {
+    // The kernel speaks to whatever station it was told of.
+    if !group && destination != port.mac && !port.punt {
         return Err(Counter::MacMismatch);
     }
     let tags = Tags::of(packet, ethernet.ether_type.get(), short)?;
@@ -170,7 +171,9 @@ fn parse(snapshot: &Snapshot, port: &Interface, packet: &mut Packet) -> Result<P
 
 fn takes_ip6(snapshot: &Snapshot, interface: InterfaceId) -> bool {
     let interface = snapshot.interface(interface);
-    interface.is_some_and(|interface| interface.addresses.iter().any(|own| own.address.is_ipv6()))
+    interface.is_some_and(|interface| {
+        interface.punt || interface.addresses.iter().any(|own| own.address.is_ipv6())
+    })
 }
 
 impl Node for EthernetInput {

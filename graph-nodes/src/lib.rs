@@ -29,6 +29,7 @@ pub mod lb4_direct;
 pub mod lb4_nat4;
 pub mod lb4_vip;
 pub mod lb_nat4_in2out;
+pub mod lb_punt;
 mod neighbor_discovery;
 mod transport;
 pub mod upper;
@@ -58,6 +59,7 @@ pub fn builder() -> GraphBuilder {
         .node(ip_icmp_error::IpIcmpError::<Ip6>::default())
         .node(ip_neighbor::IpNeighbor::<Ip4>::default())
         .node(ip_neighbor::IpNeighbor::<Ip6>::default())
+        .node(lb_punt::LbPunt::default())
         .node(interface_output::InterfaceOutput)
         .node(error_drop::ErrorDrop)
 }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use dataplane::adjacency::L2_HEADER_MAX;
+use dataplane::adjacency::{L2_HEADER_MAX, L2Header};
 use dataplane::clock::Now;
 use dataplane::event::Event;
 use dataplane::fib::FibEntry;
@@ -21,6 +21,7 @@ use dataplane::worker::WorkerState;
 use zerocopy::IntoBytes;
 
 use crate::ip_local::Counter;
+use crate::lb_punt::station;
 
 /// Bytes of an answer: Ethernet header, IPv6 header, message with one option.
 const ANSWER_MAX: usize = L2_HEADER_MAX + Ipv6Header::LEN + MAX_LEN;
@@ -172,7 +173,8 @@ fn answer(
     };
     let target = heard.message.target;
     let kind = NeighborKind::Advertisement { router: true, solicited: !probe, overriding: true };
-    let message = NeighborMessage { kind, target, link_layer: Some(interface.mac) };
+    let own = if interface.punt { station(interface) } else { interface.mac };
+    let message = NeighborMessage { kind, target, link_layer: Some(own) };
     let mut body = [0; MAX_LEN];
     let len = message.write(&mut body, target, to);
     let header = Ipv6Header {
@@ -183,7 +185,10 @@ fn answer(
         source: target.octets(),
         destination: to.octets(),
     };
-    let l2 = snapshot.l2_header(interface, mac, ether_type::IPV6);
+    let mut l2 = snapshot.l2_header(interface, mac, ether_type::IPV6);
+    if interface.punt {
+        l2 = L2Header::new(mac, own, &[], ether_type::IPV6);
+    }
     let (l3, l4) = (l2.len(), l2.len() + Ipv6Header::LEN);
     let mut bytes = [0; ANSWER_MAX];
     bytes[..l3].copy_from_slice(l2.as_bytes());
@@ -200,6 +205,24 @@ fn answer(
     true
 }
 
+/// The kernel finds all the world behind the tap, but the addresses that it has or probes for.
+fn to_kernel(
+    snapshot: &Snapshot,
+    interface: &Interface,
+    frame: &mut Frame,
+    at: usize,
+    heard: &Heard,
+) -> Result<Outcome, Counter> {
+    if heard.message.kind != NeighborKind::Solicitation {
+        return Ok(Outcome::End(Counter::NeighborHeard));
+    }
+    if heard.is_probe() || heard.source == heard.message.target {
+        return Ok(Outcome::End(Counter::NeighborNotForUs));
+    }
+    let answered = answer(snapshot, interface, frame, at, heard);
+    if answered { Ok(Outcome::Answer) } else { Err(Counter::Split) }
+}
+
 /// Deals with packet `at`, a neighbour solicitation or advertisement with a right checksum.
 pub(crate) fn discover(
     snapshot: &Snapshot,
@@ -211,6 +234,9 @@ pub(crate) fn discover(
     let rx = frame.lanes.rx_interface[at];
     let interface = snapshot.interface(rx).ok_or(Counter::NeighborOffLink)?;
     let heard = read(frame, at)?;
+    if interface.punt {
+        return to_kernel(snapshot, interface, frame, at, &heard);
+    }
     check_teller(snapshot, interface, &heard)?;
     let target = heard.message.target;
     let for_us =
@@ -225,9 +251,6 @@ pub(crate) fn discover(
     if !for_us {
         return Ok(Outcome::End(Counter::NeighborNotForUs));
     }
-    if answer(snapshot, interface, frame, at, &heard) {
-        Ok(Outcome::Answer)
-    } else {
-        Err(Counter::Split)
-    }
+    let answered = answer(snapshot, interface, frame, at, &heard);
+    if answered { Ok(Outcome::Answer) } else { Err(Counter::Split) }
 }

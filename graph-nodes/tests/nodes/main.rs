@@ -24,6 +24,7 @@ mod lb4_direct;
 mod lb4_nat4;
 mod lb4_vip;
 mod lb_nat4_in2out;
+mod lb_punt;
 mod malformed;
 mod neighbor_discovery;
 mod plan;
