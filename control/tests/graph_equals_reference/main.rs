@@ -10,9 +10,13 @@ mod typed;
 
 use proptest::prelude::*;
 use testkit::reference::differential::Differential;
+use testkit::reference::scope::Scope;
 use testkit::reference::strategy;
 
 use typed::TypedConfig;
+
+/// What can be typed and the graph can do.
+const SCOPE: Scope = Scope::V4_NAT;
 
 fn config(default: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
@@ -24,7 +28,7 @@ proptest! {
     #![proptest_config(config(1500))]
 
     #[test]
-    fn whatever_is_configured_and_happens(scenario in strategy::scenario(40)) {
+    fn whatever_is_configured_and_happens(scenario in strategy::scenario(SCOPE, 40)) {
         Differential::<TypedConfig>::play(&scenario).map_err(TestCaseError::fail)?;
     }
 }

@@ -1,22 +1,23 @@
 //! [`TypedConfig`]: the reference's configuration as an operator would type it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use balancer::{AsId, Ports, Prefix, Protocol, StickyTable, VipId, VipKey};
+use balancer::{AsId, StickyTable, VipId};
 use control::compile::{LbCompiler, compile};
 use control::model::Model;
 use dataplane::interface::{MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
-use testkit::reference::config::{Config, Service};
-use testkit::reference::differential::Compiler;
+use testkit::reference::config::Config;
+use testkit::reference::differential::{Compiler, product_key};
 use testkit::reference::scenario::Change;
+use testkit::reference::service::{Ports, Target, Vip, VipKey as Key};
 
 /// The model, reached by command lines alone.
 pub(crate) struct TypedConfig {
     model: Model,
     lb: LbCompiler,
-    services: Vec<Service>,
+    vips: Vec<Key>,
 }
 
 /// The name of an interface.
@@ -24,10 +25,17 @@ fn link(index: u16) -> String {
     format!("GigabitEthernet0/{index}/0")
 }
 
-fn vip(service: Service) -> String {
-    let Service { address, protocol, port } = service;
-    let protocol = if protocol == 6 { "tcp" } else { "udp" };
-    format!("{address}/32 protocol {protocol} port {port}")
+/// The words that name a VIP.
+fn vip(key: &Key) -> String {
+    let Key { network, prefix_len, ports } = key;
+    match ports {
+        Ports::All => format!("{network}/{prefix_len}"),
+        Ports::Range { protocol, first, last } => {
+            let protocol = if *protocol == 6 { "tcp" } else { "udp" };
+            let port = if first == last { format!("{first}") } else { format!("{first}-{last}") };
+            format!("{network}/{prefix_len} protocol {protocol} port {port}")
+        }
+    }
 }
 
 fn mac(mac: [u8; 6]) -> MacAddress {
@@ -52,7 +60,18 @@ impl TypedConfig {
         self.model.apply(&command).unwrap_or_else(|problem| panic!("{line}: {problem:?}"));
     }
 
-    fn neighbor(&mut self, interface: u16, address: Ipv4Addr, to: [u8; 6]) {
+    fn add_vip(&mut self, given: &Vip) {
+        let name = vip(&given.key);
+        let Target::One(target) = given.target else { panic!("{:?}", given.target) };
+        self.type_in(&format!(
+            "lb vip {name} encap nat4 type clusterip target_port {target} new_len 1009"
+        ));
+        for (server, with) in &given.servers {
+            self.type_in(&format!("lb as {name} {server} weight {}", with.weight));
+        }
+    }
+
+    fn neighbor(&mut self, interface: u16, address: IpAddr, to: [u8; 6]) {
         let (link, to) = (link(interface), mac(to));
         self.type_in(&format!("set ip neighbor {link} {address} {to} static"));
     }
@@ -61,8 +80,8 @@ impl TypedConfig {
 impl Compiler for TypedConfig {
     fn start(config: &Config) -> Self {
         let (model, lb) = (Model::default(), LbCompiler::default());
-        let services = config.vips.iter().map(|vip| vip.service).collect();
-        let mut typed = Self { model, lb, services };
+        let vips = config.vips.iter().map(|vip| vip.key).collect();
+        let mut typed = Self { model, lb, vips };
         for index in config.indices() {
             let interface = config.interface(index);
             let name = link(index);
@@ -90,28 +109,20 @@ impl Compiler for TypedConfig {
             "lb conf timeout {} tcp-established-timeout {} tcp-closing-timeout {}",
             timeouts.timeout_s, timeouts.established_s, timeouts.closing_s
         ));
-        for (at, given) in config.vips.iter().enumerate() {
-            let (name, target) = (vip(given.service), given.target_port);
-            typed.type_in(&format!(
-                "lb vip {name} encap nat4 type clusterip target_port {target} new_len 1009"
-            ));
-            for (server, weight) in &given.servers {
-                let added =
-                    typed.change(&Change::AddServer { vip: at, server: *server, weight: *weight });
-                assert!(added, "{server} was refused");
-            }
+        for given in &config.vips {
+            typed.add_vip(given);
         }
         typed
     }
 
     fn change(&mut self, change: &Change) -> bool {
-        match *change {
-            Change::AddServer { vip: at, server, weight } => {
-                let vip = vip(self.services[at]);
+        match change.clone() {
+            Change::AddServer { vip: at, server, with } => {
+                let (vip, weight) = (vip(&self.vips[at]), with.weight);
                 self.line(&format!("lb as {vip} {server} weight {weight}"))
             }
             Change::RemoveServer { vip: at, server, flush } => {
-                let vip = vip(self.services[at]);
+                let vip = vip(&self.vips[at]);
                 let flush = if flush { " flush" } else { "" };
                 self.line(&format!("lb as {vip} {server} del{flush}"))
             }
@@ -125,6 +136,27 @@ impl Compiler for TypedConfig {
             Change::SetUp { interface, up } => {
                 let state = if up { "up" } else { "down" };
                 self.line(&format!("set interface state {} {state}", link(interface)))
+            }
+            Change::AddVip(vip) => {
+                self.add_vip(&vip);
+                self.vips.push(vip.key);
+                true
+            }
+            Change::RemoveVip(key) => {
+                self.vips.retain(|vip| *vip != key);
+                self.line(&format!("lb vip {} del", vip(&key)))
+            }
+            Change::AddRoute(route) => {
+                let (network, len, next_hop) = (route.network, route.prefix_len, route.next_hop);
+                self.line(&format!("ip route add {network}/{len} via {next_hop}"))
+            }
+            Change::RemoveRoute(route) => {
+                let (network, len, next_hop) = (route.network, route.prefix_len, route.next_hop);
+                self.line(&format!("ip route del {network}/{len} via {next_hop}"))
+            }
+            Change::SetNat6In { interface, on } => {
+                let del = if on { "" } else { " del" };
+                self.line(&format!("lb set interface nat6 in {}{del}", link(interface)))
             }
             Change::SetNat4In { interface, on } => {
                 let del = if on { "" } else { " del" };
@@ -142,11 +174,8 @@ impl Compiler for TypedConfig {
         *compile(&self.model, generation, &mut self.lb, &tables).snapshot
     }
 
-    fn vip(&self, service: Service) -> VipId {
-        let protocol = if service.protocol == 6 { Protocol::Tcp } else { Protocol::Udp };
-        let prefix = Prefix::host(service.address.into());
-        let key = VipKey { prefix, ports: Ports::one(protocol, service.port) };
-        let vip = self.model.lb.find(key).expect("a configured VIP");
+    fn vip(&self, key: &Key) -> VipId {
+        let vip = self.model.lb.find(product_key(key)).expect("a configured VIP");
         VipId::new(vip.index).expect("an index within bounds")
     }
 }

@@ -1,31 +1,34 @@
 //! More packets than may be held, or answered in one second.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use testkit::reference::config::{Config, Interface, Timeouts};
+use testkit::reference::config::{Config, Interface, Kind, Timeouts};
 use testkit::reference::frame::{Body, Description};
 use testkit::reference::scenario::{Action, Scenario, Universe};
 
-use crate::Both;
+use crate::{Both, SCOPE};
 
-const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 254);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 254));
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
 const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// One network with one known host.
 fn both() -> Both {
-    let interface =
-        Interface { addresses: vec![(OWN, 24)], mac: OWN_MAC, mtu: 1500, up: true, nat4_in: false };
-    let config = Config {
-        interfaces: vec![interface],
-        routes: Vec::new(),
-        neighbors: BTreeMap::from([((1, CLIENT), CLIENT_MAC)]),
-        vips: Vec::new(),
-        timeouts: Timeouts { timeout_s: 40, established_s: 900, closing_s: 120 },
-    };
+    let timeouts = Timeouts { timeout_s: 40, established_s: 900, closing_s: 120 };
+    let mut config = Config::new(timeouts);
+    config.interfaces.push(Interface {
+        addresses: vec![(OWN, 24)],
+        mac: OWN_MAC,
+        mtu: 1500,
+        up: true,
+        nat4_in: false,
+        nat6_in: false,
+        kind: Kind::Port,
+    });
+    config.neighbors.insert((1, CLIENT), CLIENT_MAC);
     let universe = Universe {
+        scope: SCOPE,
         config,
         clients: Vec::new(),
         servers: Vec::new(),
@@ -35,7 +38,7 @@ fn both() -> Both {
     Both::new(&Scenario { universe, steps: Vec::new() })
 }
 
-fn echo_request(destination: Ipv4Addr, ttl: u8) -> Action {
+fn echo_request(destination: IpAddr, ttl: u8) -> Action {
     let body = Body::Icmp { kind: 8, code: 0, rest: vec![0, 1, 0, 2, 3] };
     let macs = (OWN_MAC, CLIENT_MAC);
     let packet = Description { macs, source: CLIENT, destination, ttl, dont_fragment: false, body };
@@ -52,14 +55,15 @@ fn play(actions: impl IntoIterator<Item = Action>) {
 
 #[test]
 fn hold_queue_per_neighbor_and_in_all() {
-    let to_silent_hosts = (20..38)
-        .flat_map(|host| [echo_request(Ipv4Addr::new(10, 0, 1, host), 64), Action::Repeat(70)]);
+    let to_silent_hosts = (20..38).flat_map(|host| {
+        [echo_request(Ipv4Addr::new(10, 0, 1, host).into(), 64), Action::Repeat(70)]
+    });
     play(to_silent_hosts.chain([Action::Wait(1), Action::Repeat(3), Action::Wait(2)]));
 }
 
 #[test]
 fn errors_per_second() {
-    let expired = echo_request(Ipv4Addr::new(10, 0, 1, 9), 1);
+    let expired = echo_request(Ipv4Addr::new(10, 0, 1, 9).into(), 1);
     let many = std::iter::repeat_n(Action::Repeat(250), 5);
     play([expired].into_iter().chain(many).chain([Action::Wait(1), Action::Repeat(3)]));
 }

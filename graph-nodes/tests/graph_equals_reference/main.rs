@@ -7,15 +7,20 @@
 
 mod limits;
 mod plain_compiler;
+mod plain_links;
 
 use proptest::prelude::*;
 use testkit::reference::differential::Differential;
 use testkit::reference::scenario::Scenario;
+use testkit::reference::scope::Scope;
 use testkit::reference::strategy;
 
 use plain_compiler::PlainCompiler;
 
 type Both = Differential<PlainCompiler>;
+
+/// What the graph can do.
+const SCOPE: Scope = Scope::V4_NAT;
 
 fn config(default: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
@@ -31,7 +36,7 @@ proptest! {
     #![proptest_config(config(2000))]
 
     #[test]
-    fn whatever_happens(scenario in strategy::scenario(40)) {
+    fn whatever_happens(scenario in strategy::scenario(SCOPE, 40)) {
         equal(Both::play(&scenario))?;
     }
 
@@ -42,16 +47,15 @@ proptest! {
 
     #[test]
     fn any_bytes(
-        universe in strategy::universe(),
-        steps in prop::collection::vec(strategy::bytes(), 100),
+        universe in strategy::universe(SCOPE),
+        steps in prop::collection::vec(strategy::bytes(SCOPE), 100),
     ) {
         equal(Both::play(&Scenario { universe, steps }))?;
     }
 
     #[test]
     fn bursts_of_clients(
-        mut universe in strategy::universe(),
-        burst in prop::collection::vec(strategy::to_vip(), 1..250),
+        (mut universe, burst) in strategy::burst(SCOPE, 250),
     ) {
         // Where replies are translated, what a packet meets depends on those before it.
         universe.config.interfaces.iter_mut().for_each(|interface| interface.nat4_in = false);

@@ -2,27 +2,33 @@
 //! and numbering things in order. For testing the graph alone.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use balancer::{
-    ApplicationServer, AsId, FlowHasher, HashKey, LbConfig, LbTables, NewFlowCache, Ports, Prefix,
-    Protocol, Scheduler, ServerState, StickyTable, TableLength, TargetPort, Timeouts, VipId,
-    VipKey, VipSpec,
+    ApplicationServer, AsId, FlowHasher, HashKey, LbConfig, LbTables, NewFlowCache, ServerState,
+    StickyTable, TableLength, TargetPort, Timeouts, VipId, VipSpec,
 };
-use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header};
-use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
-use dataplane::forwarding::{Method, ServerPath, TunnelPolicy};
-use dataplane::interface::{Interface, InterfaceAddress, InterfaceId, MacAddress, PortId};
+use dataplane::adjacency::AdjacencyId;
+use dataplane::fib::FibEntry;
+use dataplane::forwarding::{
+    Method, MssClamp, NoMatch, ServerPath, TooBig, TunnelDf, TunnelDscp, TunnelEcn, TunnelPolicy,
+    VipPolicy,
+};
+use dataplane::interface::InterfaceId;
 use dataplane::snapshot::Snapshot;
-use dataplane::wire::ethernet::ether_type;
 
-use testkit::reference::config::{Config, Service};
-use testkit::reference::differential::Compiler;
+use testkit::reference::config::{self, Config};
+use testkit::reference::differential::{Compiler, product_key};
+use testkit::reference::route::{connected, is_up};
 use testkit::reference::scenario::Change;
+use testkit::reference::service::{self, Mss, Target, Vip, VipKey};
+use testkit::reference::tunnel_settings;
+
+use crate::plain_links::{Adjacencies, Fibs, Prefixes, interfaces, network, shared};
 
 /// Slots of the new-flow tables: a prime, and few enough that a search for another AS sees all.
-const SLOTS: u32 = 1009;
+const SLOTS: u64 = 1009;
 
 /// An AS with what outlives its configuration.
 #[derive(Clone, Debug)]
@@ -30,139 +36,79 @@ struct Server {
     id: AsId,
     epoch: u8,
     weight: u8,
+    method: service::Method,
     removed: bool,
 }
 
 /// A configuration on its way to snapshots.
 pub(crate) struct PlainCompiler {
     config: Config,
-    servers: BTreeMap<(usize, Ipv4Addr), Server>,
+    ids: BTreeMap<VipKey, VipId>,
+    next_vip: u32,
+    servers: BTreeMap<(VipKey, IpAddr), Server>,
     next_server: u32,
     lb: LbTables,
     cache: NewFlowCache,
 }
 
-/// Adjacencies in the making.
-#[derive(Default)]
-struct Adjacencies {
-    list: Vec<Adjacency>,
-    index: hashbrown::HashMap<(InterfaceId, IpAddr), AdjacencyId>,
-}
-
-impl Adjacencies {
-    fn get(&mut self, config: &Config, interface: u16, next_hop: Ipv4Addr) -> AdjacencyId {
-        let list = &mut self.list;
-        *self.index.entry((InterfaceId(interface), next_hop.into())).or_insert_with(|| {
-            let link = config.interface(interface);
-            let mac = config.neighbors.get(&(interface, next_hop)).copied();
-            list.push(Adjacency {
-                interface: InterfaceId(interface),
-                next_hop: next_hop.into(),
-                mtu: link.mtu as u16,
-                rewrite: mac.map(|mac| {
-                    L2Header::new(MacAddress(mac), MacAddress(link.mac), &[], ether_type::IPV4)
-                }),
-                tunnel: None,
-            });
-            AdjacencyId(list.len() as u32 - 1)
-        })
+fn method(method: service::Method) -> Method {
+    match method {
+        service::Method::Gre4 | service::Method::Gre6 => Method::Gre,
+        service::Method::Ipip => Method::Ipip,
+        service::Method::Gue => Method::Gue,
+        service::Method::L3dsr { dscp } => Method::L3dsr { dscp },
+        service::Method::Dr => Method::DirectRouting,
+        service::Method::Nat => Method::Nat,
     }
 }
 
-fn mask(len: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
-}
-
-fn protocol(number: u8) -> Protocol {
-    if number == 6 { Protocol::Tcp } else { Protocol::Udp }
-}
-
 impl PlainCompiler {
-    fn add(&mut self, vip: usize, address: Ipv4Addr, weight: u8) {
+    fn add_vip(&mut self, vip: &Vip) {
+        self.next_vip += 1;
+        self.ids.insert(vip.key, VipId::new(self.next_vip).expect("few VIPs"));
+        for (address, server) in &vip.servers {
+            self.add(vip.key, *address, *server);
+        }
+    }
+
+    fn add(&mut self, vip: VipKey, address: IpAddr, with: service::Server) {
         let next = &mut self.next_server;
         let server = self.servers.entry((vip, address)).or_insert_with(|| {
             *next += 1;
             let id = AsId::new(*next).expect("few ASs");
-            Server { id, epoch: 0, weight, removed: false }
+            Server { id, epoch: 0, weight: 0, method: with.method, removed: false }
         });
-        (server.weight, server.removed) = (weight, false);
-    }
-
-    /// Prefixes without the load balancer's, neighbours first known by `adjacencies`.
-    fn routes(&self, adjacencies: &mut Adjacencies) -> Vec<FibRoute> {
-        let config = &self.config;
-        let route = |network: u32, prefix_len, entry| FibRoute {
-            network: Ipv4Addr::from(network),
-            prefix_len,
-            entry,
-        };
-        let mut routes = Vec::new();
-        for given in &config.routes {
-            let link = config.indices().find(|index| {
-                let mut own = config.interface(*index).addresses.iter();
-                own.any(|(own, len)| {
-                    (u32::from(*own) ^ u32::from(given.next_hop)) & mask(*len) == 0
-                })
-            });
-            let link = link.expect("next hops are connected");
-            let entry = match config.interface(link).up {
-                true => FibEntry::Adjacency(adjacencies.get(config, link, given.next_hop)),
-                false => FibEntry::Drop(FibDrop::Configured),
-            };
-            routes.push(route(u32::from(given.network), given.prefix_len, entry));
-        }
-        for index in config.indices() {
-            let link = config.interface(index);
-            for (own, len) in &link.addresses {
-                let network = u32::from(*own) & mask(*len);
-                let entry = match link.up {
-                    true => FibEntry::Glean(InterfaceId(index)),
-                    false => FibEntry::Drop(FibDrop::Configured),
-                };
-                routes.push(route(network, *len, entry));
-                if *len < 31 {
-                    let broadcast = FibEntry::Drop(FibDrop::Broadcast);
-                    routes.push(route(network, 32, broadcast));
-                    routes.push(route(network | !mask(*len), 32, broadcast));
-                }
-                routes.push(route(u32::from(*own), 32, FibEntry::Local));
-            }
-        }
-        routes
+        (server.weight, server.method, server.removed) = (with.weight, with.method, false);
     }
 
     fn balance(&mut self) -> Arc<LbTables> {
-        let config = &self.config;
-        let vips: Vec<VipSpec> = config
-            .vips
-            .iter()
-            .enumerate()
-            .map(|(at, vip)| VipSpec {
-                id: VipId::new(at as u32 + 1).expect("few VIPs"),
-                key: VipKey {
-                    prefix: Prefix::host(vip.service.address.into()),
-                    ports: Ports::one(protocol(vip.service.protocol), vip.service.port),
-                },
-                target: TargetPort::One(vip.target_port),
-                node_port: None,
-                src_ip_sticky: false,
-                scheduler: Scheduler::Maglev,
-                nat: true,
-                length: TableLength::new(u64::from(SLOTS)).expect("a prime"),
-            })
-            .collect();
-        let servers: Vec<ApplicationServer> = self
-            .servers
-            .iter()
-            .map(|((vip, address), server)| ApplicationServer {
-                id: server.id,
-                vip: vips[*vip].id,
-                address: (*address).into(),
-                weight: server.weight,
-                state: if server.removed { ServerState::Removed } else { ServerState::Active },
-                epoch: server.epoch,
-            })
-            .collect();
+        let spec = |vip: &Vip| VipSpec {
+            id: self.ids[&vip.key],
+            key: product_key(&vip.key),
+            target: match vip.target {
+                Target::Keep => TargetPort::Keep,
+                Target::One(port) => TargetPort::One(port),
+                Target::From(port) => TargetPort::From(port),
+            },
+            node_port: vip.node_port,
+            src_ip_sticky: vip.src_ip_sticky,
+            scheduler: match vip.scheduler {
+                service::Scheduler::Maglev => balancer::Scheduler::Maglev,
+                service::Scheduler::RoundRobin => balancer::Scheduler::RoundRobin,
+            },
+            nat: vip.is_nat(),
+            length: TableLength::new(SLOTS).expect("a prime"),
+        };
+        let vips: Vec<VipSpec> = self.config.vips.iter().map(spec).collect();
+        let server = |((vip, address), server): (&(VipKey, IpAddr), &Server)| ApplicationServer {
+            id: server.id,
+            vip: self.ids[vip],
+            address: *address,
+            weight: server.weight,
+            state: if server.removed { ServerState::Removed } else { ServerState::Active },
+            epoch: server.epoch,
+        };
+        let servers: Vec<ApplicationServer> = self.servers.iter().map(server).collect();
         let described = LbConfig {
             vips: &vips,
             servers: &servers,
@@ -172,6 +118,107 @@ impl PlainCompiler {
         self.lb = LbTables::build(&described, &self.lb, &mut self.cache).expect("it makes sense");
         Arc::new(self.lb.clone())
     }
+
+    /// The ways to all ASs, by index; and the ASs' own addresses among the prefixes.
+    fn server_paths(
+        &self,
+        base: &Fibs,
+        adjacencies: &mut Adjacencies,
+        prefixes: &mut Prefixes,
+    ) -> Box<[Option<ServerPath>]> {
+        let config = &self.config;
+        let mut paths = vec![None; self.next_server as usize + 1];
+        let mut direct = Vec::new();
+        for ((vip, address), server) in &self.servers {
+            let Some(id) = self.way(*address, base, adjacencies) else { continue };
+            let interface = adjacencies.list[id.index()].interface.0;
+            paths[server.id.index()] = Some(ServerPath {
+                adjacency: id,
+                method: method(server.method),
+                address: *address,
+                tunnel_source: tunnel_source(config, interface, *address),
+            });
+            if config.vip(vip).is_some_and(Vip::is_nat) {
+                direct.push((*address, id));
+            } else if config.vips.iter().any(|vip| vip.key.has(*address)) {
+                // It is none of the VIP's addresses itself.
+                prefixes.push_host(*address, FibEntry::Adjacency(id));
+            }
+        }
+        for (address, id) in direct {
+            prefixes.push_host(address, FibEntry::AsDirect(id));
+        }
+        paths.into()
+    }
+
+    fn way(
+        &self,
+        address: IpAddr,
+        base: &Fibs,
+        adjacencies: &mut Adjacencies,
+    ) -> Option<AdjacencyId> {
+        match base.lookup(address) {
+            FibEntry::Adjacency(id) => Some(id),
+            FibEntry::Glean(interface) => Some(adjacencies.get(&self.config, interface.0, address)),
+            _ => None,
+        }
+    }
+
+    fn vip_policies(&self) -> Box<[VipPolicy]> {
+        let mut policies = vec![VipPolicy::default(); self.next_vip as usize + 1];
+        for vip in &self.config.vips {
+            policies[self.ids[&vip.key].index()].mss = match vip.mss {
+                Mss::Keep => MssClamp::Keep,
+                Mss::At(limit) => MssClamp::At(limit),
+                Mss::Auto => MssClamp::Auto,
+            };
+        }
+        policies.into()
+    }
+}
+
+/// The source of outer headers to an AS behind an interface.
+fn tunnel_source(config: &Config, interface: u16, server: IpAddr) -> Option<IpAddr> {
+    let own = || {
+        let own = config.interface(interface).addresses.iter();
+        own.filter(|(own, _)| own.is_ipv6() == server.is_ipv6())
+    };
+    let near = own().find(|(own, len)| network(*own, *len).contains(server));
+    let nearest = near.or(own().next()).map(|(own, _)| *own);
+    config.tunnels.source(server.is_ipv6()).or(nearest)
+}
+
+fn tunnel_policy(settings: &tunnel_settings::TunnelSettings) -> TunnelPolicy {
+    TunnelPolicy {
+        ttl: settings.ttl,
+        dscp: settings.dscp.map_or(TunnelDscp::Copy, TunnelDscp::Fixed),
+        ecn: if settings.ecn { TunnelEcn::Rfc6040 } else { TunnelEcn::Zero },
+        df: match settings.df {
+            tunnel_settings::OuterDf::Copy => TunnelDf::Copy,
+            tunnel_settings::OuterDf::Set => TunnelDf::Set,
+            tunnel_settings::OuterDf::Clear => TunnelDf::Clear,
+        },
+        too_big: match settings.too_big {
+            tunnel_settings::TooBig::Drop => TooBig::Drop,
+            tunnel_settings::TooBig::Fragment => TooBig::Fragment,
+        },
+        gue_port: settings.gue_port,
+        source4: settings.source4,
+        source6: settings.source6,
+        entropy4: None,
+        entropy6: None,
+    }
+}
+
+/// By number of the prefix with VIPs.
+fn no_match(config: &Config, lb: &LbTables) -> Box<[NoMatch]> {
+    let policy = |prefix: balancer::Prefix| match config.no_match_of(prefix.network, prefix.len) {
+        config::NoMatch::Drop => NoMatch::Drop,
+        config::NoMatch::Reset => NoMatch::Reset,
+        config::NoMatch::Icmp => NoMatch::Icmp,
+        config::NoMatch::Punt => NoMatch::Punt,
+    };
+    lb.groups.prefixes().map(policy).collect()
 }
 
 impl Compiler for PlainCompiler {
@@ -184,26 +231,43 @@ impl Compiler for PlainCompiler {
         };
         let mut compiler = Self {
             config: config.clone(),
+            ids: BTreeMap::new(),
+            next_vip: 0,
             servers: BTreeMap::new(),
             next_server: 0,
             lb: LbTables::empty(hasher, timeouts),
             cache: NewFlowCache::new(),
         };
-        for (at, vip) in config.vips.iter().enumerate() {
-            vip.servers.iter().for_each(|(address, weight)| compiler.add(at, *address, *weight));
-        }
+        config.vips.iter().for_each(|vip| compiler.add_vip(vip));
         compiler
     }
 
     fn change(&mut self, change: &Change) -> bool {
         let config = &mut self.config;
-        match *change {
-            Change::AddServer { vip, server, weight } => self.add(vip, server, weight),
-            Change::RemoveServer { vip, server, flush } => {
-                let Some(server) = self.servers.get_mut(&(vip, server)) else { return false };
-                server.removed = true;
-                server.epoch = server.epoch.wrapping_add(u8::from(flush));
+        match change.clone() {
+            Change::AddServer { vip, server, with } => {
+                let key = config.vips[vip].key;
+                config.vips[vip].servers.insert(server, with);
+                self.add(key, server, with);
             }
+            Change::RemoveServer { vip, server, flush } => {
+                let key = config.vips[vip].key;
+                let Some(kept) = self.servers.get_mut(&(key, server)) else { return false };
+                config.vips[vip].servers.remove(&server);
+                kept.removed = true;
+                kept.epoch = kept.epoch.wrapping_add(u8::from(flush));
+            }
+            Change::AddVip(vip) => {
+                self.add_vip(&vip);
+                self.config.vips.push(vip);
+            }
+            Change::RemoveVip(key) => {
+                config.vips.retain(|vip| vip.key != key);
+                self.ids.remove(&key);
+                self.servers.retain(|(vip, _), _| *vip != key);
+            }
+            Change::AddRoute(route) => config.routes.push(route),
+            Change::RemoveRoute(route) => config.routes.retain(|other| *other != route),
             Change::Learn { interface, address, mac } => {
                 config.neighbors.insert((interface, address), mac);
             }
@@ -216,6 +280,9 @@ impl Compiler for PlainCompiler {
             Change::SetNat4In { interface, on } => {
                 config.interfaces[usize::from(interface) - 1].nat4_in = on;
             }
+            Change::SetNat6In { interface, on } => {
+                config.interfaces[usize::from(interface) - 1].nat6_in = on;
+            }
         }
         true
     }
@@ -227,96 +294,48 @@ impl Compiler for PlainCompiler {
     }
 
     fn snapshot(&mut self, generation: u64, tables: Vec<Arc<StickyTable>>) -> Snapshot {
-        let mut adjacencies = Adjacencies::default();
-        let mut routes = self.routes(&mut adjacencies);
-        let base = Fib4::build(&routes);
         let lb = self.balance();
         let config = &self.config;
+        let (mut prefixes, mut adjacencies) = (Prefixes::default(), Adjacencies::default());
+        prefixes.list_all(config, &mut adjacencies, &|_| true);
+        let base = prefixes.fibs();
         // Neighbours are there for packets on hold, and for hosts that no longer route covers.
         for (interface, address) in config.neighbors.keys() {
-            if config.interface(*interface).up {
+            if is_up(config, *interface) {
                 let id = adjacencies.get(config, *interface, *address);
-                if base.lookup(*address) == FibEntry::Glean(InterfaceId(*interface)) {
-                    let (network, entry) = (*address, FibEntry::Adjacency(id));
-                    routes.push(FibRoute { network, prefix_len: 32, entry });
+                let len = connected(config, *address).map_or(0, |(_, len)| len);
+                let mut vips = config.vips.iter();
+                let inside = vips.any(|vip| vip.key.has(*address) && vip.key.prefix_len >= len);
+                if base.lookup(*address) == FibEntry::Glean(InterfaceId(*interface)) && !inside {
+                    prefixes.push_host(*address, FibEntry::Adjacency(id));
                 }
             }
         }
-        let mut server_paths = vec![None; self.next_server as usize + 1];
-        for ((_, address), server) in &self.servers {
-            let id = match base.lookup(*address) {
-                FibEntry::Adjacency(id) => id,
-                FibEntry::Glean(interface) => adjacencies.get(config, interface.0, *address),
-                _ => continue,
-            };
-            server_paths[server.id.index()] = Some(ServerPath {
-                adjacency: id,
-                method: Method::Nat,
-                address: (*address).into(),
-                tunnel_source: None,
-            });
-            let (network, entry) = (*address, FibEntry::AsDirect(id));
-            routes.push(FibRoute { network, prefix_len: 32, entry });
-        }
+        let server_paths = self.server_paths(&base, &mut adjacencies, &mut prefixes);
         for vip in &config.vips {
-            let (network, local) = (vip.service.address, config.is_own(vip.service.address));
-            routes.push(FibRoute {
-                network,
-                prefix_len: 32,
-                entry: FibEntry::Vip { group: 0, local },
-            });
+            let prefix = product_key(&vip.key).prefix;
+            let group = lb.group_of(prefix).expect("a VIP has it").get();
+            let local = vip.key.is_host() && config.is_own(vip.key.network);
+            prefixes.push(prefix.network, prefix.len, FibEntry::Vip { group, local });
         }
-        let mut interfaces = vec![Interface {
-            id: InterfaceId::LOCAL0,
-            name: "local0".into(),
-            port: None,
-            mac: MacAddress::default(),
-            mtu: 0,
-            up: false,
-            nat4_in: false,
-            nat6_in: false,
-            punt: false,
-            addresses: Box::default(),
-            sub_interfaces: Box::default(),
-        }];
-        for index in config.indices() {
-            let link = config.interface(index);
-            let own = |(address, prefix_len): &(Ipv4Addr, u8)| InterfaceAddress {
-                address: (*address).into(),
-                prefix_len: *prefix_len,
-            };
-            interfaces.push(Interface {
-                id: InterfaceId(index),
-                name: format!("link{index}").into(),
-                port: Some(PortId(index - 1)),
-                mac: MacAddress(link.mac),
-                mtu: link.mtu as u16,
-                up: link.up,
-                nat4_in: link.nat4_in,
-                nat6_in: false,
-                punt: false,
-                addresses: link.addresses.iter().map(own).collect(),
-                sub_interfaces: Box::default(),
-            });
-        }
+        let (fib4, fib6) = shared(prefixes.fibs());
         Snapshot {
             generation,
-            interfaces: interfaces.into(),
-            fib4: Arc::new(Fib4::build(&routes)),
-            fib6: Arc::default(),
+            interfaces: interfaces(config),
+            fib4,
+            fib6,
+            vip_policies: self.vip_policies(),
+            no_match: no_match(config, &lb),
+            tunnel_policy: tunnel_policy(&config.tunnels),
             adjacencies: adjacencies.list.into(),
             adjacency_index: adjacencies.index,
             lb,
-            server_paths: server_paths.into(),
-            vip_policies: Box::default(),
-            no_match: Box::default(),
-            tunnel_policy: TunnelPolicy::default(),
+            server_paths,
             sticky_tables: tables.into(),
         }
     }
 
-    fn vip(&self, service: Service) -> VipId {
-        let at = self.config.vips.iter().position(|vip| vip.service == service);
-        VipId::new(at.expect("a configured VIP") as u32 + 1).expect("few VIPs")
+    fn vip(&self, key: &VipKey) -> VipId {
+        self.ids[key]
     }
 }

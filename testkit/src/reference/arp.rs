@@ -1,13 +1,12 @@
 //! ARP as a router and load balancer speaks it (RFC 826, RFC 5227 probes).
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::config::Interface;
-use super::ip4::{address, word};
+use super::config::{Interface, covers};
+use super::ip::{address4, word};
 use super::model::Reference;
 use super::outcome::Reason;
 use super::reason;
-use super::route::covers;
 
 /// Bytes of a message for IPv4 over Ethernet.
 const MESSAGE_LEN: usize = 28;
@@ -39,8 +38,8 @@ fn read(bytes: &[u8]) -> Result<Message, Reason> {
     Ok(Message {
         request: operation == 1,
         sender_mac,
-        sender: address(bytes, 14),
-        target: address(bytes, 24),
+        sender: address4(bytes, 14),
+        target: address4(bytes, 24),
     })
 }
 
@@ -63,16 +62,15 @@ impl Reference {
         match (for_us, parsed.request) {
             (true, true) => {
                 self.out.count(reason::ARP_ANSWERED);
-                let mut reply = parsed.sender_mac.to_vec();
-                reply.extend_from_slice(&interface.mac);
-                reply.extend_from_slice(&[0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, 2]);
+                let mut reply = vec![0, 1, 0x08, 0x00, 6, 4, 0, 2];
                 reply.extend_from_slice(&interface.mac);
                 reply.extend_from_slice(&parsed.target.octets());
                 reply.extend_from_slice(&parsed.sender_mac);
                 reply.extend_from_slice(&parsed.sender.octets());
                 // Padding goes back as it came.
                 reply.extend_from_slice(&message[MESSAGE_LEN..]);
-                self.transmit(rx, reply);
+                let (port, frame) = self.framed(rx, parsed.sender_mac, 0x0806, &reply);
+                self.transmit(port, frame);
             }
             (true, false) => self.end(reason::ARP_REPLY_RECEIVED),
             (false, _) => self.end(reason::ARP_NOT_FOR_US),
@@ -91,16 +89,17 @@ impl Reference {
         if is_probe(message) {
             return None;
         }
-        if self.config.is_own(message.sender) || self.config.is_vip(message.sender) {
+        if self.config.is_own(message.sender.into()) || self.is_vip(message.sender.into()) {
             return Some(reason::ARP_CONFLICT);
         }
-        let on_link = |(own, len): &(Ipv4Addr, u8)| covers(*own, *len, message.sender);
+        let on_link = |(own, len): &(IpAddr, u8)| covers(*own, *len, message.sender.into());
         (!interface.addresses.iter().any(on_link)).then_some(reason::ARP_OFF_LINK)
     }
 
     /// We answer for the receiving interface's addresses, not for those of others, and for VIPs.
     fn answers_for(&self, interface: &Interface, target: Ipv4Addr) -> bool {
-        interface.addresses.iter().any(|(own, _)| *own == target) || self.config.is_vip(target)
+        let target = IpAddr::V4(target);
+        interface.addresses.iter().any(|(own, _)| *own == target) || self.is_vip(target)
     }
 
     /// Tells control about the sender: a new neighbour that speaks to us, a known one that moved,
@@ -109,12 +108,13 @@ impl Reference {
         if is_probe(message) {
             return;
         }
-        let news = match self.config.neighbors.get(&(rx, message.sender)) {
+        let sender = IpAddr::V4(message.sender);
+        let news = match self.config.neighbors.get(&(rx, sender)) {
             Some(known) => *known != message.sender_mac || (for_us && !message.request),
             None => for_us,
         };
         if news {
-            self.out.seen.push((rx, message.sender, message.sender_mac));
+            self.out.seen.push((rx, sender, message.sender_mac));
         }
     }
 }

@@ -1,14 +1,18 @@
 //! What the reference is told: plain values, no indices, no tables, nothing precomputed.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+
+use super::ip::octets;
+use super::service::{Vip, VipKey};
+use super::tunnel_settings::TunnelSettings;
 
 /// An interface. Its index is its place in [`Config::interfaces`] plus one (0 is `local0`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Own addresses with the length of their connected prefix, first configured first.
-    pub addresses: Vec<(Ipv4Addr, u8)>,
-    /// Ethernet address.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Ethernet address; of a sub-interface, its parent's.
     pub mac: [u8; 6],
     /// Largest IP packet it sends, in bytes.
     pub mtu: usize,
@@ -16,39 +20,46 @@ pub struct Interface {
     pub up: bool,
     /// Replies of nat4 ASs arrive here.
     pub nat4_in: bool,
+    /// Replies of nat6 ASs arrive here.
+    pub nat6_in: bool,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What an interface is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An Ethernet port.
+    Port,
+    /// One VLAN of a port.
+    Vlan {
+        /// The port's interface index.
+        parent: u16,
+        /// VLAN id of the outer tag, 1..=4094.
+        outer: u16,
+        /// VLAN id of the inner tag, if there is one.
+        inner: Option<u16>,
+        /// The outer tag is a service tag (0x88a8).
+        service_tag: bool,
+    },
+    /// IP in IP (RFC 2003, RFC 2473, RFC 4213), configured at both ends.
+    Tunnel {
+        /// Outer source, ours.
+        source: IpAddr,
+        /// Outer destination.
+        destination: IpAddr,
+    },
 }
 
 /// A static route; no two have the same prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Network address.
-    pub network: Ipv4Addr,
-    /// 0..=32.
+    pub network: IpAddr,
+    /// 0..=32 or 0..=128.
     pub prefix_len: u8,
     /// The router, on a connected network.
-    pub next_hop: Ipv4Addr,
-}
-
-/// What a VIP listens on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Service {
-    /// Address.
-    pub address: Ipv4Addr,
-    /// IP protocol number: 6 or 17.
-    pub protocol: u8,
-    /// Port.
-    pub port: u16,
-}
-
-/// A nat4 clusterip VIP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vip {
-    /// What it listens on.
-    pub service: Service,
-    /// Port of the ASs.
-    pub target_port: u16,
-    /// Configured ASs and their weights.
-    pub servers: BTreeMap<Ipv4Addr, u8>,
+    pub next_hop: IpAddr,
 }
 
 /// Flow lifetimes, in seconds.
@@ -62,6 +73,30 @@ pub struct Timeouts {
     pub closing_s: u32,
 }
 
+/// What becomes of a packet to a VIP's address that no VIP takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMatch {
+    /// Dropped.
+    Drop,
+    /// TCP is reset, the rest dropped.
+    Reset,
+    /// An ICMP error tells the sender.
+    Icmp,
+    /// It goes to the host's kernel.
+    Punt,
+}
+
+/// The policy of a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMatchPrefix {
+    /// Network address.
+    pub network: IpAddr,
+    /// Its length in bits.
+    pub prefix_len: u8,
+    /// The policy.
+    pub policy: NoMatch,
+}
+
 /// The whole configuration of a box.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -70,14 +105,34 @@ pub struct Config {
     /// Static routes.
     pub routes: Vec<Route>,
     /// Known neighbours: (interface index, address) to Ethernet address.
-    pub neighbors: BTreeMap<(u16, Ipv4Addr), [u8; 6]>,
-    /// VIPs; no two listen on the same service.
+    pub neighbors: BTreeMap<(u16, IpAddr), [u8; 6]>,
+    /// VIPs; no two have the same key, and no port ranges of a prefix overlap.
     pub vips: Vec<Vip>,
     /// Flow lifetimes.
     pub timeouts: Timeouts,
+    /// Outer headers towards ASs.
+    pub tunnels: TunnelSettings,
+    /// Where no prefix says otherwise.
+    pub no_match: NoMatch,
+    /// Exceptions from it; no two have the same prefix.
+    pub no_match_prefixes: Vec<NoMatchPrefix>,
 }
 
 impl Config {
+    /// An empty box with these flow lifetimes.
+    pub fn new(timeouts: Timeouts) -> Self {
+        Self {
+            interfaces: Vec::new(),
+            routes: Vec::new(),
+            neighbors: BTreeMap::new(),
+            vips: Vec::new(),
+            timeouts,
+            tunnels: TunnelSettings::default(),
+            no_match: NoMatch::Drop,
+            no_match_prefixes: Vec::new(),
+        }
+    }
+
     /// The interface with this index.
     pub fn interface(&self, index: u16) -> &Interface {
         &self.interfaces[usize::from(index) - 1]
@@ -88,13 +143,43 @@ impl Config {
         1..=self.interfaces.len() as u16
     }
 
+    /// Indices of the interfaces that are ports.
+    pub fn ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.indices().filter(|index| self.interface(*index).kind == Kind::Port)
+    }
+
     /// True for an address of one of our interfaces.
-    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+    pub fn is_own(&self, address: IpAddr) -> bool {
         self.interfaces.iter().any(|i| i.addresses.iter().any(|(own, _)| *own == address))
     }
 
-    /// True for an address that a VIP listens on.
-    pub fn is_vip(&self, address: Ipv4Addr) -> bool {
-        self.vips.iter().any(|vip| vip.service.address == address)
+    /// The VIP with this key.
+    pub fn vip(&self, key: &VipKey) -> Option<&Vip> {
+        self.vips.iter().find(|vip| vip.key == *key)
     }
+
+    /// The policy for packets to a prefix that no VIP of it takes.
+    pub fn no_match_of(&self, network: IpAddr, prefix_len: u8) -> NoMatch {
+        self.no_match_prefixes
+            .iter()
+            .filter(|prefix| prefix.prefix_len <= prefix_len)
+            .filter(|prefix| covers(prefix.network, prefix.prefix_len, network))
+            .max_by_key(|prefix| prefix.prefix_len)
+            .map_or(self.no_match, |prefix| prefix.policy)
+    }
+}
+
+/// True when the addresses are of one family and their first `prefix_len` bits agree.
+pub fn covers(network: IpAddr, prefix_len: u8, address: IpAddr) -> bool {
+    let (network, address) = (octets(network), octets(address));
+    network.len() == address.len()
+        && (0..usize::from(prefix_len)).all(|bit| {
+            let mask = 0x80 >> (bit % 8);
+            network[bit / 8] & mask == address[bit / 8] & mask
+        })
+}
+
+/// Bits of an address of this family.
+pub fn width(address: IpAddr) -> u8 {
+    if address.is_ipv6() { 128 } else { 32 }
 }

@@ -5,10 +5,10 @@
 //! lost: what came in was sent, dropped for a reason, held, punted or dealt with.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use balancer::{AsId, FlowTuple, InstanceKey, Prefix, StickyOwner, StickyTable, VipId};
+use balancer::{AsId, FlowTuple, InstanceKey, Prefix, Protocol, StickyOwner, StickyTable, VipId};
 use dataplane::event::Event;
 use dataplane::frame::FRAME_MAX;
 use dataplane::graph::GraphInfo;
@@ -17,12 +17,14 @@ use dataplane::snapshot::Snapshot;
 use dataplane::sync::qsbr::Publisher;
 use dataplane::worker::{PollMode, RxAssignment, Worker, WorkerShared, WorkerState};
 
-use super::config::{Config, Service};
+use super::config::Config;
 use super::forward::HELD_MAX;
-use super::ip4::ICMP;
+use super::ip::{Header, ICMP, TCP};
 use super::outcome::{Outcome, Reason, VipCounts};
 use super::player::Player;
 use super::scenario::{Action, Change, Scenario, Step, Universe};
+use super::service::{Ports, VipKey};
+use super::upper::Tuple;
 use super::{NewFlowOrder, Reference};
 use crate::fake_mbuf;
 use crate::memory_io::MemoryIo;
@@ -49,38 +51,88 @@ pub trait Compiler {
     /// The state for the workers.
     fn snapshot(&mut self, generation: u64, tables: Vec<Arc<StickyTable>>) -> Snapshot;
     /// The id of a VIP.
-    fn vip(&self, service: Service) -> VipId;
+    fn vip(&self, key: &VipKey) -> VipId;
 }
 
 /// The new-flow tables of a snapshot.
 struct Tables<'a>(&'a Snapshot);
 
+/// A tuple as the product has it.
+enum ProductTuple {
+    V4(FlowTuple<Ipv4Addr>),
+    V6(FlowTuple<Ipv6Addr>),
+}
+
+fn product_tuple(tuple: &Tuple) -> ProductTuple {
+    let (src_port, dst_port) = (tuple.source_port, tuple.destination_port);
+    let protocol = tuple.protocol;
+    match (tuple.source, tuple.destination) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            ProductTuple::V4(FlowTuple { src, dst, src_port, dst_port, protocol })
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            ProductTuple::V6(FlowTuple { src, dst, src_port, dst_port, protocol })
+        }
+        _ => panic!("both families in {tuple:?}"),
+    }
+}
+
+/// A key as the product has it.
+pub fn product_key(key: &VipKey) -> balancer::VipKey {
+    let prefix = Prefix { network: key.network, len: key.prefix_len };
+    let ports = match key.ports {
+        Ports::All => balancer::Ports::All,
+        Ports::Range { protocol, first, last } => {
+            let protocol = if protocol == TCP { Protocol::Tcp } else { Protocol::Udp };
+            balancer::Ports::Range { protocol, first, last }
+        }
+    };
+    balancer::VipKey { prefix, ports }
+}
+
+/// A key as the reference has it.
+fn reference_key(key: &balancer::VipKey) -> VipKey {
+    let ports = match key.ports {
+        balancer::Ports::All => Ports::All,
+        balancer::Ports::Range { protocol, first, last } => {
+            Ports::Range { protocol: protocol.number(), first, last }
+        }
+    };
+    VipKey { network: key.prefix.network, prefix_len: key.prefix.len, ports }
+}
+
+impl Tables<'_> {
+    fn hash(&self, tuple: &Tuple, src_ip_sticky: bool) -> u64 {
+        let hasher = &self.0.lb.hasher;
+        match product_tuple(tuple) {
+            ProductTuple::V4(tuple) => hasher.hash(&tuple, src_ip_sticky),
+            ProductTuple::V6(tuple) => hasher.hash(&tuple, src_ip_sticky),
+        }
+    }
+}
+
 impl NewFlowOrder for Tables<'_> {
-    fn order(&self, service: Service, (address, port): (Ipv4Addr, u16)) -> Vec<Ipv4Addr> {
-        let lb = &self.0.lb;
-        let group = lb.group_of(Prefix::host(service.address.into()));
-        let id = group.and_then(|group| lb.find_vip(group, service.protocol, service.port));
-        let Some(vip) = id.and_then(|id| lb.vip(id)) else { return Vec::new() };
-        let tuple = FlowTuple {
-            src: address,
-            dst: service.address,
-            src_port: port,
-            dst_port: service.port,
-            protocol: service.protocol,
+    fn order(&self, key: &VipKey, tuple: &Tuple) -> Vec<IpAddr> {
+        let (lb, key) = (&self.0.lb, product_key(key));
+        let Some(vip) = lb.vips.iter().flatten().find(|vip| vip.key == key) else {
+            return Vec::new();
         };
-        let first = vip.table.slot_of(lb.hasher.hash(&tuple, vip.src_ip_sticky));
+        let first = vip.table.slot_of(self.hash(tuple, vip.src_ip_sticky));
         let length = vip.table.length().get() as usize;
         let mut order = Vec::new();
         for step in 0..length.min(balancer::CLASH_SLOTS_MAX) {
             let server = vip.server_in_slot((first + step) % length).and_then(|id| lb.server(id));
             if let Some(server) = server
-                && let std::net::IpAddr::V4(server) = server.address
-                && !order.contains(&server)
+                && !order.contains(&server.address)
             {
-                order.push(server);
+                order.push(server.address);
             }
         }
         order
+    }
+
+    fn entropy(&self, tuple: &Tuple) -> u64 {
+        self.hash(tuple, false)
     }
 }
 
@@ -95,7 +147,7 @@ pub struct Differential<C> {
     last_frame: Option<(u16, Vec<u8>)>,
     /// Counter values at the end of the last step.
     before: Vec<u64>,
-    vips_before: BTreeMap<Service, VipCounts>,
+    vips_before: BTreeMap<VipKey, VipCounts>,
     totals: Totals,
     /// Frames that arrived and left so far.
     arrived: u64,
@@ -119,7 +171,7 @@ impl<C: Compiler> Differential<C> {
         let key = InstanceKey::from_bytes([7; 32]);
         let sticky = StickyOwner::new(BUCKETS, key, 4096).expect("a power of two");
         let queues = config
-            .indices()
+            .ports()
             .map(|index| RxAssignment {
                 port: port(index),
                 queue: QueueId(0),
@@ -133,6 +185,7 @@ impl<C: Compiler> Differential<C> {
         let (io, clock) = (MemoryIo::new(MBUFS), VirtualClock::at(START_S));
         let mut reference = Reference::new(config.clone());
         reference.now_s = START_S;
+        reference.scope = scenario.universe.scope;
         Self {
             compiler,
             reference,
@@ -201,6 +254,13 @@ impl<C: Compiler> Differential<C> {
                 self.last_frame = Some((*interface, frame.clone()));
                 self.receive(&[(*interface, frame.clone())])
             }
+            Action::ReceiveEach(frames) => {
+                for frame in frames {
+                    self.last_frame = Some(frame.clone());
+                    self.receive(std::slice::from_ref(frame))?;
+                }
+                Ok(())
+            }
             Action::Repeat(times) => {
                 let Some(frame) = self.last_frame.clone() else { return Ok(()) };
                 self.receive(&vec![frame; *times])
@@ -263,9 +323,11 @@ impl<C: Compiler> Differential<C> {
                 loosen(outcome);
             }
             outcome.vips.retain(|_, counts| *counts != VipCounts::default());
+            outcome.servers.clear();
+            outcome.made = 0;
         }
         if seen != expected {
-            return Err(format!("graph {seen:02x?}\nreference {expected:02x?}"));
+            return Err(seen.difference(&expected));
         }
         let ended = (seen.sent.len() + seen.punted.len()) as u64 + seen.drops + seen.consumed;
         if ended + seen.held != packets {
@@ -287,7 +349,7 @@ impl<C: Compiler> Differential<C> {
     /// Everything that the last turn did.
     fn observe(&mut self) -> Outcome {
         let mut seen = Outcome::default();
-        for index in self.reference.config.indices() {
+        for index in self.reference.config.ports() {
             let frames = self.worker.io.sent(port(index));
             seen.sent.extend(frames.into_iter().map(|frame| (index, frame)));
         }
@@ -295,14 +357,14 @@ impl<C: Compiler> Differential<C> {
         while let Some(event) = shared.next_event() {
             match event {
                 Event::NeighborNeeded { interface, address } => {
-                    seen.needed.push((interface.0, ip4(address)));
+                    seen.needed.push((interface.0, address));
                 }
                 Event::NeighborSeen { interface, address, mac } => {
-                    seen.seen.push((interface.0, ip4(address), mac.0));
+                    seen.seen.push((interface.0, address, mac.0));
                 }
                 Event::Punt { interface, l3_offset, packet } => {
                     let bytes = packet.data()[usize::from(l3_offset)..].to_vec();
-                    let len = usize::from(super::ip4::word(&bytes, 2));
+                    let len = Header::of(&bytes).total_len;
                     seen.punted.push((interface.0, bytes[..len].to_vec()));
                     fake_mbuf::free(packet);
                 }
@@ -313,19 +375,19 @@ impl<C: Compiler> Differential<C> {
             let value = shared.counters[at].get();
             if value > self.before[at] {
                 let reason: Reason = (self.info.nodes[usize::from(info.node)], info.text);
-                seen.counts.insert(reason, value - self.before[at]);
+                *seen.counts.entry(renamed(reason)).or_default() += value - self.before[at];
             }
             self.before[at] = value;
         }
         for (at, vip) in self.reference.config.vips.iter().enumerate() {
-            let stats = &shared.vips[self.compiler.vip(vip.service).index()];
+            let stats = &shared.vips[self.compiler.vip(&vip.key).index()];
             let now = VipCounts {
                 existing: stats.existing.get(),
                 first: stats.first.get(),
                 untracked: stats.untracked.get(),
                 no_server: stats.no_server.get(),
             };
-            let before = self.vips_before.insert(vip.service, now).unwrap_or_default();
+            let before = self.vips_before.insert(vip.key, now).unwrap_or_default();
             seen.vips.insert(at, now.since(before));
         }
         let totals = Totals::of(shared);
@@ -348,13 +410,8 @@ impl<C: Compiler> Differential<C> {
         for server in snapshot.lb.servers.iter().flatten() {
             let flows = u64::from(table.live_flows().of(server.id));
             let vip = snapshot.lb.vip(server.vip).ok_or("an AS without its VIP")?.key;
-            let (Some(protocol), Some(port)) = (vip.ports.protocol(), vip.ports.single()) else {
-                return Err(format!("{vip} was not configured"));
-            };
-            let address = ip4(vip.prefix.network);
-            let service = Service { address, protocol: protocol.number(), port };
             if flows > 0 {
-                live.insert((service, ip4(server.address)), flows);
+                live.insert((reference_key(&vip), server.address), flows);
             }
         }
         let expected = self.reference.live_flows();
@@ -429,10 +486,11 @@ fn port(index: u16) -> PortId {
     PortId(index - 1)
 }
 
-/// The address of a neighbour; nothing else than IPv4 is generated.
-fn ip4(address: std::net::IpAddr) -> std::net::Ipv4Addr {
-    match address {
-        std::net::IpAddr::V4(address) => address,
-        std::net::IpAddr::V6(address) => panic!("IPv6 neighbour {address}"),
+/// Names that move when the nodes do.
+fn renamed(reason: Reason) -> Reason {
+    let moved = ["no server configured", "nat tuple in use", "ip4 ttl <= 1"];
+    match reason {
+        ("lb4-nat4", text) if moved.contains(&text) => ("lb4-vip", text),
+        other => other,
     }
 }

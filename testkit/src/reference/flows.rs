@@ -1,34 +1,36 @@
 //! Flows: a map from who to which AS, with a time of death. No buckets, no eviction, no epochs.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use super::config::{Service, Timeouts};
+use super::config::Timeouts;
 use super::frame::tcp_flag::{ACK, FIN, RST, SYN};
-use super::ip4::UDP;
+use super::ip::TCP;
+use super::service::VipKey;
+use super::upper::Tuple;
 
 /// What a flow goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Goal {
-    /// A VIP, translated.
-    Vip(Service),
+    /// A VIP.
+    Vip(VipKey),
     /// An AS's own address and target port, not translated.
-    Direct(Service),
+    Direct,
 }
 
 /// One client's conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey {
-    /// The client's address and port.
-    pub client: (Ipv4Addr, u16),
     /// Where it goes.
     pub goal: Goal,
+    /// As the client's packets have it.
+    pub tuple: Tuple,
 }
 
 /// Where a conversation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// UDP.
+    /// UDP and protocols without connections.
     Datagrams,
     /// Only SYNs (without ACK) of the client were seen.
     HalfOpen,
@@ -42,7 +44,7 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// Its AS.
-    pub server: Ipv4Addr,
+    pub server: IpAddr,
     /// How often that AS had been flushed when the flow began.
     pub flushes: u32,
     /// Where it stands.
@@ -54,7 +56,7 @@ pub struct Flow {
 /// The state after one packet of protocol `protocol` with `flags` (TCP only) of the client, for a
 /// flow that was in `before` (`None` for a new one).
 pub fn after_client(before: Option<State>, protocol: u8, flags: u8) -> State {
-    if protocol == UDP {
+    if protocol != TCP {
         return State::Datagrams;
     }
     if flags & (FIN | RST) != 0 {
@@ -70,7 +72,7 @@ pub fn after_client(before: Option<State>, protocol: u8, flags: u8) -> State {
 
 /// The state after one packet of the server.
 pub fn after_server(before: State, protocol: u8, flags: u8) -> State {
-    if protocol != UDP && flags & (FIN | RST) != 0 { State::Closing } else { before }
+    if protocol == TCP && flags & (FIN | RST) != 0 { State::Closing } else { before }
 }
 
 /// How long a flow lives in this state without a packet, in seconds.

@@ -1,15 +1,16 @@
-//! The last steps of a packet that leaves: TTL, size, waiting for a neighbour, the new header.
+//! The last steps of a packet that leaves: hops, size, waiting for a neighbour, the new header.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::checksum;
-use super::icmp::Error;
-use super::ip4::Header;
+use super::error::Error;
+use super::ip::{Header, set_ttl};
 use super::model::{Held, NewFlowOrder, Reference, Transit};
 use super::outcome::Reason;
 use super::reason;
+use super::route::is_up;
 
-/// Packets held at once, in all.
+/// Packets held at once, in all of a family.
 pub(super) const HELD_MAX: usize = 1024;
 /// Packets held for one neighbour.
 const HELD_PER_NEIGHBOR: usize = 64;
@@ -22,21 +23,25 @@ impl Reference {
         &mut self,
         transit: Transit,
         interface: u16,
-        next_hop: Ipv4Addr,
+        next_hop: IpAddr,
         table: &dyn NewFlowOrder,
     ) {
         let header = Header::of(&transit.packet);
+        let texts = reason::of(header.v6);
         let mtu = self.config.interface(interface).mtu;
         if !transit.originated && header.ttl <= 1 {
-            self.out.count(reason::TTL_EXPIRED);
+            self.out.count(texts.ttl_expired);
             return self.error(transit, Error::TimeExceeded, table);
         }
         if header.total_len > mtu {
             if header.dont_fragment {
-                self.out.count(reason::TOO_BIG_DF);
-                return self.error(transit, Error::FragmentationNeeded { mtu }, table);
+                self.out.count(texts.too_big);
+                return self.error(transit, Error::TooBig { mtu, from_vip: false }, table);
             }
             return self.out.drop(reason::TOO_BIG);
+        }
+        if self.is_tunnel(interface) {
+            return self.tunnel_output(transit, interface, table);
         }
         match self.config.neighbors.get(&(interface, next_hop)).copied() {
             Some(mac) => self.send(transit, interface, mac),
@@ -44,23 +49,26 @@ impl Reference {
         }
     }
 
-    /// Gives the packet its Ethernet header, and takes a hop off unless it is our own.
-    fn send(&mut self, transit: Transit, interface: u16, mac: [u8; 6]) {
-        let mut packet = transit.packet.clone();
+    /// Takes a hop off a packet unless it is our own.
+    pub(super) fn hop(transit: &mut Transit) {
         if !transit.originated {
-            packet[8] -= 1;
-            checksum::finish(&transit.packet, &mut packet);
+            let ttl = Header::of(&transit.packet).ttl;
+            set_ttl(&mut transit.packet, ttl - 1);
+            checksum::seal_header(&mut transit.packet);
         }
-        let mut frame = mac.to_vec();
-        frame.extend_from_slice(&self.config.interface(interface).mac);
-        frame.extend_from_slice(&[0x08, 0x00]);
-        frame.extend_from_slice(&packet);
-        self.transmit(interface, frame);
+    }
+
+    /// Gives the packet its Ethernet header.
+    fn send(&mut self, mut transit: Transit, interface: u16, mac: [u8; 6]) {
+        Self::hop(&mut transit);
+        let kind = if transit.packet[0] >> 4 == 6 { 0x86dd } else { 0x0800 };
+        let (port, frame) = self.framed(interface, mac, kind, &transit.packet);
+        self.transmit(port, frame);
     }
 
     /// Puts a frame on the wire.
-    pub(super) fn transmit(&mut self, interface: u16, frame: Vec<u8>) {
-        self.out.sent.push((interface, frame));
+    pub(super) fn transmit(&mut self, port: u16, frame: Vec<u8>) {
+        self.out.sent.push((port, frame));
     }
 
     /// Counts a packet that ends here because it was dealt with.
@@ -70,38 +78,44 @@ impl Reference {
     }
 
     /// Parks the packet until the neighbour answers, and asks for it at most once a second.
-    fn hold(&mut self, transit: Transit, interface: u16, next_hop: Ipv4Addr) {
+    fn hold(&mut self, transit: Transit, interface: u16, next_hop: IpAddr) {
         let neighbor = (interface, next_hop);
-        if self.held.len() >= HELD_MAX {
-            return self.out.drop(reason::HOLD_FULL);
-        }
-        if self.asked_s.insert(neighbor, self.now_s) != Some(self.now_s) {
-            self.out.needed.push(neighbor);
+        let (v6, now_s) = (next_hop.is_ipv6(), self.now_s);
+        let texts = reason::of(v6);
+        let family = self.family(v6);
+        if family.held.len() >= HELD_MAX {
+            return self.out.drop(texts.hold_full);
         }
         let same = |held: &&Held| (held.interface, held.next_hop) == neighbor;
-        if self.held.iter().filter(same).count() >= HELD_PER_NEIGHBOR {
-            return self.out.drop(reason::NEXT_HOP_FULL);
+        let full = family.held.iter().filter(same).count() >= HELD_PER_NEIGHBOR;
+        let ask = family.asked_s.insert(neighbor, now_s) != Some(now_s);
+        if !full {
+            family.held.push(Held { interface, next_hop, since_s: now_s, transit });
         }
-        self.out.count(reason::HELD);
-        self.held.push(Held { interface, next_hop, since_s: self.now_s, transit });
+        if ask {
+            self.out.needed.push(neighbor);
+        }
+        if full { self.out.drop(texts.next_hop_full) } else { self.out.count(texts.held) }
     }
 
     /// What happens to held packets once per turn: those whose neighbour is known by now leave,
     /// those that waited too long are dropped.
-    pub(super) fn release_held(&mut self, table: &dyn NewFlowOrder) {
-        for held in std::mem::take(&mut self.held) {
+    pub(super) fn release_held(&mut self, v6: bool, table: &dyn NewFlowOrder) {
+        let texts = reason::of(v6);
+        for held in std::mem::take(&mut self.family(v6).held) {
             let known = self.config.neighbors.contains_key(&(held.interface, held.next_hop));
-            if known && self.config.interface(held.interface).up {
-                self.out.count(reason::RELEASED);
+            if known && is_up(&self.config, held.interface) {
+                self.out.count(texts.released);
                 self.forward(held.transit, held.interface, held.next_hop, table);
             } else if self.now_s - held.since_s >= HELD_S {
-                self.out.drop(reason::HOLD_TIMEOUT);
+                self.out.drop(texts.hold_timeout);
             } else {
-                self.held.push(held);
+                self.family(v6).held.push(held);
             }
         }
-        let held = &self.held;
-        self.asked_s.retain(|(interface, next_hop), _| {
+        let family = self.family(v6);
+        let held = &family.held;
+        family.asked_s.retain(|(interface, next_hop), _| {
             held.iter().any(|h| h.interface == *interface && h.next_hop == *next_hop)
         });
     }

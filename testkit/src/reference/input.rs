@@ -1,25 +1,27 @@
-//! What may be wrong with an IPv4 packet (RFC 791 §3.1, RFC 1812 §5.2.2 and §5.3.7), and where a
-//! good one goes.
+//! What may be wrong with an IP packet (RFC 791 §3.1, RFC 1812 §5.2.2 and §5.3.7, RFC 8200 §3,
+//! RFC 4291 §2.5), and where a good one goes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::checksum;
-use super::icmp::Error;
-use super::ip4::Header;
+use super::config::Kind;
+use super::error::Error;
+use super::ip::{Header, has_ports, is_link_local};
 use super::model::{NewFlowOrder, Reference, Transit};
 use super::outcome::Reason;
 use super::reason;
-use super::route::{Destination, destination, is_broadcast};
+use super::route::{Destination, is_broadcast};
+use super::upper::{Tuple, Upper};
 
-/// The first rule that `packet` breaks.
-fn broken_rule(packet: &[u8], link_group: bool) -> Option<Reason> {
+/// The first rule of IPv4 that `packet` breaks.
+fn broken_rule4(packet: &[u8], link_group: bool, source_routes: bool) -> Option<Reason> {
     if packet.len() < 20 {
         return Some(reason::IP4_SHORT);
     }
-    let header = Header::of(packet);
     if packet[0] >> 4 != 4 {
         return Some(reason::IP4_VERSION);
     }
+    let header = Header::of(packet);
     if header.header_len < 20 {
         return Some(reason::IP4_HEADER_LEN);
     }
@@ -35,18 +37,78 @@ fn broken_rule(packet: &[u8], link_group: bool) -> Option<Reason> {
     if header.ttl == 0 {
         return Some(reason::IP4_TTL_ZERO);
     }
+    if source_routes && is_source_routed(&packet[20..header.header_len]) {
+        return Some(reason::IP4_SOURCE_ROUTE);
+    }
+    let (source, destination) = (packet[12], packet[16]);
     // Nobody's address: this network, loopback, groups, reserved, broadcast (RFC 1812 §5.3.7).
-    if matches!(header.source.octets()[0], 0 | 127 | 224..=255) {
+    if matches!(source, 0 | 127 | 224..=255) {
         return Some(reason::IP4_MARTIAN_SOURCE);
     }
-    if header.destination.is_multicast() || header.destination.is_broadcast() {
+    if matches!(destination, 224..=239) || packet[16..20] == [255; 4] {
         return Some(reason::IP4_GROUP);
     }
-    if matches!(header.destination.octets()[0], 0 | 127 | 240..=255) {
+    if matches!(destination, 0 | 127 | 240..=255) {
         return Some(reason::IP4_MARTIAN_DESTINATION);
     }
     // RFC 1812 §5.3.4; groups were sorted out above.
     link_group.then_some(reason::IP4_LINK_GROUP)
+}
+
+/// True when the options ask for a way of the sender's choice (RFC 791, types 131 and 137).
+fn is_source_routed(options: &[u8]) -> bool {
+    let mut at = 0;
+    while at < options.len() {
+        match options[at] {
+            0 => return false,
+            1 => at += 1,
+            131 | 137 => return true,
+            _ => match options.get(at + 1) {
+                Some(len) if *len >= 2 => at += usize::from(*len),
+                _ => return false,
+            },
+        }
+    }
+    false
+}
+
+/// True for the groups that we are in: all nodes, and those of our addresses' solicitations.
+fn is_own_group(group: Ipv6Addr) -> bool {
+    let segments = group.segments();
+    let solicited = segments[..6] == [0xff02, 0, 0, 0, 0, 1] && segments[6] >> 8 == 0xff;
+    solicited || segments == [0xff02, 0, 0, 0, 0, 0, 0, 1]
+}
+
+/// The first rule of IPv6 that `packet` breaks.
+fn broken_rule6(packet: &[u8], link_group: bool) -> Option<Reason> {
+    if packet.len() < 40 {
+        return Some(reason::IP6_SHORT);
+    }
+    if packet[0] >> 4 != 6 {
+        return Some(reason::IP6_VERSION);
+    }
+    let header = Header::of(packet);
+    if header.total_len > packet.len() {
+        return Some(reason::IP6_TRUNCATED);
+    }
+    if header.ttl == 0 {
+        return Some(reason::IP6_TTL_ZERO);
+    }
+    let (IpAddr::V6(source), IpAddr::V6(destination)) = (header.source, header.destination) else {
+        unreachable!("version 6")
+    };
+    // Hosts without an address yet send to groups.
+    let nobody = source.is_unspecified() && !destination.is_multicast();
+    if nobody || source.is_loopback() || source.is_multicast() {
+        return Some(reason::IP6_MARTIAN_SOURCE);
+    }
+    if destination.is_unspecified() || destination.is_loopback() {
+        return Some(reason::IP6_MARTIAN_DESTINATION);
+    }
+    if destination.is_multicast() {
+        return (!is_own_group(destination)).then_some(reason::IP6_GROUP);
+    }
+    link_group.then_some(reason::IP6_LINK_GROUP)
 }
 
 /// Of so many whole TCP and UDP packets of an interface, the first is looked at.
@@ -59,58 +121,105 @@ impl Reference {
         link_group: bool,
         table: &dyn NewFlowOrder,
     ) {
-        if let Some(reason) = broken_rule(&transit.packet, link_group) {
+        if let Some(reason) = broken_rule4(&transit.packet, link_group, self.scope.checks) {
             return self.out.drop(reason);
         }
-        let source = Header::of(&transit.packet).source;
-        if self.config.is_own(source) || self.config.is_vip(source) {
-            return self.out.drop(reason::IP4_SPOOFED);
+        self.accept(transit, table);
+    }
+
+    pub(super) fn ip6_input(
+        &mut self,
+        transit: Transit,
+        link_group: bool,
+        table: &dyn NewFlowOrder,
+    ) {
+        if let Some(reason) = broken_rule6(&transit.packet, link_group) {
+            return self.out.drop(reason);
         }
-        if is_broadcast(&self.config, source) {
+        self.accept(transit, table);
+    }
+
+    /// What both families have in common behind the header's own rules.
+    fn accept(&mut self, transit: Transit, table: &dyn NewFlowOrder) {
+        let header = Header::of(&transit.packet);
+        if self.is_spoofed(header.source) {
+            return self.out.drop(reason::of(header.v6).spoofed);
+        }
+        if is_broadcast(&self.config, header.source) {
             return self.out.drop(reason::IP4_MARTIAN_SOURCE);
         }
         self.sample(&transit);
-        if self.config.interface(transit.rx).nat4_in {
-            return self.translate_reply(transit, table);
+        let interface = self.config.interface(transit.rx);
+        let group = matches!(header.destination, IpAddr::V6(to) if to.is_multicast());
+        if group {
+            self.local(transit, table);
+        } else if if header.v6 { interface.nat6_in } else { interface.nat4_in } {
+            self.server_input(transit, table);
+        } else {
+            self.lookup(transit, table);
         }
-        self.lookup(transit, table);
+    }
+
+    /// True for a source that only we have.
+    fn is_spoofed(&self, source: IpAddr) -> bool {
+        let ours = matches!(self.destination(source), Destination::Local | Destination::Vip);
+        let outer = self.config.tunnels.source(source.is_ipv6()) == Some(source);
+        ours || self.scope.checks && outer
     }
 
     /// Looks for senders that leave the checksum to a network card.
     fn sample(&mut self, transit: &Transit) {
         let header = Header::of(&transit.packet);
-        if !header.has_ports() || header.fragment {
+        let Ok(upper) = Upper::of(&transit.packet) else { return };
+        if !has_ports(header.protocol) || upper.fragment.is_some() {
             return;
         }
-        let seen = self.sampled.entry(transit.rx).or_default();
+        let seen = self.family(header.v6).sampled.entry(transit.rx).or_default();
         *seen += 1;
-        if *seen % SAMPLE_EVERY == 1 && checksum::is_partial(&transit.packet) {
-            self.out.count(reason::IP4_PARTIAL_CHECKSUM);
+        if *seen % SAMPLE_EVERY == 1 && checksum::is_partial(&transit.packet, &upper) {
+            self.out.count(reason::of(header.v6).partial_checksum);
         }
     }
 
     /// Sends a packet on by its destination.
     pub(super) fn lookup(&mut self, transit: Transit, table: &dyn NewFlowOrder) {
         let header = Header::of(&transit.packet);
-        match destination(&self.config, header.destination) {
+        let texts = reason::of(header.v6);
+        let to = self.destination(header.destination);
+        let near = is_link_local(header.source) || is_link_local(header.destination);
+        if near && !transit.originated && to != Destination::Local {
+            return self.out.drop(reason::LINK_LOCAL);
+        }
+        match to {
             Destination::NoRoute => {
-                self.out.count(reason::NO_ROUTE);
+                self.out.count(texts.no_route);
                 self.error(transit, Error::NetUnreachable, table);
             }
-            Destination::LinkDown => self.out.drop(reason::LINK_DOWN),
+            Destination::LinkDown => self.out.drop(texts.link_down),
             Destination::Broadcast => self.out.drop(reason::BROADCAST),
             Destination::Local => self.local(transit, table),
             Destination::Vip => self.balance(transit, table),
             Destination::Neighbor { interface, next_hop } => {
-                let direct = self.is_server(header.destination);
-                if !direct || self.note_direct(&transit.packet) {
+                if !self.is_nat_server(header.destination) || self.note_direct(&transit.packet) {
                     self.forward(transit, interface, next_hop, table);
                 }
             }
         }
     }
 
-    fn is_server(&self, address: Ipv4Addr) -> bool {
-        self.config.vips.iter().any(|vip| self.knows(vip, address))
+    /// True for an AS whose replies pass us.
+    fn is_nat_server(&self, address: IpAddr) -> bool {
+        self.config.vips.iter().any(|vip| vip.is_nat() && self.knows(vip, address))
+    }
+
+    /// The upper layer of a packet and its addresses and ports, if both are whole.
+    pub(super) fn whole(packet: &[u8]) -> Option<(Upper, Tuple)> {
+        let upper = Upper::of(packet).ok()?;
+        Some((upper, Tuple::of(packet, &upper)?))
+    }
+
+    /// True for a tunnel interface.
+    pub(super) fn is_tunnel(&self, interface: u16) -> bool {
+        matches!(self.config.interface(interface).kind, Kind::Tunnel { .. })
     }
 }

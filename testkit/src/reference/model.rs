@@ -1,22 +1,27 @@
 //! [`Reference`]: the box, one packet at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use super::config::{Config, Service};
+use super::config::Config;
 use super::flows::{Flows, State};
-use super::icmp::Rate;
-use super::ip4::word;
+use super::fragments::{Memory, Waiting};
 use super::outcome::Outcome;
-use super::reason;
+use super::rate::Rate;
+use super::scope::Scope;
+use super::service::VipKey;
+use super::upper::Tuple;
 
-/// Which ASs a new flow of a client would go to, best first.
+/// What a new flow of a client comes to, as far as keyed hashes decide it.
 ///
 /// This is the one thing that the reference does not work out itself: it is the new-flow table of
 /// `balancer`, which has properties of its own (shares, permutations, disruption).
 pub trait NewFlowOrder {
-    /// ASs in the order in which the client's slot and those behind it name them.
-    fn order(&self, vip: Service, client: (Ipv4Addr, u16)) -> Vec<Ipv4Addr>;
+    /// ASs in the order in which the flow's slot and those behind it name them.
+    fn order(&self, vip: &VipKey, tuple: &Tuple) -> Vec<IpAddr>;
+
+    /// The flow's hash, which GUE's source port and the flow labels of outer headers are made of.
+    fn entropy(&self, tuple: &Tuple) -> u64;
 }
 
 /// A packet inside the box.
@@ -24,9 +29,11 @@ pub trait NewFlowOrder {
 pub(super) struct Transit {
     /// Interface it came by.
     pub(super) rx: u16,
+    /// Ethernet source of its frame.
+    pub(super) link_source: [u8; 6],
     /// Everything behind the Ethernet header.
     pub(super) packet: Vec<u8>,
-    /// It was made here, so no error may be sent about it.
+    /// It was made here, so no error may be sent about it, and it keeps its hops.
     pub(super) originated: bool,
 }
 
@@ -34,9 +41,49 @@ pub(super) struct Transit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) interface: u16,
-    pub(super) next_hop: Ipv4Addr,
+    pub(super) next_hop: IpAddr,
     pub(super) since_s: u32,
     pub(super) transit: Transit,
+}
+
+/// What exists once per family and worker.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OfFamily {
+    pub(super) held: Vec<Held>,
+    /// When control was last asked for the neighbours that packets wait for.
+    pub(super) asked_s: BTreeMap<(u16, IpAddr), u32>,
+    pub(super) errors: Rate,
+    pub(super) echoes: Rate,
+    /// By interface: whole TCP and UDP packets seen, for sampling.
+    pub(super) sampled: BTreeMap<u16, u64>,
+    /// Identification of the last ICMP error made.
+    pub(super) ip_id: u16,
+    /// Whose first fragment went where, towards ASs.
+    pub(super) to_servers: Memory,
+    /// The same from ASs.
+    pub(super) from_servers: Memory,
+    /// Later fragments that came too early, towards ASs.
+    pub(super) early_to_servers: Waiting,
+    /// The same from ASs.
+    pub(super) early_from_servers: Waiting,
+}
+
+/// What exists once per worker.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PerWorker {
+    pub(super) flows: Flows,
+    pub(super) ip4: OfFamily,
+    pub(super) ip6: OfFamily,
+    pub(super) resets: Rate,
+    pub(super) punts: Rate,
+    /// Identification of the last outer header that needed one.
+    pub(super) outer_id: u32,
+}
+
+impl PerWorker {
+    pub(super) fn of(&mut self, v6: bool) -> &mut OfFamily {
+        if v6 { &mut self.ip6 } else { &mut self.ip4 }
+    }
 }
 
 /// The executable specification of the packet path.
@@ -44,54 +91,76 @@ pub(super) struct Held {
 pub struct Reference {
     /// The configuration in force.
     pub config: Config,
+    /// What the graph it is held against can do already.
+    pub scope: Scope,
     /// The clock, in seconds.
     pub now_s: u32,
-    pub(super) flows: Flows,
+    /// Workers; the one at work is the first of [`Self::receive_at`]'s arguments.
+    pub(super) workers: Vec<PerWorker>,
+    /// The worker at work.
+    pub(super) me: usize,
     /// How often each AS of each VIP was flushed.
-    pub(super) flushes: BTreeMap<(Service, Ipv4Addr), u32>,
-    /// Removed ASs that flows may still use.
-    pub(super) removed: BTreeSet<(Service, Ipv4Addr)>,
-    pub(super) held: Vec<Held>,
-    /// When control was last asked for the neighbours that packets wait for.
-    pub(super) asked_s: BTreeMap<(u16, Ipv4Addr), u32>,
-    pub(super) errors: Rate,
-    pub(super) echoes: Rate,
-    /// By interface: whole TCP and UDP packets seen, for sampling.
-    pub(super) sampled: BTreeMap<u16, u64>,
-    /// Identification of the last packet made here.
-    pub(super) ip_id: u16,
+    pub(super) flushes: BTreeMap<(VipKey, IpAddr), u32>,
+    /// Removed ASs that flows may still use, with how they are reached.
+    pub(super) removed: BTreeMap<(VipKey, IpAddr), super::service::Server>,
+    /// New flows of round-robin VIPs so far.
+    pub(super) turns: BTreeMap<VipKey, u64>,
     pub(super) out: Outcome,
 }
 
 impl Reference {
-    /// A box that has just been started.
+    /// A box with one worker that has just been started.
     pub fn new(config: Config) -> Self {
+        Self::with_workers(config, 1)
+    }
+
+    /// A box with so many workers.
+    pub fn with_workers(config: Config, workers: usize) -> Self {
         Self {
             config,
+            scope: Scope::ALL,
             now_s: 0,
-            flows: Flows::new(),
+            workers: vec![PerWorker::default(); workers],
+            me: 0,
             flushes: BTreeMap::new(),
-            removed: BTreeSet::new(),
-            held: Vec::new(),
-            asked_s: BTreeMap::new(),
-            errors: Rate::default(),
-            echoes: Rate::default(),
-            sampled: BTreeMap::new(),
-            ip_id: 0,
+            removed: BTreeMap::new(),
+            turns: BTreeMap::new(),
             out: Outcome::default(),
         }
     }
 
-    /// A frame arrives on interface `rx`.
+    /// A frame arrives on interface `rx` at the first worker.
     pub fn receive(&mut self, rx: u16, frame: &[u8], table: &dyn NewFlowOrder) -> Outcome {
+        self.receive_at(0, rx, frame, table)
+    }
+
+    /// A frame arrives on interface `rx` at this worker.
+    pub fn receive_at(
+        &mut self,
+        worker: usize,
+        rx: u16,
+        frame: &[u8],
+        table: &dyn NewFlowOrder,
+    ) -> Outcome {
+        self.me = worker;
         self.ethernet_input(rx, frame, table);
         self.finish()
     }
 
     pub(super) fn finish(&mut self) -> Outcome {
         let mut outcome = std::mem::take(&mut self.out);
-        outcome.held = self.held.len() as u64;
+        outcome.held = self.workers.iter().map(PerWorker::waiting).sum();
         outcome
+    }
+
+    /// The worker at work.
+    pub(super) fn mine(&mut self) -> &mut PerWorker {
+        &mut self.workers[self.me]
+    }
+
+    /// What the worker at work has for this family.
+    pub(super) fn family(&mut self, v6: bool) -> &mut OfFamily {
+        self.mine().of(v6)
     }
 
     /// Seconds pass.
@@ -99,57 +168,36 @@ impl Reference {
         self.now_s += seconds;
     }
 
-    /// Flows alive per VIP and AS; those of [`Goal::Direct`](super::flows::Goal) are not an AS's.
-    pub fn live_flows(&self) -> BTreeMap<(Service, Ipv4Addr), u64> {
+    /// Flows alive per VIP and AS, in all workers' tables together; those of
+    /// [`Goal::Direct`](super::flows::Goal) are not an AS's.
+    pub fn live_flows(&self) -> BTreeMap<(VipKey, IpAddr), u64> {
         let mut live = BTreeMap::new();
-        for (key, flow) in &self.flows {
-            if let super::flows::Goal::Vip(vip) = key.goal
-                && self.is_alive(key)
-            {
-                *live.entry((vip, flow.server)).or_default() += 1;
+        for worker in &self.workers {
+            for (key, flow) in &worker.flows {
+                if let super::flows::Goal::Vip(vip) = key.goal
+                    && self.counts(key, flow)
+                {
+                    *live.entry((vip, flow.server)).or_default() += 1;
+                }
             }
         }
         live
     }
 
-    fn ethernet_input(&mut self, rx: u16, frame: &[u8], table: &dyn NewFlowOrder) {
-        let interface = self.config.interface(rx).clone();
-        if !interface.up {
-            return self.out.drop(reason::INTERFACE_DOWN);
-        }
-        if frame.len() < 14 {
-            return self.out.drop(reason::SHORT_FRAME);
-        }
-        let group = frame[0] & 1 == 1;
-        if !group && frame[..6] != interface.mac {
-            return self.out.drop(reason::WRONG_MAC);
-        }
-        let mut at = 12;
-        if matches!(word(frame, at), 0x8100 | 0x88a8) {
-            // A service tag is a provider's; there is no network of ours in it.
-            if word(frame, at) == 0x88a8 {
-                return self.out.drop(reason::VLAN);
-            }
-            if frame.len() < 18 {
-                return self.out.drop(reason::SHORT_FRAME);
-            }
-            // VLAN 0 says priority only (IEEE 802.1Q); every other one is a network we are not on.
-            if word(frame, 14) & 0x0fff != 0 || matches!(word(frame, 16), 0x8100 | 0x88a8) {
-                return self.out.drop(reason::VLAN);
-            }
-            at = 16;
-        }
-        let payload = frame[at + 2..].to_vec();
-        match word(frame, at) {
-            0x0800 => {
-                let transit = Transit { rx, packet: payload, originated: false };
-                self.ip4_input(transit, group, table);
-            }
-            0x0806 => self.arp_input(rx, &payload),
-            0x86dd => self.out.drop(reason::IP6),
-            0..0x0600 => self.out.drop(reason::LLC),
-            _ => self.out.drop(reason::UNKNOWN_TYPE),
-        }
+    /// Addresses of all ASs, removed ones included while control remembers them.
+    pub(super) fn servers(&self) -> BTreeSet<IpAddr> {
+        let configured = self.config.vips.iter().flat_map(|vip| vip.servers.keys().copied());
+        configured.chain(self.removed.keys().map(|(_, address)| *address)).collect()
+    }
+}
+
+impl PerWorker {
+    /// Packets on hold.
+    fn waiting(&self) -> u64 {
+        let of_family = |family: &OfFamily| {
+            family.held.len() + family.early_to_servers.len() + family.early_from_servers.len()
+        };
+        (of_family(&self.ip4) + of_family(&self.ip6)) as u64
     }
 }
 

@@ -2,10 +2,12 @@
 //! number, so that any sequence makes sense and shrinks well; a [`Player`](super::player::Player)
 //! turns each into the bytes that arrive or the change that an operator makes.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use super::config::Config;
-use super::frame::Flaw;
+use super::config::{Config, Route};
+use super::flaw::{Cut, Flaw};
+use super::scope::Scope;
+use super::service::{Server, Vip, VipKey};
 
 /// A change that control makes between packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,16 +17,16 @@ pub enum Change {
         /// The VIP.
         vip: usize,
         /// The AS.
-        server: Ipv4Addr,
-        /// 0..=100.
-        weight: u8,
+        server: IpAddr,
+        /// Its weight, and how it is reached.
+        with: Server,
     },
     /// Removes an AS.
     RemoveServer {
         /// The VIP.
         vip: usize,
         /// The AS.
-        server: Ipv4Addr,
+        server: IpAddr,
         /// Its flows die too.
         flush: bool,
     },
@@ -33,7 +35,7 @@ pub enum Change {
         /// The link.
         interface: u16,
         /// Its address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Its Ethernet address.
         mac: [u8; 6],
     },
@@ -42,7 +44,7 @@ pub enum Change {
         /// The link.
         interface: u16,
         /// Its address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// Administrative state.
     SetUp {
@@ -58,6 +60,21 @@ pub enum Change {
         /// The new state.
         on: bool,
     },
+    /// `lb set interface nat6 in`.
+    SetNat6In {
+        /// The interface.
+        interface: u16,
+        /// The new state.
+        on: bool,
+    },
+    /// A VIP comes, behind the others.
+    AddVip(Vip),
+    /// A VIP goes.
+    RemoveVip(VipKey),
+    /// A route comes.
+    AddRoute(Route),
+    /// A route goes.
+    RemoveRoute(Route),
 }
 
 /// A number that picks one thing of however many there are.
@@ -74,6 +91,8 @@ pub enum Step {
         port: Pick,
         /// VIP.
         vip: Pick,
+        /// Which address and port of it.
+        within: Pick,
         /// TCP flags; ignored for UDP.
         flags: u8,
         /// Data bytes.
@@ -132,6 +151,85 @@ pub enum Step {
         port: Pick,
         /// TCP flags.
         flags: u8,
+        /// What is wrong with it.
+        flaws: Vec<Flaw>,
+    },
+    /// A client talks to a node port on one of our addresses.
+    ToNodePort {
+        /// Client.
+        client: Pick,
+        /// Client port.
+        port: Pick,
+        /// VIP.
+        vip: Pick,
+        /// Our address.
+        own: Pick,
+        /// TCP flags.
+        flags: u8,
+        /// What is wrong with it.
+        flaws: Vec<Flaw>,
+    },
+    /// An ICMP error about one of the last packets that the box sent, by who got it or by another.
+    ErrorAbout {
+        /// Which, counted from the last one.
+        back: Pick,
+        /// Who says so.
+        reporter: Pick,
+        /// Which error.
+        kind: Pick,
+        /// So many bytes of it are quoted.
+        quoted: usize,
+        /// What is wrong with it.
+        flaws: Vec<Flaw>,
+    },
+    /// An ICMP error to a VIP about what an AS of it would send in one of the last conversations.
+    ErrorToVip {
+        /// Which, counted from the last one.
+        back: Pick,
+        /// Who says so.
+        reporter: Pick,
+        /// Which error.
+        kind: Pick,
+        /// So many bytes of it are quoted.
+        quoted: usize,
+        /// What is wrong with what is quoted.
+        quote_flaws: Vec<Flaw>,
+        /// What is wrong with it.
+        flaws: Vec<Flaw>,
+    },
+    /// Another packet arrives in pieces.
+    InPieces(Box<Step>, Cut),
+    /// Another packet arrives in a tunnel that ends here.
+    InTunnel {
+        /// The packet.
+        step: Box<Step>,
+        /// Which tunnel.
+        tunnel: Pick,
+        /// DSCP and ECN of the outer header.
+        tos: u8,
+        /// What is wrong with the whole.
+        flaws: Vec<Flaw>,
+    },
+    /// Neighbour discovery.
+    Discovery {
+        /// Where it arrives.
+        interface: Pick,
+        /// 135 solicitation, 136 advertisement.
+        kind: u8,
+        /// Whose address it tells.
+        sender: Pick,
+        /// Whose it asks for, or tells of.
+        target: Pick,
+        /// To an address instead of a group.
+        unicast: bool,
+        /// Last byte of the sender's Ethernet address; below 3, an address it cannot have.
+        mac: u8,
+        /// It has an option with that address.
+        option: bool,
+        /// Flags of an advertisement.
+        flags: u8,
+        /// 1: it has a code; 2: it ends within the target; 3: its option has no length.
+        odd: Pick,
         /// What is wrong with it.
         flaws: Vec<Flaw>,
     },
@@ -222,21 +320,33 @@ pub enum Step {
     SetUp(Pick, bool),
     /// Control switches nat4-in.
     SetNat4In(Pick, bool),
+    /// Control switches nat6-in.
+    SetNat6In(Pick, bool),
+    /// Control adds a VIP, unless it is in the way of others.
+    AddVip(Box<Vip>),
+    /// Control removes a VIP.
+    RemoveVip(Pick),
+    /// Control adds a route, unless there is one or it leads nowhere.
+    AddRoute(Route),
+    /// Control removes a route.
+    RemoveRoute(Pick),
 }
 
 /// A configuration and the hosts around it.
 #[derive(Clone, Debug)]
 pub struct Universe {
+    /// What is tested.
+    pub scope: Scope,
     /// The box.
     pub config: Config,
     /// Hosts that start conversations: the interface they are behind, and their address.
-    pub clients: Vec<(u16, Ipv4Addr)>,
+    pub clients: Vec<(u16, IpAddr)>,
     /// Hosts that can be ASs.
-    pub servers: Vec<Ipv4Addr>,
+    pub servers: Vec<IpAddr>,
     /// Hosts that can be neighbours.
-    pub neighbors: Vec<(u16, Ipv4Addr)>,
+    pub neighbors: Vec<(u16, IpAddr)>,
     /// Other destinations: unrouted, dropped, broadcast, our own…
-    pub targets: Vec<Ipv4Addr>,
+    pub targets: Vec<IpAddr>,
 }
 
 /// Steps in a universe.
@@ -260,6 +370,8 @@ pub enum Action {
     },
     /// The last frame arrives again, so many times.
     Repeat(usize),
+    /// Several frames arrive, one after the other.
+    ReceiveEach(Vec<(u16, Vec<u8>)>),
     /// Seconds pass.
     Wait(u32),
     /// Flows are counted.

@@ -1,161 +1,42 @@
-//! Random universes and steps for proptest. Everything is drawn from small sets so that packets
-//! meet the same addresses, ports and flows again and again.
+//! Random steps for proptest, and whole scenarios; `worlds` has what they happen in.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use proptest::collection::{btree_map, vec};
+use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::{select, subsequence};
+use proptest::sample::select;
 
-use super::config::{Config, Interface, Route, Service, Timeouts, Vip};
-use super::frame::Flaw;
+use super::flaw::{Cut, Flaw};
 use super::frame::tcp_flag::{ACK, FIN, RST, SYN};
-use super::ip4::{ICMP, TCP, UDP};
-use super::route::{connected, is_on_link};
+use super::ip::{GRE, ICMP, ICMP6, IP6IP, IPIP, TCP, UDP};
 use super::scenario::{Scenario, Step, Universe};
-
-const fn ip(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
-    Ipv4Addr::new(a, b, c, d)
-}
-
-/// An interface: 10.0.`index`.254/24 and perhaps a second, smaller network.
-fn interface(index: u16) -> impl Strategy<Value = Interface> {
-    let net = index as u8;
-    let second = prop_oneof![
-        3 => Just(None),
-        1 => Just(Some((ip(172, 16, net, 1), 30))),
-        1 => Just(Some((ip(172, 17, net, 0), 31))),
-        1 => Just(Some((ip(172, 18, net, 9), 32))),
-        1 => Just(Some((ip(10, 9, net, 129), 25))),
-    ];
-    let mtu = prop_oneof![3 => Just(1500_usize), 1 => Just(576), 1 => Just(100)];
-    let first = prop_oneof![19 => Just(Some((ip(10, 0, net, 254), 24))), 1 => Just(None)];
-    ((first, second), mtu, prop::bool::weighted(0.95), prop::bool::weighted(0.6)).prop_map(
-        move |((first, second), mtu, up, nat4_in)| Interface {
-            addresses: first.into_iter().chain(second).collect(),
-            mac: [2, 0, 0, 0, 0xff, net],
-            mtu,
-            up,
-            nat4_in,
-        },
-    )
-}
-
-/// Routes that overlap the connected networks and one another.
-fn routes(interfaces: u16) -> impl Strategy<Value = Vec<Route>> {
-    let next_hop =
-        (1..=interfaces, select(vec![1, 1, 2])).prop_map(|(net, host)| ip(10, 0, net as u8, host));
-    let prefix = select(vec![
-        (ip(0, 0, 0, 0), 0),
-        (ip(20, 0, 0, 0), 8),
-        (ip(20, 20, 0, 0), 16),
-        (ip(20, 20, 20, 1), 32),
-        (ip(50, 0, 0, 0), 9),
-        (ip(10, 0, 0, 0), 8),
-        (ip(10, 0, 1, 0), 25),
-        (ip(10, 0, 2, 0), 29),
-        (ip(10, 0, 2, 2), 32),
-        (ip(192, 0, 2, 0), 24),
-    ]);
-    btree_map(prefix, next_hop, 0..6).prop_map(|routes| {
-        let route = |((network, prefix_len), next_hop)| Route { network, prefix_len, next_hop };
-        routes.into_iter().map(route).collect()
-    })
-}
-
-fn servers(interfaces: u16) -> Vec<Ipv4Addr> {
-    let mut servers = vec![ip(20, 3, 3, 3), ip(99, 9, 9, 9)];
-    for net in 1..=interfaces as u8 {
-        servers.extend([ip(10, 0, net, 11), ip(10, 0, net, 12)]);
-    }
-    servers
-}
-
-fn vips(interfaces: u16) -> impl Strategy<Value = Vec<Vip>> {
-    // One of ours, one on a connected network, one routed to us.
-    let address = select(vec![ip(10, 0, 1, 254), ip(10, 0, 1, 77), ip(20, 20, 20, 1)]);
-    let service = (address, select(vec![TCP, UDP]), select(vec![80_u16, 8080, 2020]))
-        .prop_map(|(address, protocol, port)| Service { address, protocol, port });
-    let weight = prop_oneof![6 => Just(100_u8), 2 => 1_u8..=100, 1 => Just(0)];
-    let server = (select(servers(interfaces)), weight);
-    // Few target ports: VIPs share (AS, target port) often.
-    let vip = (select(vec![80_u16, 80, 53]), vec(server, 0..4));
-    btree_map(service, vip, 1..5).prop_map(|vips| {
-        let vip = |(service, (target_port, servers)): (_, (_, Vec<_>))| Vip {
-            service,
-            target_port,
-            servers: servers.into_iter().collect(),
-        };
-        vips.into_iter().map(vip).collect()
-    })
-}
-
-/// A configuration and its surroundings.
-pub fn universe() -> impl Strategy<Value = Universe> {
-    (1_u16..=4).prop_flat_map(|count| {
-        let interfaces: Vec<_> = (1..=count).map(interface).collect();
-        let hosts: Vec<(u16, Ipv4Addr)> = (1..=count)
-            .flat_map(|i| [1, 2, 9, 11, 12].map(|host| (i, ip(10, 0, i as u8, host))))
-            .collect();
-        let known = subsequence(hosts.clone(), 0..=hosts.len());
-        let timeouts = select(vec![(40, 900, 120), (5, 20, 10), (1, 1, 1)]);
-        (interfaces, routes(count), known, vips(count), timeouts).prop_map(
-            move |(interfaces, routes, known, vips, (timeout_s, established_s, closing_s))| {
-                let mac =
-                    |(i, address): (u16, Ipv4Addr)| [2, i as u8, 0, 0, 0, address.octets()[3]];
-                let neighbors: BTreeMap<_, _> = known.iter().map(|at| (*at, mac(*at))).collect();
-                let mut clients: Vec<(u16, Ipv4Addr)> = hosts
-                    .iter()
-                    .copied()
-                    .filter(|(_, address)| [1, 9, 11].contains(&address.octets()[3]))
-                    .collect();
-                clients.push((1, ip(50, 0, 0, 1)));
-                let timeouts = Timeouts { timeout_s, established_s, closing_s };
-                let mut config = Config { interfaces, routes, neighbors, vips, timeouts };
-                // An interface may have no address; its neighbours and routers are not connected.
-                let all = config.clone();
-                config.neighbors.retain(|(i, address), _| is_on_link(&all, *i, *address));
-                config.routes.retain(|route| connected(&all, route.next_hop).is_some());
-                Universe {
-                    config,
-                    clients,
-                    servers: servers(count),
-                    neighbors: hosts.clone(),
-                    targets: strange_addresses(),
-                }
-            },
-        )
-    })
-}
-
-fn strange_addresses() -> Vec<Ipv4Addr> {
-    vec![
-        ip(50, 0, 0, 1),
-        ip(192, 0, 2, 1),
-        ip(10, 0, 1, 0),
-        ip(10, 0, 1, 255),
-        ip(172, 16, 1, 3),
-        ip(224, 0, 0, 1),
-        ip(255, 255, 255, 255),
-        ip(127, 0, 0, 1),
-        ip(0, 0, 0, 0),
-        ip(240, 0, 0, 1),
-        ip(169, 254, 1, 1),
-    ]
-}
+use super::scope::Scope;
+pub use super::worlds::universe;
+use super::worlds::{any_of, ip, ip6, route, strange_addresses, vip};
 
 /// Something wrong or unusual.
-pub fn flaw() -> impl Strategy<Value = Flaw> {
-    prop_oneof![
-        2 => (0_usize..80).prop_map(Flaw::Truncate),
+pub fn flaw(scope: Scope) -> impl Strategy<Value = Flaw> {
+    let ours: Vec<IpAddr> = [ip(10, 0, 1, 254), ip(20, 20, 20, 1)]
+        .into_iter()
+        .chain(scope.ip6.then(|| ip6(0x20, 1)))
+        .collect();
+    let cut = vec![0_u16, 1, 2, 185];
+    let groups = vec![[0xff; 6], [1, 0, 0x5e, 0, 0, 1], [2, 0, 0, 0, 0xff, 9], [0; 6]];
+    let vlans = match scope.vlan {
+        true => vec![0_u16, 0xe000, 1, 0x2fff, 10, 11, 20],
+        false => vec![0_u16, 0xe000, 1, 0x2fff],
+    };
+    let damage = prop_oneof![
+        2 => (0_usize..100).prop_map(Flaw::Truncate),
         2 => (1_usize..20).prop_map(Flaw::Pad),
         3 => (1_u8..=10).prop_map(Flaw::Options),
         4 => Just(Flaw::DontFragment),
         3 => (0_u8..=2).prop_map(Flaw::Ttl),
-        2 => (select(vec![0_u16, 1, 2, 185]), any::<bool>()).prop_map(|(at, more)| Flaw::Fragment(at, more)),
-        2 => select(strange_addresses()).prop_map(Flaw::Source),
-        1 => select(vec![ip(10, 0, 1, 254), ip(20, 20, 20, 1)]).prop_map(Flaw::Source),
+        2 => (select(cut), any::<bool>()).prop_map(|(at, more)| Flaw::Fragment(at, more)),
+        2 => select(strange_addresses(scope)).prop_map(Flaw::Source),
+        1 => select(ours).prop_map(Flaw::Source),
+    ];
+    let sums = prop_oneof![
         1 => (1_u16..=0xffff).prop_map(Flaw::HeaderChecksum),
         2 => (1_u16..=0xffff).prop_map(Flaw::TransportChecksum),
         2 => Just(Flaw::NoChecksum),
@@ -163,21 +44,41 @@ pub fn flaw() -> impl Strategy<Value = Flaw> {
         1 => Just(Flaw::ComputesToZero),
         2 => (-60_i16..60).prop_map(Flaw::TotalLen),
         1 => any::<u8>().prop_map(Flaw::VersionIhl),
-        2 => select(vec![[0xff; 6], [1, 0, 0x5e, 0, 0, 1], [2, 0, 0, 0, 0xff, 9], [0; 6]])
-            .prop_map(Flaw::Destination),
-        2 => (select(vec![0x8100_u16, 0x88a8]), select(vec![0_u16, 0xe000, 1, 0x2fff]))
+    ];
+    let frames = prop_oneof![
+        2 => select(groups).prop_map(Flaw::Destination),
+        2 => (select(vec![0x8100_u16, 0x88a8]), select(vlans))
             .prop_map(|(tpid, tci)| Flaw::Vlan(tpid, tci)),
         1 => select(vec![0x0800_u16, 0x0806, 0x86dd, 0x88cc, 0x0026]).prop_map(Flaw::EtherType),
-        3 => (0_usize..80, 1_u8..=255).prop_map(|(at, bits)| Flaw::Flip(at, bits)),
-    ]
+        3 => (0_usize..100, 1_u8..=255).prop_map(|(at, bits)| Flaw::Flip(at, bits)),
+    ];
+    let marks = any::<u8>().prop_map(Flaw::Tos);
+    let routes = prop_oneof![
+        2 => select(vec![131_u8, 137, 7]).prop_map(Flaw::SourceRoute),
+        1 => Just(Flaw::LongExtension),
+    ];
+    any_of(vec![
+        (19, damage.boxed()),
+        (10, sums.boxed()),
+        (8, frames.boxed()),
+        (3 * u32::from(scope.encaps), marks.boxed()),
+        (3 * u32::from(scope.mss), segment_size().boxed()),
+        (u32::from(scope.checks), routes.boxed()),
+        (2 * u32::from(scope.no_match), (0_u8..16).prop_map(Flaw::DataOffset).boxed()),
+    ])
 }
 
-fn flaws() -> impl Strategy<Value = Vec<Flaw>> {
-    prop_oneof![5 => Just(Vec::new()), 2 => vec(flaw(), 1), 1 => vec(flaw(), 2..4)]
+fn flaws(scope: Scope) -> impl Strategy<Value = Vec<Flaw>> + Clone {
+    let one = flaw(scope).boxed();
+    any_of(vec![
+        (5, Just(Vec::new()).boxed()),
+        (2, vec(one.clone(), 1).boxed()),
+        (1, vec(one, 2..4).boxed()),
+    ])
 }
 
 /// Flags as conversations have them, and some that they have not.
-fn flags() -> impl Strategy<Value = u8> {
+fn flags() -> impl Strategy<Value = u8> + Clone {
     prop_oneof![
         4 => Just(SYN),
         5 => Just(ACK),
@@ -189,8 +90,16 @@ fn flags() -> impl Strategy<Value = u8> {
 }
 
 /// Data lengths around the MTUs of [`universe`].
-fn len() -> impl Strategy<Value = usize> {
-    prop_oneof![6 => 0_usize..12, 1 => 40_usize..64, 1 => 520_usize..560, 1 => 1440_usize..1500]
+fn len(scope: Scope) -> impl Strategy<Value = usize> + Clone {
+    let more = u32::from(scope.ip6);
+    any_of(vec![
+        (6, (0_usize..12).boxed()),
+        (1, (40_usize..64).boxed()),
+        (1, (520_usize..560).boxed()),
+        (1, (1410_usize..1500).boxed()),
+        (more, (1200_usize..1300).boxed()),
+        (more, (1230_usize..1260).boxed()),
+    ])
 }
 
 fn host() -> std::ops::Range<usize> {
@@ -198,12 +107,13 @@ fn host() -> std::ops::Range<usize> {
 }
 
 /// A client's packet to a VIP.
-pub fn to_vip() -> impl Strategy<Value = Step> {
-    let parts = (host(), 0_usize..3, host(), flags(), len(), flaws());
-    parts.prop_map(|(client, port, vip, flags, len, flaws)| Step::ToVip {
+pub fn to_vip(scope: Scope) -> impl Strategy<Value = Step> + Clone {
+    let parts = (host(), 0_usize..3, host(), host(), flags(), len(scope), flaws(scope));
+    parts.prop_map(|(client, port, vip, within, flags, len, flaws)| Step::ToVip {
         client,
         port,
         vip,
+        within,
         flags,
         len,
         flaws,
@@ -211,33 +121,33 @@ pub fn to_vip() -> impl Strategy<Value = Step> {
 }
 
 /// Any bytes, more or less disguised as a packet.
-pub fn bytes() -> impl Strategy<Value = Step> {
+pub fn bytes(scope: Scope) -> impl Strategy<Value = Step> {
     let kind = prop_oneof![
         1 => Just(None),
         3 => Just(Some(0x0800)),
+        if scope.ip6 { 3 } else { 1 } => Just(Some(0x86dd)),
         1 => Just(Some(0x0806)),
         1 => Just(Some(0x8100)),
         1 => any::<u16>().prop_map(Some),
     ];
-    let random = (host(), kind, any::<bool>(), vec(any::<u8>(), 0..120)).prop_map(
+    let random = (host(), kind, any::<bool>(), vec(any::<u8>(), 0..160)).prop_map(
         |(interface, ether_type, fixed, bytes)| Step::Bytes { interface, ether_type, fixed, bytes },
     );
-    let flips = vec((0_usize..90, 1_u8..=255).prop_map(|(at, bits)| Flaw::Flip(at, bits)), 1..4);
-    let damaged = (to_vip(), flips).prop_map(|(step, flips)| match step {
-        Step::ToVip { client, port, vip, flags, len, flaws } => {
-            let flaws = flaws.into_iter().chain(flips).collect();
-            Step::ToVip { client, port, vip, flags, len, flaws }
+    let flips = vec((0_usize..110, 1_u8..=255).prop_map(|(at, bits)| Flaw::Flip(at, bits)), 1..4);
+    let damaged = (to_vip(scope), flips).prop_map(|(mut step, flips)| {
+        if let Step::ToVip { flaws, .. } = &mut step {
+            flaws.extend(flips);
         }
-        other => other,
+        step
     });
     prop_oneof![random, damaged]
 }
 
-/// One step.
-pub fn step() -> impl Strategy<Value = Step> {
+/// Packets of conversations.
+fn talk(scope: Scope) -> BoxedStrategy<Step> {
     let zero_sum = (host(), 0_usize..3, host(), host())
         .prop_map(|(client, port, vip, server)| Step::ToVipZeroSum { client, port, vip, server });
-    let to_server = (host(), 0_usize..3, host(), host(), flags(), flaws()).prop_map(
+    let to_server = (host(), 0_usize..3, host(), host(), flags(), flaws(scope)).prop_map(
         |(client, port, vip, server, flags, flaws)| Step::ToServer {
             client,
             port,
@@ -247,10 +157,17 @@ pub fn step() -> impl Strategy<Value = Step> {
             flaws,
         },
     );
-    let reply = (0_usize..6, flags(), len(), prop::bool::weighted(0.2), flaws()).prop_map(
-        |(back, flags, len, zero_sum, flaws)| Step::Reply { back, flags, len, zero_sum, flaws },
+    let node = (host(), 0_usize..3, host(), host(), flags(), flaws(scope)).prop_map(
+        |(client, port, vip, own, flags, flaws)| Step::ToNodePort {
+            client,
+            port,
+            vip,
+            own,
+            flags,
+            flaws,
+        },
     );
-    let from_server = (host(), host(), host(), 0_usize..3, flags(), flaws()).prop_map(
+    let from_server = (host(), host(), host(), 0_usize..3, flags(), flaws(scope)).prop_map(
         |(vip, server, client, port, flags, flaws)| Step::FromServer {
             vip,
             server,
@@ -260,21 +177,88 @@ pub fn step() -> impl Strategy<Value = Step> {
             flaws,
         },
     );
+    let again = (0_usize..4, flags(), 0_usize..8).prop_map(|(back, flags, len)| Step::Again {
+        back,
+        flags,
+        len,
+    });
+    any_of(vec![
+        (12, to_vip(scope).boxed()),
+        (3, zero_sum.boxed()),
+        (5, to_server.boxed()),
+        (14, reply(scope).boxed()),
+        (4, from_server.boxed()),
+        (8, again.boxed()),
+        (5 * u32::from(scope.node_ports), node.boxed()),
+        (5 * u32::from(scope.encaps), big(scope)),
+        (4 * u32::from(scope.mss), handshake(scope)),
+    ])
+}
+
+fn segment_size() -> impl Strategy<Value = Flaw> {
+    let size = (select(vec![536_u16, 1220, 1460, 9000, 20]), 0_u8..4);
+    size.prop_map(|(size, padding)| Flaw::Mss(size, padding))
+}
+
+/// A SYN that tells of segment sizes, or the answer to one.
+fn handshake(scope: Scope) -> BoxedStrategy<Step> {
+    let step = prop_oneof![to_vip(scope), reply(scope)];
+    (step, segment_size())
+        .prop_map(|(mut step, size)| {
+            if let Step::ToVip { flags, flaws, .. } | Step::Reply { flags, flaws, .. } = &mut step {
+                *flags = SYN | (*flags & ACK);
+                *flaws = vec![size];
+            }
+            step
+        })
+        .boxed()
+}
+
+/// A client's packet that may not fit the way to its AS.
+fn big(scope: Scope) -> BoxedStrategy<Step> {
+    let lens = prop_oneof![
+        2 => 1410_usize..1490,
+        u32::from(scope.ip6) + 1 => 1170_usize..1290,
+        1 => 530_usize..570,
+    ];
+    let marks = prop_oneof![Just(Vec::new()), Just(vec![Flaw::DontFragment])];
+    (to_vip(scope), lens, marks)
+        .prop_map(|(mut step, more, marks)| {
+            if let Step::ToVip { len, flaws, .. } = &mut step {
+                (*len, *flaws) = (more, marks);
+            }
+            step
+        })
+        .boxed()
+}
+
+fn reply(scope: Scope) -> impl Strategy<Value = Step> + Clone {
+    let zero_sum = prop::bool::weighted(0.2);
+    (0_usize..6, flags(), len(scope), zero_sum, flaws(scope)).prop_map(
+        |(back, flags, len, zero_sum, flaws)| Step::Reply { back, flags, len, zero_sum, flaws },
+    )
+}
+
+/// Packets that nobody asked for.
+fn noise(scope: Scope) -> BoxedStrategy<Step> {
     let kind =
         prop_oneof![4 => Just(8_u8), 1 => Just(0), 1 => Just(3), 1 => Just(11), 1 => any::<u8>()];
-    let icmp =
-        (host(), host(), kind, prop_oneof![4 => Just(0_u8), 1 => any::<u8>()], len(), flaws())
-            .prop_map(|(client, target, kind, code, len, flaws)| Step::Icmp {
-                client,
-                target,
-                kind,
-                code,
-                len: len + 4,
-                flaws,
-            });
-    let protocol = prop_oneof![2 => Just(TCP), 2 => Just(UDP), 1 => Just(ICMP), 1 => any::<u8>()];
+    let code = prop_oneof![4 => Just(0_u8), 1 => any::<u8>()];
+    let icmp = (host(), host(), kind, code, len(scope), flaws(scope)).prop_map(
+        |(client, target, kind, code, len, flaws)| Step::Icmp {
+            client,
+            target,
+            kind,
+            code,
+            len: len + 4,
+            flaws,
+        },
+    );
+    let others = select(vec![ICMP, ICMP6, IPIP, IP6IP, GRE, 50, 132]);
+    let protocol =
+        prop_oneof![2 => Just(TCP), 2 => Just(UDP), 1 => Just(ICMP), 1 => others, 1 => any::<u8>()];
     let port = select(vec![80_u16, 53, 8080, 2020, 1]);
-    let plain = (host(), host(), protocol, port, len(), any::<bool>(), flaws()).prop_map(
+    let plain = (host(), host(), protocol, port, len(scope), any::<bool>(), flaws(scope)).prop_map(
         |(client, target, protocol, port, len, dont_fragment, flaws)| Step::Plain {
             client,
             target,
@@ -286,7 +270,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         },
     );
     let operation = prop_oneof![5 => Just(1_u16), 3 => Just(2), 1 => any::<u16>()];
-    let arp = (host(), operation, host(), host(), any::<bool>(), 0_u8..12, flaws()).prop_map(
+    let arp = (host(), operation, host(), host(), any::<bool>(), 0_u8..12, flaws(scope)).prop_map(
         |(interface, operation, sender, target, unicast, mac, flaws)| Step::Arp {
             interface,
             operation,
@@ -297,37 +281,169 @@ pub fn step() -> impl Strategy<Value = Step> {
             flaws,
         },
     );
-    let again = (0_usize..4, flags(), 0_usize..8).prop_map(|(back, flags, len)| Step::Again {
-        back,
-        flags,
-        len,
+    let about = (host(), host(), any::<bool>(), 0_u8..12, prop::bool::weighted(0.8));
+    let kind = select(vec![135_u8, 136]);
+    let advertised = select(vec![0x60_u8, 0x20, 0x40, 0, 0xe0, 0xa0]);
+    let odd = prop_oneof![6 => Just(0_usize), 1 => 1_usize..4];
+    let discovery = (host(), kind, about, (advertised, odd), flaws(scope)).prop_map(
+        |(interface, kind, (sender, target, unicast, mac, option), (flags, odd), flaws)| {
+            Step::Discovery {
+                odd,
+                interface,
+                kind,
+                sender,
+                target,
+                unicast,
+                mac,
+                option,
+                flags,
+                flaws,
+            }
+        },
+    );
+    any_of(vec![
+        (5, icmp.boxed()),
+        (5, plain.boxed()),
+        (4, arp.boxed()),
+        (1, bytes(scope).boxed()),
+        (5 * u32::from(scope.ip6), discovery.boxed()),
+    ])
+}
+
+/// ICMP errors about what was sent.
+fn errors(scope: Scope) -> BoxedStrategy<Step> {
+    let quoted = prop_oneof![3 => Just(28_usize), 2 => Just(48), 3 => Just(1000), 1 => 0_usize..80];
+    let about = (0_usize..6, host(), 0_usize..14, quoted.clone(), flaws(scope)).prop_map(
+        |(back, reporter, kind, quoted, flaws)| Step::ErrorAbout {
+            back,
+            reporter,
+            kind,
+            quoted,
+            flaws,
+        },
+    );
+    let to_vip = (0_usize..6, host(), 0_usize..14, quoted, flaws(scope), flaws(scope)).prop_map(
+        |(back, reporter, kind, quoted, quote_flaws, flaws)| Step::ErrorToVip {
+            back,
+            reporter,
+            kind,
+            quoted,
+            quote_flaws,
+            flaws,
+        },
+    );
+    prop_oneof![about, to_vip].boxed()
+}
+
+/// Other packets in pieces, or in a tunnel.
+fn wrapped(scope: Scope) -> BoxedStrategy<Step> {
+    let whole = (to_vip(scope), 20_usize..80).prop_map(|(mut step, more)| {
+        if let Step::ToVip { len, .. } = &mut step {
+            *len += more;
+        }
+        step
     });
+    let answer = (reply(scope), 20_usize..80).prop_map(|(mut step, more)| {
+        if let Step::Reply { len, .. } = &mut step {
+            *len += more;
+        }
+        step
+    });
+    let lost = prop_oneof![5 => Just(0_usize), 1 => 1_usize..3];
+    // In any order, or the first one last.
+    let order = prop_oneof![5 => vec(0_usize..8, 0..6), 1 => Just(vec![1; 12])];
+    let cut = (1_usize..8, 1_u16..4, order, lost).prop_map(|(size, id, order, lost)| Cut {
+        size,
+        id,
+        order,
+        lost,
+    });
+    let cut_step = (prop_oneof![3 => whole, 2 => answer], cut)
+        .prop_map(|(step, cut)| Step::InPieces(Box::new(step), cut));
+    let inner = any_of(vec![(3, talk(scope)), (2, noise(scope))]);
+    let tunnelled =
+        (inner, 0_usize..3, any::<u8>(), flaws(scope)).prop_map(|(step, tunnel, tos, flaws)| {
+            Step::InTunnel { step: Box::new(step), tunnel, tos, flaws }
+        });
+    any_of(vec![
+        (3 * u32::from(scope.fragments), cut_step.boxed()),
+        (2 * u32::from(scope.tunnels), tunnelled.boxed()),
+        (1, Just(Step::Audit).boxed()),
+    ])
+}
+
+/// What time and the operator do.
+fn events(scope: Scope) -> BoxedStrategy<Step> {
     let wait = prop_oneof![3 => 0_u32..3, 3 => 3_u32..50, 1 => 50_u32..1000];
     let weight = prop_oneof![3 => Just(100_u8), 1 => 0_u8..=100];
-    prop_oneof![
-        12 => to_vip(),
-        3 => zero_sum,
-        5 => to_server,
-        14 => reply,
-        4 => from_server,
-        5 => icmp,
-        5 => plain,
-        4 => arp,
-        1 => bytes(),
-        8 => again,
-        2 => Just(Step::Audit),
-        4 => wait.prop_map(Step::Wait),
-        1 => (1_usize..80).prop_map(Step::Repeat),
-        2 => (host(), host(), weight).prop_map(|(v, s, w)| Step::AddServer(v, s, w)),
-        2 => (host(), host(), any::<bool>()).prop_map(|(v, s, f)| Step::RemoveServer(v, s, f)),
-        4 => (host(), 0_u8..3).prop_map(|(n, mac)| Step::Learn(n, mac)),
-        1 => host().prop_map(Step::Forget),
-        1 => (host(), prop::bool::weighted(0.8)).prop_map(|(i, up)| Step::SetUp(i, up)),
-        1 => (host(), prop::bool::weighted(0.8)).prop_map(|(i, on)| Step::SetNat4In(i, on)),
-    ]
+    let add = (host(), host(), weight).prop_map(|(v, s, w)| Step::AddServer(v, s, w));
+    let remove = (host(), host(), any::<bool>()).prop_map(|(v, s, f)| Step::RemoveServer(v, s, f));
+    let learn = (host(), 0_u8..3).prop_map(|(n, mac)| Step::Learn(n, mac));
+    let on = || prop::bool::weighted(0.8);
+    let changes = u32::from(scope.changes);
+    any_of(vec![
+        (2, Just(Step::Audit).boxed()),
+        (4, wait.prop_map(Step::Wait).boxed()),
+        (1, (1_usize..80).prop_map(Step::Repeat).boxed()),
+        (2, add.boxed()),
+        (2, remove.boxed()),
+        (4, learn.boxed()),
+        (1, host().prop_map(Step::Forget).boxed()),
+        (1, (host(), on()).prop_map(|(i, up)| Step::SetUp(i, up)).boxed()),
+        (1, (host(), on()).prop_map(|(i, on)| Step::SetNat4In(i, on)).boxed()),
+        (u32::from(scope.ip6), (host(), on()).prop_map(|(i, on)| Step::SetNat6In(i, on)).boxed()),
+        (2 * changes, vip(4, scope).prop_map(|vip| Step::AddVip(Box::new(vip))).boxed()),
+        (changes, host().prop_map(Step::RemoveVip).boxed()),
+        (2 * changes, route(4, scope).prop_map(Step::AddRoute).boxed()),
+        (changes, host().prop_map(Step::RemoveRoute).boxed()),
+    ])
+}
+
+/// One step.
+pub fn step(scope: Scope) -> impl Strategy<Value = Step> {
+    let wrapping = u32::from(scope.fragments || scope.tunnels);
+    any_of(vec![
+        (46, talk(scope)),
+        (15 + 5 * u32::from(scope.ip6), noise(scope)),
+        (8 * u32::from(scope.icmp_errors), errors(scope)),
+        (10 * wrapping, wrapped(scope)),
+        (18, events(scope)),
+    ])
 }
 
 /// A universe and up to `steps` steps in it.
-pub fn scenario(steps: usize) -> impl Strategy<Value = Scenario> {
-    (universe(), vec(step(), 1..=steps)).prop_map(|(universe, steps)| Scenario { universe, steps })
+pub fn scenario(scope: Scope, steps: usize) -> impl Strategy<Value = Scenario> {
+    (universe(scope), vec(step(scope), 1..=steps))
+        .prop_map(|(universe, steps)| Scenario { universe, steps })
+}
+
+/// A universe and packets of clients, for one burst.
+pub fn burst(scope: Scope, packets: usize) -> impl Strategy<Value = (Universe, Vec<Step>)> {
+    (universe(scope), vec(to_vip(scope), 1..packets))
+}
+
+/// Packets that hardly fit, and pieces of them, where links are narrow.
+pub fn narrow(scope: Scope, steps: usize) -> impl Strategy<Value = Scenario> {
+    let large = (reply(scope), 1170_usize..1290, prop::bool::weighted(0.5)).prop_map(
+        |(mut step, more, whole)| {
+            if let Step::Reply { len, flaws, .. } = &mut step {
+                (*len, *flaws) = (more, if whole { vec![Flaw::DontFragment] } else { Vec::new() });
+            }
+            step
+        },
+    );
+    let learn = (host(), 0_u8..3).prop_map(|(n, mac)| Step::Learn(n, mac));
+    let step = any_of(vec![
+        (6, big(scope)),
+        (2, large.boxed()),
+        (2, wrapped(scope)),
+        (2, to_vip(scope).boxed()),
+        (1, learn.boxed()),
+    ]);
+    (universe(scope), vec(step, 1..=steps)).prop_map(|(mut universe, steps)| {
+        for (at, link) in universe.config.interfaces.iter_mut().enumerate() {
+            link.mtu = if link.mtu >= 1280 { [1320, 1280, 1500][at % 3] } else { link.mtu };
+        }
+        Scenario { universe, steps }
+    })
 }

@@ -1,13 +1,15 @@
 //! The reference itself, held against hand-made packets and worked examples.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::config::{Config, Interface, Service, Timeouts, Vip};
+use super::config::{Config, Interface, Kind, Timeouts};
+use super::flaw::Flaw;
 use super::frame::tcp_flag::{ACK, FIN, SYN};
-use super::frame::{Body, Description, Flaw, arp};
-use super::ip4::{TCP, UDP, address, word};
+use super::frame::{Body, Description, arp};
+use super::ip::{TCP, UDP, address4 as address, word};
 use super::scenario::Change;
+use super::service::{Method, Server, Vip, VipKey};
+use super::upper::{Tuple, Upper};
 use super::{NewFlowOrder, Outcome, Reference, checksum, reason};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
@@ -24,42 +26,51 @@ const SECOND_MAC: [u8; 6] = [2, 0, 0, 0, 2, 3];
 struct InOrder(Vec<Ipv4Addr>);
 
 impl NewFlowOrder for InOrder {
-    fn order(&self, _vip: Service, _client: (Ipv4Addr, u16)) -> Vec<Ipv4Addr> {
-        self.0.clone()
+    fn order(&self, _vip: &VipKey, _tuple: &Tuple) -> Vec<IpAddr> {
+        self.0.iter().map(|address| IpAddr::V4(*address)).collect()
+    }
+
+    fn entropy(&self, _tuple: &Tuple) -> u64 {
+        0
     }
 }
 
+/// How far the transport checksum of a frame is from right.
+fn transport_error(frame: &[u8]) -> u64 {
+    let upper = Upper::of(&frame[14..]).expect("IPv4");
+    checksum::transport_error(&frame[14..], &upper)
+}
+
 fn vip(protocol: u8, port: u16) -> Vip {
-    Vip {
-        service: Service { address: VIP, protocol, port },
-        target_port: 80,
-        servers: BTreeMap::from([(FIRST, 100), (SECOND, 100)]),
-    }
+    let mut vip = Vip::nat(VIP.into(), protocol, port, 80);
+    vip.add(FIRST.into(), 100);
+    vip.add(SECOND.into(), 100);
+    vip
 }
 
 /// The walk-through of the VPP lb documentation.
 fn walk_through() -> (Reference, InOrder) {
-    let interface = |own, mac, nat4_in| Interface {
-        addresses: vec![(own, 24)],
+    let interface = |own: Ipv4Addr, mac, nat4_in| Interface {
+        addresses: vec![(own.into(), 24)],
         mac,
         mtu: 1500,
         up: true,
         nat4_in,
+        nat6_in: false,
+        kind: Kind::Port,
     };
-    let config = Config {
-        interfaces: vec![
-            interface(Ipv4Addr::new(192, 168, 1, 254), SERVER_SIDE, true),
-            interface(Ipv4Addr::new(10, 10, 10, 254), CLIENT_SIDE, false),
-        ],
-        routes: Vec::new(),
-        neighbors: BTreeMap::from([
-            ((1, FIRST), FIRST_MAC),
-            ((1, SECOND), SECOND_MAC),
-            ((2, CLIENT), CLIENT_MAC),
-        ]),
-        vips: vec![vip(TCP, 8080), vip(UDP, 8080)],
-        timeouts: Timeouts { timeout_s: 40, established_s: 900, closing_s: 120 },
-    };
+    let timeouts = Timeouts { timeout_s: 40, established_s: 900, closing_s: 120 };
+    let mut config = Config::new(timeouts);
+    config.interfaces = vec![
+        interface(Ipv4Addr::new(192, 168, 1, 254), SERVER_SIDE, true),
+        interface(Ipv4Addr::new(10, 10, 10, 254), CLIENT_SIDE, false),
+    ];
+    config.neighbors.extend([
+        ((1, FIRST.into()), FIRST_MAC),
+        ((1, SECOND.into()), SECOND_MAC),
+        ((2, CLIENT.into()), CLIENT_MAC),
+    ]);
+    config.vips = vec![vip(TCP, 8080), vip(UDP, 8080)];
     (Reference::new(config), InOrder(vec![FIRST, SECOND]))
 }
 
@@ -69,13 +80,21 @@ fn tcp(flags: u8, source: u16, destination: u16) -> Body {
 
 fn from_client(body: Body) -> Vec<u8> {
     let macs = (CLIENT_SIDE, CLIENT_MAC);
-    Description { macs, source: CLIENT, destination: VIP, ttl: 64, dont_fragment: true, body }
-        .bytes()
+    Description {
+        macs,
+        source: CLIENT.into(),
+        destination: VIP.into(),
+        ttl: 64,
+        dont_fragment: true,
+        body,
+    }
+    .bytes()
 }
 
 fn from_server(source: Ipv4Addr, body: Body) -> Vec<u8> {
     let macs = (SERVER_SIDE, FIRST_MAC);
-    Description { macs, source, destination: CLIENT, ttl: 64, dont_fragment: true, body }.bytes()
+    let (source, destination) = (source.into(), CLIENT.into());
+    Description { macs, source, destination, ttl: 64, dont_fragment: true, body }.bytes()
 }
 
 /// The only frame sent.
@@ -93,7 +112,7 @@ fn tcp_goes_to_the_server_and_comes_back_as_the_vip() {
     assert_eq!((address(frame, 26), address(frame, 30)), (CLIENT, FIRST));
     assert_eq!((word(frame, 34), word(frame, 36), frame[22]), (40_000, 80, 63));
     assert!(checksum::holds(&frame[14..34]));
-    assert_eq!(checksum::transport_error(&frame[14..]), 0);
+    assert_eq!(transport_error(frame), 0);
     assert_eq!(frame[38..50], from_client(tcp(SYN, 40_000, 8080))[38..50]);
     assert_eq!(outcome.vips[&0].first, 1);
 
@@ -101,7 +120,7 @@ fn tcp_goes_to_the_server_and_comes_back_as_the_vip() {
     let (interface, frame) = one(&outcome);
     assert_eq!((*interface, &frame[..6]), (2, &CLIENT_MAC[..]));
     assert_eq!((address(frame, 26), word(frame, 34)), (VIP, 8080));
-    assert_eq!(checksum::transport_error(&frame[14..]), 0);
+    assert_eq!(transport_error(frame), 0);
 
     let outcome = lb.receive(2, &from_client(tcp(ACK, 40_000, 8080)), &table);
     assert_eq!(outcome.vips[&0].existing, 1);
@@ -117,8 +136,8 @@ fn udp_keeps_no_checksum_and_sends_ffff_for_a_computed_zero() {
     assert_eq!(one(&lb.receive(2, &none, &table)).1[40..42], [0, 0]);
 
     let mut zero = from_client(udp);
-    Flaw::ComputesToZeroAt(false, FIRST, 80).apply(&mut zero);
-    assert_eq!(checksum::transport_error(&zero[14..]), 0);
+    Flaw::ComputesToZeroAt(false, FIRST.into(), 80).apply(&mut zero);
+    assert_eq!(transport_error(&zero), 0);
     assert_eq!(one(&lb.receive(2, &zero, &table)).1[40..42], [0xff, 0xff]);
 }
 
@@ -127,10 +146,10 @@ fn a_wrong_checksum_stays_wrong_by_the_same_difference() {
     let (mut lb, table) = walk_through();
     let mut frame = from_client(tcp(SYN, 40_000, 8080));
     Flaw::TransportChecksum(0x1234).apply(&mut frame);
-    let error = checksum::transport_error(&frame[14..]);
+    let error = transport_error(&frame);
     assert_ne!(error, 0);
     let outcome = lb.receive(2, &frame, &table);
-    assert_eq!(checksum::transport_error(&one(&outcome).1[14..]), error);
+    assert_eq!(transport_error(&one(&outcome).1), error);
 }
 
 #[test]
@@ -163,14 +182,18 @@ fn flows_die_of_age_and_of_flushing_but_not_of_removal() {
     };
     assert_eq!(goes_to(&mut lb, &table), FIRST);
     let later = InOrder(vec![SECOND]);
-    lb.change(&Change::RemoveServer { vip: 0, server: FIRST, flush: false });
+    lb.change(&Change::RemoveServer { vip: 0, server: FIRST.into(), flush: false });
     assert_eq!(goes_to(&mut lb, &later), FIRST);
     lb.wait(899);
     assert_eq!(goes_to(&mut lb, &later), FIRST);
     lb.wait(900);
     assert_eq!(goes_to(&mut lb, &later), SECOND);
-    lb.change(&Change::AddServer { vip: 0, server: FIRST, weight: 100 });
-    lb.change(&Change::RemoveServer { vip: 0, server: SECOND, flush: true });
+    lb.change(&Change::AddServer {
+        vip: 0,
+        server: FIRST.into(),
+        with: Server { weight: 100, method: Method::Nat },
+    });
+    lb.change(&Change::RemoveServer { vip: 0, server: SECOND.into(), flush: true });
     let table = InOrder(vec![FIRST]);
     assert_eq!(goes_to(&mut lb, &table), FIRST);
 }
@@ -189,16 +212,16 @@ fn two_vips_on_one_server_and_port_do_not_share_a_client_port() {
     };
     assert_eq!((reply(&mut lb, FIRST), reply(&mut lb, SECOND)), (8080, 8081));
     let stranger = lb.receive(1, &from_server(FIRST, tcp(ACK, 80, 41_000)), &table);
-    assert_eq!(stranger.counts[&reason::NO_FLOW], 1);
+    assert_eq!(stranger.counts[&reason::of(false).no_flow], 1);
 }
 
 #[test]
 fn packets_wait_for_their_neighbour() {
     let (mut lb, table) = walk_through();
-    lb.config.neighbors.remove(&(1, FIRST));
+    lb.config.neighbors.remove(&(1, FIRST.into()));
     let outcome = lb.receive(2, &from_client(tcp(SYN, 40_000, 8080)), &table);
-    assert_eq!((outcome.needed, outcome.held, outcome.sent), (vec![(1, FIRST)], 1, vec![]));
-    lb.change(&Change::Learn { interface: 1, address: FIRST, mac: FIRST_MAC });
+    assert_eq!((outcome.needed, outcome.held, outcome.sent), (vec![(1, FIRST.into())], 1, vec![]));
+    lb.change(&Change::Learn { interface: 1, address: FIRST.into(), mac: FIRST_MAC });
     let outcome = lb.turn(&table);
     let (interface, frame) = one(&outcome);
     assert_eq!((*interface, &frame[..6], frame[22], outcome.held), (1, &FIRST_MAC[..], 63, 0));
@@ -226,8 +249,8 @@ fn time_exceeded_quotes_the_packet() {
     let macs = (CLIENT_SIDE, CLIENT_MAC);
     let packet = Description {
         macs,
-        source: CLIENT,
-        destination: FIRST,
+        source: CLIENT.into(),
+        destination: FIRST.into(),
         ttl: 1,
         dont_fragment: false,
         body,
