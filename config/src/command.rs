@@ -12,8 +12,7 @@ use crate::{
 ///
 /// Values that can be wrong for the running model (an interface that does not exist, an AS that
 /// is already there) carry their [`crate::Span`], so that an executor can point at the word. What
-/// can be judged from the words alone has been judged when a `Command` exists; what Sluice does not
-/// do yet is found by [`crate::unsupported`].
+/// can be judged from the words alone has been judged when a `Command` exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// An empty line or a comment.

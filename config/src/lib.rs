@@ -23,7 +23,6 @@ mod span;
 mod startup;
 mod sub_interface;
 mod suggest;
-mod support;
 mod tunnel_settings;
 mod value;
 mod vip_rules;
@@ -48,7 +47,6 @@ pub use startup::{
     parse_core_list, punt_needs_tap,
 };
 pub use sub_interface::{SubInterface, VlanKind, VlanTags};
-pub use support::{unsupported, unsupported_section};
 pub use tunnel_settings::{SrcEntropy, TooBig, TunnelDf, TunnelDscp, TunnelEcn};
 pub use vip_rules::{check_as, check_as_of_vip, check_vip};
 pub use vip_update::LbVipUpdate;

@@ -3,7 +3,6 @@
 use config::grammar::{Candidate, Kind, complete, help};
 use config::{
     Command, Encap, FibQuery, LbConf, Protocol, Show, TargetPort, parse_line, report_line,
-    unsupported,
 };
 
 /// The canonical form of a line that must parse.
@@ -37,7 +36,6 @@ fn the_walk_through_of_the_vpp_documentation() {
     ] {
         let command = parse_line(line).unwrap();
         assert_eq!(command.to_string(), line);
-        assert_eq!(unsupported(&command), None);
     }
     let line = "lb vip 10.10.2.2/32 protocol tcp port 8080 encap nat4";
     let Ok(Command::LbVipAdd(vip)) = parse_line(line) else { panic!("not a VIP") };
@@ -273,28 +271,6 @@ fn host_commands_check_their_values() {
         panic!("not a FIB entry");
     };
     assert!(longest_match && json);
-}
-
-#[test]
-fn what_cannot_be_done_yet_is_parsed_and_says_what_can() {
-    for (line, token, why) in [
-        ("lb vip 1.2.3.4/32 encap gre4", "gre4", "encap gre4 is not supported yet: use nat4"),
-        ("lb vip 1.2.3.4/32 encap gre6", "gre6", "use nat4"),
-        ("lb vip 1.2.3.4/32 encap l3dsr dscp 3", "l3dsr", "use nat4"),
-        ("lb vip 1.2.3.4/32 protocol tcp port 80", "1.2.3.4/32", "write `encap nat4`"),
-        ("lb vip 1.2.3.0/24 protocol tcp port 80 encap nat4", "1.2.3.0/24", "use /32"),
-        ("lb vip 2001:db8::1/128 encap gre6", "2001:db8::1/128", "IPv6 VIPs"),
-        (
-            "lb vip 1.2.3.4/32 protocol tcp port 80 encap nat4 type nodeport",
-            "nodeport",
-            "use clusterip",
-        ),
-    ] {
-        let problem = unsupported(&parse_line(line).unwrap()).expect(line);
-        let error = problem.in_line(line);
-        assert_eq!(error.token, token, "{line}");
-        assert!(error.to_string().contains(why), "{line}: {error}");
-    }
 }
 
 #[test]

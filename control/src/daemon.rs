@@ -214,6 +214,10 @@ fn box_with_devices(startup: &Startup) -> Model {
         let mtu = config::defaults::MTU;
         model.add_device(&dev.name, PortId(port as u16), MacAddress::default(), mtu);
     }
+    if let Some(punt) = &startup.punt {
+        let port = PortId(startup.dpdk.devs.len() as u16);
+        model.add_punt(&punt.tap, port, MacAddress::default());
+    }
     model
 }
 
@@ -242,7 +246,7 @@ fn check_command_file(name: &str, text: &str, mut model: Model) -> Result<(), St
 
 /// What is wrong with the file's commands, when they are applied to `model`.
 fn problems_of(startup: &Startup, model: &mut Model) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = config::unsupported_section(startup).into_iter().collect();
+    let mut problems = Vec::new();
     let mut failed_vips: Vec<VipKey> = Vec::new();
     for statement in &startup.commands {
         if let Command::LbAs(LbAs { vip, .. }) = &statement.command

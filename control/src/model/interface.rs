@@ -101,7 +101,7 @@ impl InterfaceModel {
 
     /// True when it has neighbours, with Ethernet addresses.
     pub fn is_ethernet(&self) -> bool {
-        matches!(self.kind, Kind::Device(_) | Kind::SubInterface { .. })
+        matches!(self.kind, Kind::Device(_) | Kind::SubInterface { .. } | Kind::Punt(_))
     }
 
     /// The Ethernet header of its frames to `to`.

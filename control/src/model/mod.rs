@@ -77,6 +77,17 @@ impl Model {
         id
     }
 
+    /// Adds the tap to the kernel, which is up from the start.
+    pub fn add_punt(&mut self, name: &str, port: PortId, mac: MacAddress) -> InterfaceId {
+        let id = self.interfaces.free_id().unwrap_or_default();
+        let kind = Kind::Punt(port);
+        let mtu = config::defaults::MTU;
+        let up = true;
+        let new = InterfaceModel::new(id, name, kind, mac, mtu);
+        self.interfaces.insert(InterfaceModel { up, ..new });
+        id
+    }
+
     /// The tap to the kernel, if there is one.
     pub fn punt(&self) -> Option<&InterfaceModel> {
         self.interfaces.iter().find(|interface| matches!(interface.kind, Kind::Punt(_)))

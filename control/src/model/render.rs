@@ -67,8 +67,8 @@ impl Model {
                     instance: Some(instance.into()),
                 });
             }
-            Kind::Device(_) => {}
-            Kind::Local | Kind::Punt(_) => usual_mtu = interface.mtu,
+            Kind::Device(_) | Kind::Punt(_) => {}
+            Kind::Local => usual_mtu = interface.mtu,
         }
         if interface.mtu != usual_mtu {
             commands
@@ -83,8 +83,10 @@ impl Model {
                 del: false,
             });
         }
-        if interface.up {
-            commands.push(Command::SetInterfaceState { interface: name(), up: true });
+        let up_at_start = matches!(interface.kind, Kind::Punt(_));
+        if interface.up != up_at_start {
+            let up = interface.up;
+            commands.push(Command::SetInterfaceState { interface: name(), up });
         }
         commands
     }

@@ -102,8 +102,7 @@ impl Model {
         if policy.value != NoMatch::Punt || self.punt().is_some() {
             return Ok(());
         }
-        Err(Problem::new(policy.span, "there is no tap to hand packets to the kernel through")
-            .with_hint("write `[punt] tap = \"NAME\"` into the startup file and restart"))
+        Err(config::punt_needs_tap(policy.span))
     }
 }
 

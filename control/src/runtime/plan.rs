@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::{Device, Hugepages, Poll, Problem, Startup};
+use config::{Device, Hugepages, Poll, Problem, Spanned, Startup};
 use dataplane::dpdk::hugepages::HugepagePolicy;
 use dataplane::dpdk::port::PortConfig;
 use dataplane::dpdk::vdev;
@@ -40,6 +40,8 @@ pub struct PortPlan {
     pub config: PortConfig,
     /// By receive queue: the worker that polls it.
     pub rx_workers: Vec<usize>,
+    /// The tap to the kernel (`[punt]`).
+    pub punt: bool,
 }
 
 impl Plan {
@@ -104,6 +106,7 @@ impl Plan {
             });
             plan.ports.push(PortPlan {
                 rx_workers: rx_workers.collect(),
+                punt: false,
                 config: PortConfig {
                     name: dev.name.value.clone(),
                     device,
@@ -114,7 +117,35 @@ impl Plan {
                 },
             });
         }
+        if let Some(punt) = &startup.punt {
+            plan.add_punt(&punt.tap, workers)?;
+        }
         Ok(plan)
+    }
+
+    /// Adds the tap to the kernel. Its driver wants as many receive as transmit queues.
+    fn add_punt(&mut self, tap: &Spanned<String>, workers: u16) -> Result<(), Problem> {
+        if self.ports.iter().any(|port| port.config.name == tap.value) {
+            let reason = format!("the interface {} is a device already", tap.value);
+            return Err(Problem::new(tap.span, reason).with_hint("give the tap another name"));
+        }
+        let taken = |device: &String| self.ports.iter().any(|port| port.config.device == *device);
+        let mut devices = (0..).map(|n| format!("net_tap{n}"));
+        let Some(device) = devices.find(|device| !taken(device)) else { return Ok(()) };
+        self.vdevs.push(format!("{device},iface={}", tap.value));
+        self.ports.push(PortPlan {
+            rx_workers: (0..usize::from(workers)).collect(),
+            punt: true,
+            config: PortConfig {
+                name: tap.value.clone(),
+                device,
+                rx_queues: workers,
+                tx_queues: workers,
+                rx_descriptors: config::defaults::NUM_DESC,
+                tx_descriptors: config::defaults::NUM_DESC,
+            },
+        });
+        Ok(())
     }
 }
 
@@ -168,6 +199,21 @@ mod tests {
         let one = "[[dpdk.dev]]\nname = \"left0\"\nvdev = \"net_null0\"\nnum-tx-queues = 1\n";
         assert!(plan("workers = 2", one).unwrap_err().reason.contains("each needs one"));
         assert!(plan("workers = 3", one).unwrap_err().reason.contains("3 CPUs"));
+    }
+
+    #[test]
+    fn the_tap_to_the_kernel_is_a_port_of_its_own() {
+        let taps = "[[dpdk.dev]]\nname = \"t\"\nvdev = \"net_tap0,iface=x\"\n";
+        let with_punt =
+            |tap: &str| plan("workers = 2", &format!("{taps}[punt]\ntap = \"{tap}\"\n"));
+        let plan = with_punt("sluice0").unwrap();
+        let tap = &plan.ports[1];
+        assert!(tap.punt && !plan.ports[0].punt);
+        assert_eq!((&*tap.config.name, &*tap.config.device), ("sluice0", "net_tap1"));
+        assert_eq!((tap.config.rx_queues, tap.config.tx_queues), (2, 2));
+        assert_eq!(tap.rx_workers, [0, 1]);
+        assert_eq!(plan.vdevs[1], "net_tap1,iface=sluice0");
+        assert!(with_punt("t").unwrap_err().reason.contains("t is a device already"));
     }
 
     #[test]

@@ -270,7 +270,10 @@ fn open_ports(
             .clone();
         let mut port = Port::start(eal, &port_plan.config, &pool)?;
         let (info, name) = (port.info().clone(), &port_plan.config.name);
-        let id = model.add_device(name, port.id(), info.mac, config::defaults::MTU);
+        let id = match port_plan.punt {
+            true => model.add_punt(name, port.id(), info.mac),
+            false => model.add_device(name, port.id(), info.mac, config::defaults::MTU),
+        };
         tracing::info!(
             "{name}: {} {}, {} rx and {} tx queues, {}",
             info.driver,

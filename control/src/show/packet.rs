@@ -3,7 +3,7 @@
 use dataplane::interface::MacAddress;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet,
-    IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
+    IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
 };
 
 const DSCP: [(u8, &str); 21] = [
@@ -33,14 +33,21 @@ const DSCP: [(u8, &str); 21] = [
 /// The Ethernet header in a line; nothing when there is none.
 pub(super) fn ethernet(bytes: &[u8]) -> Option<String> {
     let frame = EthernetFrame::new_checked(bytes).ok()?;
-    let kind = match frame.ethertype() {
+    // Tags (IEEE 802.1Q): their protocol, priority and identifier, and the next EtherType.
+    let (mut kind, mut at, mut tags) = (u16::from(frame.ethertype()), 14, String::new());
+    while let (0x8100 | 0x88a8, Some(&[a, b, c, d])) = (kind, bytes.get(at..at + 4)) {
+        let name = if kind == 0x8100 { "802.1q" } else { "802.1ad" };
+        tags.push_str(&format!(" {name} vlan {}", u16::from_be_bytes([a, b]) & 0xfff));
+        (kind, at) = (u16::from_be_bytes([c, d]), at + 4);
+    }
+    let kind = match EthernetProtocol::from(kind) {
         EthernetProtocol::Ipv4 => "IP4".to_owned(),
         EthernetProtocol::Arp => "ARP".to_owned(),
         EthernetProtocol::Ipv6 => "IP6".to_owned(),
         EthernetProtocol::Unknown(other) => format!("0x{other:04x}"),
     };
     let (from, to) = (MacAddress(frame.src_addr().0), MacAddress(frame.dst_addr().0));
-    Some(format!("{kind}: {from} -> {to}"))
+    Some(format!("{kind}: {from} -> {to}{tags}"))
 }
 
 /// An ARP message.
@@ -64,19 +71,78 @@ pub(super) fn arp(bytes: &[u8]) -> Vec<String> {
     ]
 }
 
-/// An IPv4 packet, as much of it as there is.
-pub(super) fn ip4(bytes: &[u8]) -> Vec<String> {
+/// How many packets inside each other are shown.
+const DEPTH: usize = 3;
+
+/// An IP packet, as much of it as there is, and what it carries.
+pub(super) fn ip(bytes: &[u8]) -> Vec<String> {
+    inner(bytes, DEPTH)
+}
+
+fn inner(bytes: &[u8], depth: usize) -> Vec<String> {
+    match bytes.first().map(|byte| byte >> 4) {
+        _ if depth == 0 => Vec::new(),
+        Some(6) => ip6(bytes, depth),
+        _ => ip4(bytes, depth),
+    }
+}
+
+fn protocol_name(protocol: IpProtocol) -> String {
+    match u8::from(protocol) {
+        1 => "ICMP".to_owned(),
+        4 => "IP_IN_IP".to_owned(),
+        6 => "TCP".to_owned(),
+        17 => "UDP".to_owned(),
+        41 => "IPV6".to_owned(),
+        47 => "GRE".to_owned(),
+        58 => "ICMP6".to_owned(),
+        other => format!("protocol {other}"),
+    }
+}
+
+fn ip6(bytes: &[u8], depth: usize) -> Vec<String> {
+    let ip = Ipv6Packet::new_unchecked(bytes);
+    if bytes.len() < 40 {
+        return vec!["truncated".to_owned()];
+    }
+    let mut lines = vec![
+        format!("{}: {} -> {}", protocol_name(ip.next_header()), ip.src_addr(), ip.dst_addr()),
+        format!(
+            "  tos 0x{:02x}, flow label 0x{:x}, hop limit {}, payload length {}",
+            ip.traffic_class(),
+            ip.flow_label(),
+            ip.hop_limit(),
+            ip.payload_len()
+        ),
+    ];
+    let mut length = usize::from(ip.payload_len()) + 40;
+    length = length.min(bytes.len());
+    let (mut next, mut at) = (u8::from(ip.next_header()), 40);
+    // Extension headers up to the fragment header (RFC 8200 §4): type, length in units of 8 bytes.
+    while let (0 | 43 | 44 | 60, Some(header)) = (next, bytes.get(at..at + 8)) {
+        if next == 44 {
+            let place = u16::from_be_bytes([header[2], header[3]]);
+            let id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+            let more = if place & 1 == 1 { ", more" } else { "" };
+            lines.push(format!("  fragment id 0x{id:08x}, offset {}{more}", place & !7));
+            if place & !7 != 0 {
+                return lines;
+            }
+        }
+        at += if next == 44 { 8 } else { usize::from(header[1]) * 8 + 8 };
+        next = header[0];
+    }
+    lines.extend(transport(next.into(), bytes.get(at..length).unwrap_or_default(), depth));
+    lines
+}
+
+fn ip4(bytes: &[u8], depth: usize) -> Vec<String> {
     // The recorded bytes may end before the packet does.
     let ip = Ipv4Packet::new_unchecked(bytes);
     if bytes.len() < 20 || ip.version() != 4 || bytes.len() < usize::from(ip.header_len()) {
         return vec!["truncated".to_owned()];
     }
-    let name = match ip.next_header() {
-        IpProtocol::Tcp => "TCP".to_owned(),
-        IpProtocol::Udp => "UDP".to_owned(),
-        IpProtocol::Icmp => "ICMP".to_owned(),
-        other => format!("protocol {}", u8::from(other)),
-    };
+    let name = protocol_name(ip.next_header());
     let dscp = DSCP.iter().find(|(value, _)| *value == ip.dscp());
     let dscp = dscp.map_or_else(|| ip.dscp().to_string(), |(_, name)| (*name).to_owned());
     let ecn = ["NON_ECN", "ECT_1", "ECT_0", "CE"][usize::from(ip.ecn() & 3)];
@@ -101,12 +167,34 @@ pub(super) fn ip4(bytes: &[u8]) -> Vec<String> {
     ];
     if ip.frag_offset() == 0 {
         let payload = &bytes[usize::from(ip.header_len())..];
-        lines.extend(transport(ip.next_header(), payload));
+        lines.extend(transport(ip.next_header(), payload, depth));
     }
     lines
 }
 
-fn transport(protocol: IpProtocol, bytes: &[u8]) -> Vec<String> {
+/// What an outer packet carries.
+fn carried(protocol: u8, bytes: &[u8], depth: usize) -> Vec<String> {
+    match protocol {
+        4 | 41 => inner(bytes, depth - 1),
+        // GRE (RFC 2784): flags and version, EtherType of the payload.
+        _ => {
+            let [a, b, c, d, ref payload @ ..] = *bytes else { return Vec::new() };
+            let kind = match u16::from_be_bytes([c, d]) {
+                0x0800 => "IP4".to_owned(),
+                0x86dd => "IP6".to_owned(),
+                other => format!("0x{other:04x}"),
+            };
+            let flags = u16::from_be_bytes([a, b]);
+            let mut lines = vec![format!("GRE {kind}, flags 0x{flags:04x}")];
+            if flags == 0 && kind.starts_with("IP") {
+                lines.extend(inner(payload, depth - 1));
+            }
+            lines
+        }
+    }
+}
+
+fn transport(protocol: IpProtocol, bytes: &[u8], depth: usize) -> Vec<String> {
     match protocol {
         IpProtocol::Udp if bytes.len() >= 8 => {
             let udp = UdpPacket::new_unchecked(bytes);
@@ -157,6 +245,38 @@ fn transport(protocol: IpProtocol, bytes: &[u8]) -> Vec<String> {
                 u16::from_be_bytes([bytes[4], bytes[5]])
             )]
         }
+        IpProtocol::Icmpv6 if bytes.len() >= 8 => vec![icmp6(bytes)],
+        _ if matches!(u8::from(protocol), 4 | 41 | 47) => carried(protocol.into(), bytes, depth),
         _ => Vec::new(),
+    }
+}
+
+/// A line about an ICMPv6 message of at least 8 bytes.
+fn icmp6(bytes: &[u8]) -> String {
+    let name = match bytes[0] {
+        1 => "destination_unreachable",
+        2 => "packet_too_big",
+        3 => "time_exceeded",
+        4 => "parameter_problem",
+        128 => "echo_request",
+        129 => "echo_reply",
+        133 => "router_solicitation",
+        134 => "router_advertisement",
+        135 => "neighbor_solicitation",
+        136 => "neighbor_advertisement",
+        _ => "message",
+    };
+    let checksum = u16::from_be_bytes([bytes[2], bytes[3]]);
+    let target = bytes.get(8..24).filter(|_| matches!(bytes[0], 135 | 136));
+    let target = target.and_then(|octets| <[u8; 16]>::try_from(octets).ok());
+    match target {
+        Some(target) => {
+            let target = std::net::Ipv6Addr::from(target);
+            format!("ICMP {name} checksum 0x{checksum:04x} target address {target}")
+        }
+        None => {
+            let ident = u16::from_be_bytes([bytes[4], bytes[5]]);
+            format!("ICMP {name} checksum 0x{checksum:04x} id {ident}")
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
+use dataplane::adjacency::Tunnel;
 use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::graph::GraphInfo;
 use dataplane::snapshot::Snapshot;
@@ -158,6 +159,12 @@ fn adjacency_text(snapshot: &Snapshot, id: dataplane::adjacency::AdjacencyId) ->
     let name = snapshot.interface(adjacency.interface).map_or("unknown", |i| &*i.name);
     let (next_hop, mtu) = (adjacency.next_hop, adjacency.mtu);
     let version = if next_hop.is_ipv6() { 6 } else { 4 };
+    if let Some(Tunnel { source, destination, underlay }) = &adjacency.tunnel {
+        // An underlay is never a tunnel, so that this ends.
+        let way = underlay.map(|id| adjacency_text(snapshot, id));
+        let way = way.unwrap_or_else(|| "no route".to_owned());
+        return format!("ipip via {name}: mtu:{mtu} {source} -> {destination}, then {way}");
+    }
     match &adjacency.rewrite {
         Some(rewrite) => {
             let bytes: String =
@@ -176,17 +183,19 @@ fn headers(record: &TraceRecord) -> Vec<String> {
     if link || record.l3_offset == 0 {
         lines.extend(packet::ethernet(bytes));
     }
-    let kind = bytes.get(12..14).map(|kind| u16::from_be_bytes([kind[0], kind[1]]));
     let l3 = match record.l3_offset {
         0 => 14,
         offset => usize::from(offset),
     };
+    // The EtherType is right before what it names, behind any tags.
+    let kind =
+        bytes.get(l3.saturating_sub(2)..l3).map(|kind| u16::from_be_bytes([kind[0], kind[1]]));
     match (kind, bytes.get(l3..)) {
         (Some(0x0806), Some(arp)) => lines.extend(packet::arp(arp)),
         // A packet from control has no Ethernet header yet.
-        (Some(0x0800 | 0), Some(ip)) => lines.extend(packet::ip4(ip)),
+        (Some(0x0800 | 0x86dd | 0), Some(ip)) => lines.extend(packet::ip(ip)),
         _ if record.l3_offset != 0 => {
-            lines.extend(bytes.get(l3..).map(packet::ip4).unwrap_or_default());
+            lines.extend(bytes.get(l3..).map(packet::ip).unwrap_or_default());
         }
         _ => {}
     }

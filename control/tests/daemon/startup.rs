@@ -102,8 +102,10 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn what_cannot_be_done_yet_is_not_passed_over_in_silence() {
-    let file = Config::new("punt", &format!("{GOOD}[punt]\ntap = \"sluice0\"\n"));
-    let report = load(&file.0).unwrap_err();
-    assert!(report.contains("[punt] is not supported yet"), "{report}");
+fn a_tap_to_the_kernel_is_an_interface_that_policies_can_use() {
+    let policy = "[[no-match]]\nprefix = \"10.10.0.0/16\"\npolicy = \"punt\"\n";
+    let file = Config::new("punt", &format!("{GOOD}[punt]\ntap = \"sluice0\"\n{policy}"));
+    let (startup, plan) = load(&file.0).unwrap();
+    assert_eq!(startup.punt.unwrap().tap.value, "sluice0");
+    assert!(plan.ports.last().unwrap().punt);
 }
