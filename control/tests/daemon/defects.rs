@@ -42,7 +42,7 @@ fn tcp(frames: &[Vec<u8>]) -> Vec<([u8; 4], u16, [u8; 4], u16)> {
 }
 
 /// The walk-through with both sides' neighbours known.
-fn served() -> Bench {
+pub(crate) fn served() -> Bench {
     let mut bench = Bench::walkthrough();
     bench.all(&[
         "set ip neighbor left0 10.10.10.1 02:00:00:00:00:10 static",

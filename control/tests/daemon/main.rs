@@ -4,7 +4,10 @@
 mod bench;
 mod commands;
 mod defects;
+mod flows;
+mod forwarding;
 mod layouts;
+mod links;
 mod manual;
 mod neighbors;
 mod snapshots;
