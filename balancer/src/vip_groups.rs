@@ -54,6 +54,8 @@ struct Group {
     all: Option<VipId>,
     /// Whether any VIP of the group has one port.
     has_ports: bool,
+    /// Whether a VIP here or in a shorter prefix is without NAT.
+    direct_return: bool,
 }
 
 /// The VIPs by prefix and port, and by node port.
@@ -83,6 +85,17 @@ impl VipGroups {
         let prefixes: Vec<Prefix> = groups.iter().map(|group| group.prefix).collect();
         for group in &mut groups {
             group.parent = parent(&prefixes, group.prefix);
+        }
+        for vip in vips.iter().filter(|vip| !vip.nat) {
+            if let Ok(index) = prefixes.binary_search(&vip.key.prefix) {
+                groups[index].direct_return = true;
+            }
+        }
+        // A prefix comes before those it holds.
+        for index in 0..groups.len() {
+            if let Some(parent) = groups[index].parent {
+                groups[index].direct_return |= groups[parent.index()].direct_return;
+            }
         }
         let node_ports: Vec<(u64, u32)> = vips
             .iter()
@@ -143,6 +156,13 @@ impl VipGroups {
         None
     }
 
+    /// Whether ASs answer with addresses of this group as their source, because a VIP that holds
+    /// them is without NAT.
+    #[must_use]
+    pub fn returns_directly(&self, group: VipGroupId) -> bool {
+        self.groups.get(group.index()).is_some_and(|group| group.direct_return)
+    }
+
     /// The VIP to which a node port leads, for packets to an address of an interface.
     #[must_use]
     pub fn find_node_port(&self, v6: bool, protocol: u8, port: u16) -> Option<VipId> {
@@ -168,7 +188,7 @@ fn group(index: u32, members: &[(VipKey, VipId)], ports: &mut Vec<(u64, u32)>) -
     }
     let has_ports = ports.len() > before;
     let prefix = members[0].0.prefix;
-    Group { prefix, parent: None, ranges: ranges.into(), all, has_ports }
+    Group { prefix, parent: None, ranges: ranges.into(), all, has_ports, direct_return: false }
 }
 
 /// `prefixes` are in order.

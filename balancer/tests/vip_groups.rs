@@ -87,7 +87,11 @@ proptest! {
                 kept.push(key);
             }
         }
-        let vips: Vec<VipSpec> = kept.iter().enumerate().map(|(n, &key)| spec(n, key)).collect();
+        let vips: Vec<VipSpec> = kept
+            .iter()
+            .enumerate()
+            .map(|(n, &key)| VipSpec { nat: key.ports != Ports::All && n % 3 > 0, ..spec(n, key) })
+            .collect();
         let tables = build(&vips).unwrap();
         for (v6, low) in (0..32).map(|n| (n % 2 == 1, n / 2)) {
             let dst = address(v6, low);
@@ -111,6 +115,11 @@ proptest! {
                     prop_assert_eq!(found, expected, "{} {} {}", dst, protocol, port);
                 }
             }
+        }
+        for prefix in tables.groups.prefixes() {
+            let directly = vips.iter().any(|vip| !vip.nat && vip.key.prefix.len <= prefix.len && vip.key.prefix.contains(prefix.network));
+            let group = tables.group_of(prefix).unwrap();
+            prop_assert_eq!(tables.groups.returns_directly(group), directly, "{}", prefix);
         }
         let prefixes: BTreeSet<Prefix> = kept.iter().map(|key| key.prefix).collect();
         prop_assert!(tables.groups.prefixes().eq(prefixes.into_iter()));

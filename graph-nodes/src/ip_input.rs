@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use balancer::VipGroupId;
 use dataplane::family::Family;
 use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::frame::{Frame, flag};
@@ -149,6 +150,13 @@ fn check_source<F: HeaderRules>(
         FibEntry::Drop(FibDrop::Broadcast) => Some(Counter::MartianSource),
         // What the kernel answers for a VIP comes from the VIP.
         _ if from_kernel => None,
+        // A server that answers its client directly speaks as the VIP, and may do so through us.
+        FibEntry::Vip { group, .. }
+            if cx.snapshot.lb.groups.returns_directly(VipGroupId::new(group)) =>
+        {
+            let to = F::lookup(cx.snapshot, header.destination());
+            matches!(to, FibEntry::Local | FibEntry::Vip { .. }).then_some(Counter::Spoofed)
+        }
         FibEntry::Local | FibEntry::Vip { .. } => Some(Counter::Spoofed),
         // An outer header of ours that came back: it would go round for ever.
         _ => F::is_tunnel_source(&cx.snapshot.tunnel_policy, source).then_some(Counter::Spoofed),

@@ -142,7 +142,7 @@ impl Reference {
     /// What both families have in common behind the header's own rules.
     fn accept(&mut self, transit: Transit, table: &dyn NewFlowOrder) {
         let header = Header::of(&transit.packet);
-        if self.is_spoofed(header.source) {
+        if self.is_spoofed(header.source, header.destination) {
             return self.out.drop(reason::of(header.v6).spoofed);
         }
         if is_broadcast(&self.config, header.source) {
@@ -160,9 +160,17 @@ impl Reference {
         }
     }
 
-    /// True for a source that only we have.
-    fn is_spoofed(&self, source: IpAddr) -> bool {
-        let ours = matches!(self.destination(source), Destination::Local | Destination::Vip);
+    /// True for a source that only we have. A VIP's address is also the source of a server that
+    /// answers its client directly; that answer may take us for its router, but never goes to us.
+    fn is_spoofed(&self, source: IpAddr, destination: IpAddr) -> bool {
+        let is_ours =
+            |address| matches!(self.destination(address), Destination::Local | Destination::Vip);
+        if self.destination(source) == Destination::Vip
+            && self.config.vips.iter().any(|vip| !vip.is_nat() && vip.key.has(source))
+        {
+            return is_ours(destination);
+        }
+        let ours = is_ours(source);
         let outer = self.config.tunnels.source(source.is_ipv6()) == Some(source);
         ours || self.scope.checks && outer
     }
