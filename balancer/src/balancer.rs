@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address::Address;
-use crate::flow_key::FlowKey;
+use crate::flow_key::{FlowKey, WordKey};
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::lb_tables::LbTables;
@@ -42,6 +42,25 @@ impl Balancer<'_> {
                 FlowKey::tag(self.owner.instance(), tuple, vip.id)
             }
         }
+    }
+
+    /// The worker's own entry of a client's flow to a VIP, if alive. What every packet does: the
+    /// key is not made in full where a word is enough.
+    pub(crate) fn own_to_vip<A: Address>(
+        &self,
+        vip: &Vip,
+        tuple: &FlowTuple<A>,
+    ) -> Option<(Slot, FlowValue)> {
+        let (slot, value) = match (vip.kind, tuple.src.into()) {
+            (KeyKind::Exact, IpAddr::V4(client)) => {
+                let word = FlowKey::exact_word(client, tuple.src_port, vip.id);
+                self.owner.find_wanted(&WordKey(word))?
+            }
+            _ => self.owner.find(&self.key(vip, tuple))?,
+        };
+        let alive =
+            value.is_live(self.now_s) && self.tables.epoch_of(value.as_id()) == Some(value.epoch());
+        alive.then_some((slot, value))
     }
 
     /// Whether an entry counts: not expired, and of its AS's present epoch.

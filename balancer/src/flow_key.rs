@@ -34,8 +34,12 @@ impl FlowKey {
     /// A client's flow to a VIP of one IPv4 address and port (host byte order).
     #[must_use]
     pub fn exact(client: Ipv4Addr, port: u16, vip: VipId) -> Self {
-        let word = u64::from(client.to_bits()) << 32 | u64::from(port) << 16 | u64::from(vip.get());
-        Self { word, cell: None }
+        Self { word: Self::exact_word(client, port, vip), cell: None }
+    }
+
+    /// The word of an exact flow.
+    pub(crate) fn exact_word(client: Ipv4Addr, port: u16, vip: VipId) -> u64 {
+        u64::from(client.to_bits()) << 32 | u64::from(port) << 16 | u64::from(vip.get())
     }
 
     /// A client's flow to a VIP whose replies do not pass us.
@@ -125,6 +129,22 @@ impl Wanted for FlowKey {
             Some(own) => value.has_cell() && *own == cell(),
         };
         matches.then_some(value)
+    }
+}
+
+/// A key that is its word alone: smaller than a [`FlowKey`], for what every packet does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WordKey(pub(crate) u64);
+
+impl Wanted for WordKey {
+    type Found = FlowValue;
+
+    fn word(&self) -> u64 {
+        self.0
+    }
+
+    fn judge(&self, value: FlowValue, _cell: impl FnOnce() -> Cell) -> Option<FlowValue> {
+        (!value.has_cell()).then_some(value)
     }
 }
 

@@ -77,7 +77,7 @@ impl Balancer<'_> {
         let view = ServerView { tuple: tuple.reversed(), endpoint };
         for &candidate in endpoint.candidates() {
             if let Some((slot, flow)) = self.own_through(&view, candidate, None) {
-                return (self.translation(candidate, &flow), Some((slot, flow.value.state())));
+                return (translation(candidate, &flow), Some((slot, flow.value.state())));
             }
         }
         if self.owner.table().live_flows().direct() > 0 {
@@ -101,7 +101,7 @@ impl Balancer<'_> {
         if stateless.is_none() {
             for &candidate in endpoint.candidates() {
                 if let Some(flow) = self.peer_through(view, candidate, None) {
-                    return self.translation(candidate, &flow);
+                    return translation(candidate, &flow);
                 }
             }
         }
@@ -113,13 +113,9 @@ impl Balancer<'_> {
         }
         stateless.unwrap_or(ReplyVerdict::NoFlow)
     }
+}
 
-    fn translation<A: Address>(&self, candidate: Candidate, flow: &FlowThrough) -> ReplyVerdict<A> {
-        let Candidate { vip, as_id } = candidate;
-        match self.tables.vip(vip).and_then(|vip| flow.origin(vip)) {
-            Some((address, port)) => ReplyVerdict::Translate { vip, as_id, address, port },
-            // The VIP of a candidate exists and is of the family of its ASs.
-            None => ReplyVerdict::NoFlow,
-        }
-    }
+fn translation<A: Address>(candidate: Candidate, flow: &FlowThrough<A>) -> ReplyVerdict<A> {
+    let Candidate { vip, as_id } = candidate;
+    ReplyVerdict::Translate { vip, as_id, address: flow.address, port: flow.port }
 }

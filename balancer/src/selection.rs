@@ -110,13 +110,13 @@ impl<'a> Balancer<'a> {
         tuple: &FlowTuple<A>,
         flags: TcpFlags,
     ) -> Decision {
-        let key = self.key(vip, tuple);
-        if let Some((slot, value)) = self.own(&key)
+        if let Some((slot, value)) = self.own_to_vip(vip, tuple)
             && !(flags.opens() && self.is_over(value.state(), value.as_id()))
         {
             self.refresh(slot, value.state().next(Direction::ToServer, flags));
             return Decision::Existing(value.as_id());
         }
+        let key = self.key(vip, tuple);
         if !flags.opens()
             && let Some((_, value)) = self.at_peers(&key)
         {

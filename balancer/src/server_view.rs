@@ -3,6 +3,8 @@
 //! An AS behind NAT knows a client's address and port, and its own; not the VIP. Two flows that it
 //! could not tell apart must not be alive at once.
 
+use std::net::IpAddr;
+
 use crate::address::Address;
 use crate::application_server::AsId;
 use crate::balancer::Balancer;
@@ -40,91 +42,145 @@ pub(crate) enum Occupancy {
 
 /// A live flow through a VIP.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FlowThrough {
+pub(crate) struct FlowThrough<A> {
     pub(crate) value: FlowValue,
-    /// The client's tuple, unless the VIP says it all.
-    cell: Option<Cell>,
+    /// The address that the client uses.
+    pub(crate) address: A,
+    /// The port that the client uses, host byte order.
+    pub(crate) port: u16,
 }
 
-impl FlowThrough {
-    /// The address and port that the client uses; `vip` is the flow's.
-    pub(crate) fn origin<A: Address>(&self, vip: &Vip) -> Option<(A, u16)> {
-        match &self.cell {
-            Some(cell) => Some((A::from_bits(cell.address), cell.port)),
-            None => Some((A::from_ip(vip.key.prefix.network)?, vip.key.ports.single()?)),
-        }
-    }
-}
-
-/// A search for the live flow of a client to an AS's service through one VIP.
-struct ThroughVip<'v> {
+/// A search for the live flow of a client to an AS's service through a VIP of one service.
+struct ThroughService<A> {
     word: u64,
-    vip: &'v Vip,
+    flow: LiveFlow,
+    address: A,
+    port: u16,
+}
+
+/// The same through a VIP of several addresses or ports, which the entry must tell.
+struct ThroughVip<'s, A> {
+    word: u64,
+    flow: LiveFlow,
+    vip: &'s Vip,
+    /// From the client to the AS.
+    tuple: &'s FlowTuple<A>,
+    /// The flow that is not meant.
+    except: Option<&'s Cell>,
+}
+
+/// What the value of a flow must say that is alive at an AS.
+#[derive(Clone, Copy)]
+struct LiveFlow {
     as_id: AsId,
     epoch: Option<u8>,
     now_s: u32,
-    /// The client's end, and the port of the AS.
-    client: u128,
-    client_port: u16,
-    server_port: u16,
-    protocol: u8,
-    /// The flow that is not meant.
-    except: Option<Cell>,
 }
 
-impl Wanted for ThroughVip<'_> {
-    type Found = FlowThrough;
+impl LiveFlow {
+    fn is(self, value: FlowValue) -> bool {
+        value.as_id() == self.as_id
+            && value.is_live(self.now_s)
+            && self.epoch == Some(value.epoch())
+    }
+}
+
+impl<A: Address> Wanted for ThroughService<A> {
+    type Found = FlowThrough<A>;
 
     fn word(&self) -> u64 {
         self.word
     }
 
-    fn judge(&self, value: FlowValue, cell: impl FnOnce() -> Cell) -> Option<FlowThrough> {
-        let alive = value.is_live(self.now_s) && self.epoch == Some(value.epoch());
-        if !alive || value.as_id() != self.as_id {
-            return None;
-        }
-        if self.vip.kind == KeyKind::Exact {
-            return (!value.has_cell()).then_some(FlowThrough { value, cell: None });
-        }
-        let cell = value.has_cell().then(cell)?;
-        let matches = cell.client == self.client
-            && cell.client_port == self.client_port
-            && cell.protocol == self.protocol
-            && self.vip.target_port(cell.port) == self.server_port
-            && self.except != Some(cell);
-        matches.then_some(FlowThrough { value, cell: Some(cell) })
+    fn judge(&self, value: FlowValue, _cell: impl FnOnce() -> Cell) -> Option<FlowThrough<A>> {
+        let Self { address, port, .. } = *self;
+        (self.flow.is(value) && !value.has_cell()).then_some(FlowThrough { value, address, port })
     }
 }
 
-impl<'a> Balancer<'a> {
-    /// The search for a flow through a candidate's VIP, other than `asker`.
-    fn through<A: Address>(
+impl<A: Address> Wanted for ThroughVip<'_, A> {
+    type Found = FlowThrough<A>;
+
+    fn word(&self) -> u64 {
+        self.word
+    }
+
+    fn judge(&self, value: FlowValue, cell: impl FnOnce() -> Cell) -> Option<FlowThrough<A>> {
+        if !self.flow.is(value) || !value.has_cell() {
+            return None;
+        }
+        // The VIP has one protocol, and so have its flows and the service.
+        let cell = cell();
+        let matches = cell.client == self.tuple.src.bits()
+            && cell.client_port == self.tuple.src_port
+            && self.vip.target_port(cell.port) == self.tuple.dst_port
+            && self.except != Some(&cell);
+        let (address, port) = (A::from_bits(cell.address), cell.port);
+        matches.then_some(FlowThrough { value, address, port })
+    }
+}
+
+/// Where to look for a flow.
+trait FlowSearch<A> {
+    /// What tells where it was found.
+    type Place;
+
+    fn find<W: Wanted<Found = FlowThrough<A>>>(
+        self,
+        wanted: &W,
+    ) -> Option<(Self::Place, FlowThrough<A>)>;
+}
+
+/// In the worker's own table.
+struct AmongOwn<'b>(&'b Balancer<'b>);
+
+impl<A> FlowSearch<A> for AmongOwn<'_> {
+    type Place = Slot;
+
+    fn find<W: Wanted<Found = FlowThrough<A>>>(self, wanted: &W) -> Option<(Slot, W::Found)> {
+        self.0.owner.find_wanted(wanted)
+    }
+}
+
+/// In the other workers' tables.
+struct AtPeers<'b>(&'b Balancer<'b>);
+
+impl<A> FlowSearch<A> for AtPeers<'_> {
+    type Place = ();
+
+    fn find<W: Wanted<Found = FlowThrough<A>>>(self, wanted: &W) -> Option<((), W::Found)> {
+        self.0.others().find_map(|(_, peer)| peer.read(wanted)).map(|flow| ((), flow))
+    }
+}
+
+impl Balancer<'_> {
+    /// Finds the live flow of a view through a candidate's VIP, other than `asker`.
+    fn through<A: Address, T>(
         &self,
         view: &ServerView<'_, A>,
         candidate: Candidate,
         asker: Option<&FlowKey>,
-    ) -> Option<ThroughVip<'a>> {
+        find: impl FlowSearch<A, Place = T>,
+    ) -> Option<(T, FlowThrough<A>)> {
         let tables = self.tables;
         let vip = tables.vip(candidate.vip)?;
+        let Candidate { as_id, .. } = candidate;
+        let flow = LiveFlow { as_id, epoch: tables.epoch_of(as_id), now_s: self.now_s };
         let tuple = &view.tuple;
-        // By the client's end alone, whatever the destination.
-        let word = self.key(vip, tuple).word();
-        if vip.kind == KeyKind::Exact && asker.is_some_and(|asker| asker.word() == word) {
-            return None;
+        if vip.kind == KeyKind::Exact
+            && let IpAddr::V4(client) = tuple.src.into()
+        {
+            let word = FlowKey::exact_word(client, tuple.src_port, vip.id);
+            if asker.is_some_and(|asker| asker.word() == word) {
+                return None;
+            }
+            let address = A::from_ip(vip.key.prefix.network)?;
+            let port = vip.key.ports.single()?;
+            return find.find(&ThroughService { word, flow, address, port });
         }
-        Some(ThroughVip {
-            word,
-            vip,
-            as_id: candidate.as_id,
-            epoch: tables.epoch_of(candidate.as_id),
-            now_s: self.now_s,
-            client: tuple.src.bits(),
-            client_port: tuple.src_port,
-            server_port: tuple.dst_port,
-            protocol: tuple.protocol,
-            except: asker.and_then(|asker| asker.cell().copied()),
-        })
+        let word = FlowKey::full_word(self.owner.instance(), tuple.src, tuple.src_port, vip.id);
+        let except = asker.and_then(FlowKey::cell);
+        find.find(&ThroughVip { word, flow, vip, tuple, except })
     }
 
     /// The worker's own flow of a view through a candidate's VIP, other than `asker`.
@@ -133,8 +189,8 @@ impl<'a> Balancer<'a> {
         view: &ServerView<'_, A>,
         candidate: Candidate,
         asker: Option<&FlowKey>,
-    ) -> Option<(Slot, FlowThrough)> {
-        self.owner.find_wanted(&self.through(view, candidate, asker)?)
+    ) -> Option<(Slot, FlowThrough<A>)> {
+        self.through(view, candidate, asker, AmongOwn(self))
     }
 
     /// A peer's flow of a view through a candidate's VIP, other than `asker`.
@@ -143,9 +199,8 @@ impl<'a> Balancer<'a> {
         view: &ServerView<'_, A>,
         candidate: Candidate,
         asker: Option<&FlowKey>,
-    ) -> Option<FlowThrough> {
-        let wanted = self.through(view, candidate, asker)?;
-        self.others().find_map(|(_, peer)| peer.read(&wanted))
+    ) -> Option<FlowThrough<A>> {
+        self.through(view, candidate, asker, AtPeers(self)).map(|(_, flow)| flow)
     }
 
     /// Whether the client's address and port have flows at the service already, other than the
