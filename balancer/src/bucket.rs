@@ -84,6 +84,7 @@ impl Entries<'_> {
     }
 
     /// The position of what is wanted, for the writer.
+    #[inline]
     pub(crate) fn find<W: Wanted>(&self, wanted: &W) -> Option<(usize, W::Found)> {
         (0..WAYS).find_map(|way| {
             if self.bucket.word(way) != wanted.word() {

@@ -137,6 +137,7 @@ struct AmongOwn<'b>(&'b Balancer<'b>);
 impl<A> FlowSearch<A> for AmongOwn<'_> {
     type Place = Slot;
 
+    #[inline]
     fn find<W: Wanted<Found = FlowThrough<A>>>(self, wanted: &W) -> Option<(Slot, W::Found)> {
         self.0.owner.find_wanted(wanted)
     }
@@ -184,6 +185,7 @@ impl Balancer<'_> {
     }
 
     /// The worker's own flow of a view through a candidate's VIP, other than `asker`.
+    #[inline]
     pub(crate) fn own_through<A: Address>(
         &self,
         view: &ServerView<'_, A>,

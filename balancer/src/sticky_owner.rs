@@ -109,13 +109,14 @@ impl StickyOwner {
     }
 
     /// The place of what is wanted.
+    #[inline]
     pub(crate) fn find_wanted<W: Wanted>(&self, wanted: &W) -> Option<(Slot, W::Found)> {
         let pair = self.table.buckets_of(wanted.word());
-        let look = |bucket| {
+        // One body for both buckets, which the compiler then takes in.
+        [pair.first, pair.second].into_iter().find_map(|bucket| {
             let (way, found) = self.table.entries(bucket).find(wanted)?;
             Some((Slot { bucket, way: way as u8 }, found))
-        };
-        look(pair.first).or_else(|| look(pair.second))
+        })
     }
 
     /// Whether [`insert`](Self::insert) would find a place.
