@@ -100,7 +100,10 @@ fn blank_lines_and_comments_do_nothing() {
 #[test]
 fn ports_are_not_cut_to_16_bits() {
     refused("lb vip 1.2.3.4/32 protocol tcp port 70000", "70000", "between 1 and 65535");
-    refused("lb vip 1.2.3.4/32 protocol tcp port 0", "0", "all-port VIP");
+    for all in ["port 0", "protocol tcp port 0"] {
+        assert_eq!(canonical(&format!("lb vip 1.2.3.4/32 {all}")), canonical("lb vip 1.2.3.4/32"));
+    }
+    refused("lb vip 1.2.3.4/32 port 0 encap nat4", "nat4", "port");
     refused("lb vip 1.2.3.4/32 protocol tcp port -1", "-1", "between 1 and 65535");
     refused("lb vip 1.2.3.4/32 protocol tcp port http", "http", "must be a number");
     let nat = "lb vip 1.2.3.4/32 protocol tcp port 80 encap nat4";

@@ -94,17 +94,19 @@ pub(super) const FORMS: &[Form] = &[
     },
 ];
 
-/// Prefix, protocol and port(s). Protocol and port come together or not at all.
+/// Prefix, protocol and port(s). Protocol and port come together or not at all; port 0 is VPP's
+/// other way to say all ports, of every protocol, whichever is written beside it.
 pub(super) fn vip_key(words: &Words<'_>) -> Result<VipKey, Problem> {
     let prefix = value::prefix(words.required(0)?, "vip prefix")?.map(|p| p.network());
     let protocol = words.value("protocol", |t| value::choice(t, "protocol"))?;
-    let ports = words.value("port", |t| {
-        value::ports(t, "port").map_err(|problem| match t.text {
-            "0" => problem.with_hint("an all-port VIP has neither protocol nor port"),
-            _ => problem,
-        })
+    let ports = words.value("port", |t| match t.text {
+        "0" => Ok(Spanned::new(None, t.span)),
+        _ => value::ports(t, "port").map(|ports| ports.map(Some)),
     })?;
+    let all = ports.is_some_and(|ports| ports.value.is_none());
+    let ports = ports.and_then(|ports| Some(Spanned::new(ports.value?, ports.span)));
     let port = match (protocol, ports) {
+        _ if all => None,
         (Some(protocol), Some(ports)) => Some(VipPort { protocol, ports }),
         (None, None) => None,
         (None, Some(ports)) => {
