@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub adjacencies: Box<[Adjacency]>,
     /// Finds the adjacency of a next hop, for packets that waited for it.
     pub adjacency_index: hashbrown::HashMap<(InterfaceId, IpAddr), AdjacencyId>,
+    /// By our end and the far end: the interface of the tunnel between them.
+    pub tunnels: hashbrown::HashMap<(IpAddr, IpAddr), InterfaceId>,
     /// VIPs, ASs, new-flow tables, reverse map.
     pub lb: Arc<LbTables>,
     /// By AS index: the way to each AS; `None` when there is none.

@@ -48,8 +48,8 @@ node_counters! {
 
 /// Accepts frames for our address and for groups; finds the sub-interface of tagged ones.
 ///
-/// A VLAN is told by its identifiers alone, whichever tag protocol they come in, and whether the
-/// port left the outer tag in the frame or took it out. Tags stay where they are: nodes find the IP
+/// A VLAN is told by the protocol of its outer tag, which is not known of a tag that the port took
+/// out of the frame, and by its identifiers; an inner tag is a customer's. Tags stay where they are: nodes find the IP
 /// header by lane `l3_offset`, and frames that leave get a header of their own link.
 ///
 /// A priority tag (VLAN identifier 0) says nothing that matters here, and is removed.
@@ -75,8 +75,10 @@ struct Tags {
     /// VLAN identifiers, the outer one first.
     ids: [u16; 2],
     len: usize,
-    /// The outer tag is a service tag.
-    service: bool,
+    /// Protocol of the outer tag; `None` of one that the port stripped.
+    protocol: Option<u16>,
+    /// An inner tag is no customer's.
+    strange: bool,
     /// Start of the payload.
     payload: usize,
     /// What the payload is.
@@ -89,13 +91,14 @@ impl Tags {
         let mut tags = Self { payload: EthernetHeader::LEN, kind: outer, ..Self::default() };
         match packet.stripped_vlan() {
             Some(tci) => tags.push(tci),
-            None => tags.service = outer == ether_type::SERVICE_VLAN,
+            None => tags.protocol = Some(outer),
         }
         while matches!(tags.kind, ether_type::VLAN | ether_type::SERVICE_VLAN) {
             if tags.len == tags.ids.len() {
                 return Err(Counter::UnknownVlan);
             }
             let tag = VlanHeader::at(packet.data(), tags.payload).ok_or(short)?;
+            tags.strange = tags.len == 1 && tags.kind != ether_type::VLAN;
             tags.push(tag.tci.get());
             tags.kind = tag.ether_type.get();
             tags.payload += VlanHeader::LEN;
@@ -112,13 +115,17 @@ impl Tags {
     fn interface(&self, snapshot: &Snapshot, port: &Interface) -> Result<InterfaceId, Counter> {
         let (outer, inner) = match self.ids[..self.len] {
             [] => return Ok(port.id),
-            [0] if !self.service => return Ok(port.id),
+            [0] if self.protocol != Some(ether_type::SERVICE_VLAN) => return Ok(port.id),
             [0] | [0, _] => return Err(Counter::UnknownVlan),
+            _ if self.strange => return Err(Counter::UnknownVlan),
             [outer] => (outer, None),
             [outer, inner, ..] => (outer, Some(inner)),
         };
         let mut vlans = port.sub_interfaces.iter();
-        let vlan = vlans.find(|vlan| (vlan.outer.1, vlan.inner) == (outer, inner));
+        let vlan = vlans.find(|vlan| {
+            let protocol = self.protocol.unwrap_or(vlan.outer.0);
+            (vlan.outer, vlan.inner) == ((protocol, outer), inner)
+        });
         let found = vlan.and_then(|vlan| snapshot.interface(vlan.interface));
         match found {
             Some(interface) if interface.up => Ok(interface.id),

@@ -66,11 +66,17 @@ pub(crate) fn forward<F: Family>(
     if !frame.set_l2(at, rewrite) {
         return false;
     }
-    let l3 = usize::from(frame.lanes.l3_offset[at]);
-    if let Some(header) = F::Header::at_mut(frame.data_mut(at), l3)
-        && !originated
-    {
-        header.decrement_hop_limit();
+    if !originated {
+        take_hop::<F>(frame, at);
     }
     true
+}
+
+/// Takes a hop off packet `at`.
+#[inline]
+pub(crate) fn take_hop<F: Family>(frame: &mut Frame, at: usize) {
+    let l3 = usize::from(frame.lanes.l3_offset[at]);
+    if let Some(header) = F::Header::at_mut(frame.data_mut(at), l3) {
+        header.decrement_hop_limit();
+    }
 }

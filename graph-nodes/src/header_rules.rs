@@ -7,7 +7,7 @@ use dataplane::packet::Packet;
 use dataplane::wire::Header;
 use dataplane::wire::checksum::{is_valid, sum};
 use dataplane::wire::ip::IpHeader;
-use dataplane::wire::ipv4::Ipv4Header;
+use dataplane::wire::ipv4::{Ipv4Header, option};
 use dataplane::wire::ipv6::{ALL_NODES, Ipv6Header, is_solicited_node};
 
 use crate::ip_input::Counter;
@@ -44,6 +44,24 @@ fn fixed<H: IpHeader>(packet: &Packet, l3: usize) -> Result<&H, Counter> {
     if header.version() == H::VERSION { Ok(header) } else { Err(Counter::Version) }
 }
 
+/// True when options ask for a way of the sender's choice: around whoever guards the way we know.
+/// What follows a malformed option is not looked at.
+fn is_source_routed(mut options: &[u8]) -> bool {
+    while let [kind, rest @ ..] = options {
+        let len = match *kind {
+            option::END => return false,
+            option::LOOSE_SOURCE_ROUTE | option::STRICT_SOURCE_ROUTE => return true,
+            option::NO_OPERATION => 1,
+            _ => rest.first().map_or(0, |len| usize::from(*len)),
+        };
+        if len == 0 || len == 1 && *kind != option::NO_OPERATION {
+            return false;
+        }
+        options = options.get(len..).unwrap_or_default();
+    }
+    false
+}
+
 impl HeaderRules for Ip4 {
     fn check(
         packet: &Packet,
@@ -68,6 +86,9 @@ impl HeaderRules for Ip4 {
         }
         if header.ttl == 0 {
             return Err(Counter::TtlZero);
+        }
+        if header_len > Ipv4Header::LEN && is_source_routed(&whole[Ipv4Header::LEN..]) {
+            return Err(Counter::SourceRoute);
         }
         if matches!(header.source[0], 0 | 127 | 224..) {
             return Err(Counter::MartianSource);

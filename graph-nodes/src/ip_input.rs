@@ -56,6 +56,8 @@ family_node_counters! {
         Checksum => (("bad ip4 checksum", ""), Error),
         /// TTL or hop limit is 0, which no router sends.
         TtlZero => (("ip4 ttl == 0", "ip6 ttl == 0"), Error),
+        /// The sender wants to choose the way (RFC 7126 §4.3, §4.4).
+        SourceRoute => (("ip4 source route option", ""), Error),
         /// The source is an address of ours, which we do not send to ourselves. A service behind a
         /// VIP could otherwise be made to talk to itself for ever.
         Spoofed => (("ip4 spoofed local-address packet drops", "ip6 spoofed local-address packet drops"), Error),

@@ -13,6 +13,7 @@ use dataplane::wire::ipv4::protocol;
 use dataplane::worker::ICMP_ECHOS_PER_SECOND;
 use dataplane::{family_next_nodes, family_node_counters};
 
+use crate::decapsulation::decapsulate;
 use crate::icmp_kind::{IcmpKind, LocalFamily};
 use crate::neighbor_discovery::{Outcome, discover};
 use crate::upper::lost;
@@ -27,6 +28,10 @@ family_next_nodes! {
     pub enum Next {
         /// Answers.
         Lookup => ("ip4-lookup", "ip6-lookup"),
+        /// IPv4 packets out of a tunnel.
+        Input4 => "ip4-input",
+        /// IPv6 packets out of a tunnel.
+        Input6 => "ip6-input",
         /// Neighbour advertisements.
         Output => ("", "interface-output"),
         /// What nobody here wants.
@@ -45,10 +50,13 @@ family_node_counters! {
         PuntFull => ("punt queue full", Error),
         /// Too many echo requests or replies in this second.
         RateLimited => ("echo rate limit exceeded", Error),
-        /// An extension header is cut off.
+        /// An extension header is cut off, or stands where it must not: hop-by-hop options behind
+        /// another header, a fragment header behind a fragment header.
         ExtensionTruncated => (("", "ip6 extension header truncated"), Error),
         /// More extension headers than anybody needs.
         TooManyExtensions => (("", "too many ip6 extension headers"), Error),
+        /// The packet is to go on from here to other places (RFC 8200 §4.4, RFC 5095).
+        Routed => (("", "ip6 routing header with segments left"), Error),
         /// A fragment; nothing is reassembled here.
         Fragment => ("fragment for us", Error),
         /// The message is not in one piece in the first buffer.
@@ -61,7 +69,13 @@ family_node_counters! {
         IcmpType => ("icmp message not handled", Error),
         /// TCP or UDP to an address of ours.
         NoListener => ("no listener", Error),
-        /// Another protocol.
+        /// Packets that came out of a tunnel.
+        Decapsulated => ("tunnel packets decapsulated", Info),
+        /// The tunnel's interface is administratively down.
+        TunnelDown => ("tunnel interface is down", Error),
+        /// Routers marked the outer header, which the inner one cannot tell its receiver.
+        Congested => ("congestion experienced on a packet without ecn", Error),
+        /// Another protocol, or a packet in a packet that belongs to no tunnel of ours.
         Protocol => (("unknown ip protocol", "unknown ip6 protocol"), Error),
         /// Neighbour discovery: the message was forwarded by somebody.
         HopLimit => (("", "hop_limit != 255"), Error),
@@ -99,13 +113,17 @@ family_node_counters! {
 /// messages tell of neighbours is learnt as `arp-input` does. Router discovery and redirects are
 /// not for a router.
 ///
+/// A packet in a packet whose outer addresses are those of a tunnel of ours comes out of it, its ECN
+/// field as RFC 6040 has it.
+///
 /// # Reads
 /// The IP header and the whole ICMP message; lanes `l4_offset`, `protocol`.
 /// # Writes
 /// The packet, which becomes the answer: addresses swapped, type, checksums and TTL set, everything
 /// else as it came; lane `tx_interface`; flag `ORIGINATED`; events `Punt`, `NeighborSeen`.
 /// # Next nodes
-/// `ip4-lookup` or `ip6-lookup` for echo replies, `interface-output` for neighbour advertisements;
+/// `ip4-lookup` or `ip6-lookup` for echo replies, `interface-output` for neighbour advertisements,
+/// `ip4-input` or `ip6-input` for what comes out of a tunnel;
 /// `error-drop`. What is dealt with ends here.
 /// # Counters
 /// See [`Counter`].
@@ -127,11 +145,19 @@ fn why_lost(error: UpperLayerError) -> Counter {
     match error {
         UpperLayerError::TooMany => Counter::TooManyExtensions,
         UpperLayerError::Split => Counter::Split,
+        UpperLayerError::Routed => Counter::Routed,
         UpperLayerError::Truncated | UpperLayerError::Malformed => Counter::ExtensionTruncated,
     }
 }
 
-fn judge<F: LocalFamily>(frame: &Frame, at: usize) -> Result<IcmpKind, Counter> {
+/// What is for the box itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Icmp(IcmpKind),
+    Tunnel,
+}
+
+fn judge<F: LocalFamily>(frame: &Frame, at: usize) -> Result<Verdict, Counter> {
     let l3 = usize::from(frame.lanes.l3_offset[at]);
     let l4 = usize::from(frame.lanes.l4_offset[at]);
     let upper = frame.lanes.protocol[at];
@@ -146,6 +172,9 @@ fn judge<F: LocalFamily>(frame: &Frame, at: usize) -> Result<IcmpKind, Counter> 
     if matches!(upper, protocol::TCP | protocol::UDP) {
         return Err(Counter::NoListener);
     }
+    if matches!(upper, protocol::IPIP | protocol::IPV6) {
+        return Ok(Verdict::Tunnel);
+    }
     if upper != F::ICMP {
         return Err(Counter::Protocol);
     }
@@ -157,7 +186,7 @@ fn judge<F: LocalFamily>(frame: &Frame, at: usize) -> Result<IcmpKind, Counter> 
     if !F::is_checksum_right(header, message) {
         return Err(Counter::IcmpChecksum);
     }
-    F::kind(header, message).ok_or(Counter::IcmpType)
+    F::kind(header, message).map(Verdict::Icmp).ok_or(Counter::IcmpType)
 }
 
 impl<F: LocalFamily> IpLocal<F> {
@@ -167,12 +196,13 @@ impl<F: LocalFamily> IpLocal<F> {
         cx: &NodeCx<'_, Self>,
         frame: &Frame,
         at: usize,
-    ) -> Result<IcmpKind, Counter> {
-        let kind = judge::<F>(frame, at)?;
-        if kind != IcmpKind::Neighbor && !self.echos.allow(cx.now.tick_s) {
+    ) -> Result<Verdict, Counter> {
+        let verdict = judge::<F>(frame, at)?;
+        let echo = matches!(verdict, Verdict::Icmp(IcmpKind::EchoRequest | IcmpKind::EchoReply));
+        if echo && !self.echos.allow(cx.now.tick_s) {
             return Err(Counter::RateLimited);
         }
-        Ok(kind)
+        Ok(verdict)
     }
 
     /// Neighbour discovery; only IPv6 has such messages.
@@ -225,8 +255,15 @@ impl<F: LocalFamily> Node for IpLocal<F> {
                 continue;
             }
             match self.verdict(cx, frame, at) {
-                Ok(IcmpKind::Neighbor) => Self::discover(cx, frame, at),
-                Ok(IcmpKind::EchoRequest) => {
+                Ok(Verdict::Tunnel) => match decapsulate::<F>(cx, frame, at) {
+                    Ok(next) => {
+                        cx.count(Counter::Decapsulated, 1);
+                        cx.set_next(at, next);
+                    }
+                    Err(reason) => cx.drop_packet(frame, at, Next::Drop, reason),
+                },
+                Ok(Verdict::Icmp(IcmpKind::Neighbor)) => Self::discover(cx, frame, at),
+                Ok(Verdict::Icmp(IcmpKind::EchoRequest)) => {
                     let l3 = usize::from(frame.lanes.l3_offset[at]);
                     let l4 = usize::from(frame.lanes.l4_offset[at]);
                     F::reply(frame.data_mut(at), l3, l4);
@@ -234,7 +271,7 @@ impl<F: LocalFamily> Node for IpLocal<F> {
                     cx.count(Counter::Echo, 1);
                     cx.set_next(at, Next::Lookup);
                 }
-                Ok(IcmpKind::EchoReply) => Self::punt(cx, frame, at),
+                Ok(Verdict::Icmp(IcmpKind::EchoReply)) => Self::punt(cx, frame, at),
                 Err(reason) => cx.drop_packet(frame, at, Next::Drop, reason),
             }
         }

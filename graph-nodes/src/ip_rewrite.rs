@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use dataplane::adjacency::AdjacencyId;
+use dataplane::adjacency::{Adjacency, AdjacencyId};
 use dataplane::family::Family;
 use dataplane::frame::{Frame, flag};
 use dataplane::node::{ByFamily, Node, NodeCx};
@@ -11,7 +11,7 @@ use dataplane::trace::TraceDetail;
 use dataplane::wire::Header;
 use dataplane::{family_next_nodes, family_node_counters};
 
-use crate::forwarding::{Obstacle, forward, link, obstacle};
+use crate::forwarding::{Obstacle, forward, link, obstacle, take_hop};
 use crate::icmp_error::IcmpError;
 
 family_next_nodes! {
@@ -21,6 +21,10 @@ family_next_nodes! {
         Output => "interface-output",
         /// The neighbour's Ethernet address is not known.
         Hold => ("ip4-arp", "ip6-discover-neighbor"),
+        /// Into a tunnel over IPv4.
+        Tunnel4 => "ipip4-output",
+        /// Into a tunnel over IPv6.
+        Tunnel6 => "ipip6-output",
         /// TTL or size is in the way, and the sender is told.
         IcmpError => ("ip4-icmp-error", "ip6-icmp-error"),
         /// Cannot be forwarded.
@@ -51,7 +55,8 @@ family_node_counters! {
 /// # Writes
 /// TTL, header checksum, Ethernet header; lanes `tx_interface`, `icmp`, `mtu`.
 /// # Next nodes
-/// `interface-output`; `ip4-arp` or `ip6-discover-neighbor` while the adjacency is incomplete;
+/// `interface-output`; `ipip4-output` or `ipip6-output` for the adjacency of a tunnel; `ip4-arp` or
+/// `ip6-discover-neighbor` while the adjacency is incomplete;
 /// `ip4-icmp-error` or `ip6-icmp-error`; `error-drop`.
 /// # Counters
 /// See [`Counter`].
@@ -63,6 +68,22 @@ pub struct IpRewrite<F>(PhantomData<F>);
 impl<F> Default for IpRewrite<F> {
     fn default() -> Self {
         Self(PhantomData)
+    }
+}
+
+impl<F: Family> IpRewrite<F> {
+    /// Sends packet `at`, with nothing in its way, to its next hop.
+    fn leave(frame: &mut Frame, at: usize, to: Option<&Adjacency>, originated: bool) -> Next {
+        match to {
+            Some(Adjacency { tunnel: Some(tunnel), .. }) => {
+                if !originated {
+                    take_hop::<F>(frame, at);
+                }
+                if tunnel.destination.is_ipv6() { Next::Tunnel6 } else { Next::Tunnel4 }
+            }
+            Some(to) if forward::<F>(frame, at, to, originated) => Next::Output,
+            _ => Next::Hold,
+        }
     }
 }
 
@@ -86,8 +107,7 @@ impl<F: Family> Node for IpRewrite<F> {
             let (reason, error) = match obstacle::<F>(header, mtu, originated) {
                 None => {
                     frame.lanes.tx_interface[at] = interface;
-                    let sent = adjacency.is_some_and(|to| forward::<F>(frame, at, to, originated));
-                    cx.set_next(at, if sent { Next::Output } else { Next::Hold });
+                    cx.set_next(at, Self::leave(frame, at, adjacency, originated));
                     continue;
                 }
                 Some(Obstacle::Mtu) => {

@@ -10,7 +10,11 @@ use dataplane::graph::GraphBuilder;
 
 pub mod arp_input;
 pub mod control_input;
+mod decapsulation;
 pub mod dpdk_input;
+// Parts of it are for the nodes towards ASs, which are about to use them.
+#[allow(dead_code)]
+pub mod encapsulation;
 pub mod error_drop;
 pub mod ethernet_input;
 mod forwarding;
@@ -25,6 +29,7 @@ pub mod ip_local;
 pub mod ip_lookup;
 pub mod ip_neighbor;
 pub mod ip_rewrite;
+pub mod ipip_output;
 pub mod lb4_direct;
 pub mod lb4_nat4;
 pub mod lb4_vip;
@@ -55,6 +60,8 @@ pub fn builder() -> GraphBuilder {
         .node(ip_local::IpLocal::<Ip6>::default())
         .node(ip_rewrite::IpRewrite::<Ip4>::default())
         .node(ip_rewrite::IpRewrite::<Ip6>::default())
+        .node(ipip_output::IpipOutput::<Ip4>::default())
+        .node(ipip_output::IpipOutput::<Ip6>::default())
         .node(ip_icmp_error::IpIcmpError::<Ip4>::default())
         .node(ip_icmp_error::IpIcmpError::<Ip6>::default())
         .node(ip_neighbor::IpNeighbor::<Ip4>::default())

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use balancer::StickyTable;
-use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header};
+use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header, Tunnel};
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
 use dataplane::fib6::{Fib6, FibRoute6};
 use dataplane::forwarding::TunnelPolicy;
@@ -31,6 +31,8 @@ pub struct World {
     neighbors: BTreeMap<NextHop, MacAddress>,
     routes: Vec<(IpAddr, u8, IpAddr)>,
     blackholes: Vec<(IpAddr, u8)>,
+    /// Interface, our end, the far end.
+    tunnels: Vec<(InterfaceId, IpAddr, IpAddr)>,
     /// Outer headers.
     pub tunnel_policy: TunnelPolicy,
     /// VIPs and ASs.
@@ -64,6 +66,7 @@ impl World {
             neighbors: BTreeMap::new(),
             routes: Vec::new(),
             blackholes: Vec::new(),
+            tunnels: Vec::new(),
             tunnel_policy: TunnelPolicy::default(),
             balanced: Balanced::new(),
         }
@@ -113,6 +116,23 @@ impl World {
         self.interface(parent).sub_interfaces = vlans.into();
         self.interface(id).port = port;
         self.interface(id).mac = mac;
+        for (address, prefix_len) in addresses {
+            self.add_address(id, *address, *prefix_len);
+        }
+        id
+    }
+
+    /// Adds a tunnel that is up, with MTU 1480.
+    pub fn add_tunnel(
+        &mut self,
+        source: impl Into<IpAddr>,
+        destination: impl Into<IpAddr>,
+        addresses: &[(IpAddr, u8)],
+    ) -> InterfaceId {
+        let id = self.add_interface(&[]);
+        self.interface(id).port = None;
+        self.interface(id).mtu = 1480;
+        self.tunnels.push((id, source.into(), destination.into()));
         for (address, prefix_len) in addresses {
             self.add_address(id, *address, *prefix_len);
         }
@@ -177,16 +197,32 @@ impl World {
         self.interfaces.iter().find(on).map(|interface| interface.id)
     }
 
+    fn tunnel(&self, interface: InterfaceId) -> Option<&(InterfaceId, IpAddr, IpAddr)> {
+        self.tunnels.iter().find(|tunnel| tunnel.0 == interface)
+    }
+
+    /// Who takes packets for `address` on a link: in a tunnel, its far end, called by our own
+    /// address of the packets' family.
+    fn on_link(&self, interface: InterfaceId, address: IpAddr) -> IpAddr {
+        if self.tunnel(interface).is_none() {
+            return address;
+        }
+        let own = &self.interfaces[interface.index()].addresses;
+        let own = own.iter().find(|own| own.address.is_ipv4() == address.is_ipv4());
+        own.map_or(address, |own| own.address)
+    }
+
     /// The next hop towards an address, by connected networks and then by the longest route.
     fn next_hop(&self, address: IpAddr) -> Option<NextHop> {
         if let Some(interface) = self.connected(address) {
-            return Some((interface, address));
+            return Some((interface, self.on_link(interface, address)));
         }
         let covers = |route: &&(IpAddr, u8, IpAddr)| {
             InterfaceAddress { address: route.0, prefix_len: route.1 }.contains(address)
         };
         let route = self.routes.iter().filter(covers).max_by_key(|route| route.1)?;
-        Some((self.connected(route.2)?, route.2))
+        let interface = self.connected(route.2)?;
+        Some((interface, self.on_link(interface, route.2)))
     }
 
     /// The snapshot of this world.
@@ -194,6 +230,11 @@ impl World {
         let servers: Vec<IpAddr> = self.balanced.servers().into_iter().map(Into::into).collect();
         let mut next_hops: Vec<NextHop> = self.neighbors.keys().copied().collect();
         next_hops.extend(self.routes.iter().filter_map(|route| self.next_hop(route.2)));
+        for (tunnel, _, destination) in &self.tunnels {
+            next_hops.extend(self.next_hop(*destination));
+            let own = self.interfaces[tunnel.index()].addresses.iter();
+            next_hops.extend(own.map(|own| (*tunnel, own.address)));
+        }
         next_hops.extend(servers.iter().filter_map(|server| self.next_hop(*server)));
         next_hops.sort_unstable();
         next_hops.dedup();
@@ -208,10 +249,15 @@ impl World {
             interfaces: self.interfaces.clone().into(),
             fib4: Arc::new(fib4(&rows)),
             fib6: Arc::new(fib6(&rows)),
-            adjacencies: next_hops.iter().map(|next_hop| self.adjacency(*next_hop)).collect(),
+            adjacencies: next_hops.iter().map(|next_hop| self.adjacency(*next_hop, &to)).collect(),
             adjacency_index: next_hops
                 .iter()
                 .map(|next_hop| (*next_hop, id_of(*next_hop)))
+                .collect(),
+            tunnels: self
+                .tunnels
+                .iter()
+                .map(|(id, source, destination)| ((*source, *destination), *id))
                 .collect(),
             lb: self.balanced.tables(),
             server_paths: self.balanced.paths(&|address| to(address.into())),
@@ -222,7 +268,11 @@ impl World {
         }
     }
 
-    fn adjacency(&self, (interface, next_hop): NextHop) -> Adjacency {
+    fn adjacency(
+        &self,
+        (interface, next_hop): NextHop,
+        to: &dyn Fn(IpAddr) -> Option<AdjacencyId>,
+    ) -> Adjacency {
         let ether_type = Adjacency::ether_type(next_hop);
         let mac = self.neighbors.get(&(interface, next_hop));
         Adjacency {
@@ -233,7 +283,11 @@ impl World {
                 let source = self.interfaces[interface.index()].mac;
                 L2Header::new(*mac, source, &self.tags(interface), ether_type)
             }),
-            tunnel: None,
+            tunnel: self.tunnel(interface).map(|(_, source, destination)| Tunnel {
+                source: *source,
+                destination: *destination,
+                underlay: to(*destination),
+            }),
         }
     }
 
@@ -259,7 +313,11 @@ impl World {
         let mut own = Vec::new();
         for interface in &self.interfaces {
             for InterfaceAddress { address, prefix_len } in &interface.addresses {
-                rows.push((*address, *prefix_len, FibEntry::Glean(interface.id)));
+                let entry = match self.tunnel(interface.id) {
+                    Some(_) => to(*address).map(FibEntry::Adjacency),
+                    None => Some(FibEntry::Glean(interface.id)),
+                };
+                rows.extend(entry.map(|entry| (*address, *prefix_len, entry)));
                 rows.extend(broadcasts(*address, *prefix_len));
                 own.push(*address);
             }

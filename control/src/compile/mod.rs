@@ -60,6 +60,7 @@ pub fn compile(
         fib6: Arc::new(all.fib6),
         adjacencies,
         adjacency_index,
+        tunnels: Default::default(),
         server_paths,
         vip_policies: forwarding::vip_policies(&model.lb),
         no_match: forwarding::no_match(&model.lb, &tables),

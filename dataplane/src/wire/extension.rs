@@ -36,6 +36,10 @@ pub enum UpperLayerError {
     /// The bytes at hand (the first buffer of the packet, or what an ICMP error quotes) end before
     /// the headers do, although the packet goes on.
     Split,
+    /// A routing header says that the packet is to go on from its destination to another (RFC 8200
+    /// §4.4), so what it carries is not for that destination. Such headers are not followed
+    /// (RFC 5095).
+    Routed,
     /// Another version, an IPv4 header length below 20, hop-by-hop options behind another header
     /// (forbidden by RFC 8200 §4.1), or a fragment header inside a fragment.
     Malformed,
@@ -112,6 +116,10 @@ fn walk(
         }
         if offset > bytes.len() {
             return Err(UpperLayerError::Split);
+        }
+        // Segments left, the fourth byte.
+        if next == protocol::ROUTING && header.offset_more.get() as u8 > 0 {
+            return Err(UpperLayerError::Routed);
         }
         if next == protocol::FRAGMENT {
             fragment = Some(header.fragment());
@@ -204,6 +212,9 @@ mod tests {
             if rest.len() < len {
                 return Err(UpperLayerError::Split);
             }
+            if next == 43 && rest[3] > 0 {
+                return Err(UpperLayerError::Routed);
+            }
             if next == 44 {
                 let field = u16::from_be_bytes([rest[2], rest[3]]);
                 let id = u32::from_be_bytes([rest[4], rest[5], rest[6], rest[7]]);
@@ -212,6 +223,18 @@ mod tests {
             next = rest[0];
             (rest, left, seen) = (&rest[len..], left - len, seen + 1);
         }
+    }
+
+    #[test]
+    fn a_routing_header_with_segments_left_ends_the_walk() {
+        let mut routing = options(0);
+        let routed = |routing: &[u8]| {
+            let packet = packet(&[(protocol::ROUTING, routing.to_vec())], protocol::TCP);
+            ip6_upper_layer(&packet, 0).map(|upper| upper.protocol)
+        };
+        assert_eq!(routed(&routing), Ok(protocol::TCP));
+        routing[3] = 1;
+        assert_eq!(routed(&routing), Err(UpperLayerError::Routed));
     }
 
     #[test]

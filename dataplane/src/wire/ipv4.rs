@@ -40,6 +40,18 @@ pub mod protocol {
     pub const DESTINATION_OPTIONS: u8 = 60;
 }
 
+/// Types of IPv4 options (RFC 791 §3.1).
+pub mod option {
+    /// No options follow.
+    pub const END: u8 = 0;
+    /// A byte of padding; it has no length.
+    pub const NO_OPERATION: u8 = 1;
+    /// The packet visits these addresses.
+    pub const LOOSE_SOURCE_ROUTE: u8 = 131;
+    /// The packet visits these addresses and no others.
+    pub const STRICT_SOURCE_ROUTE: u8 = 137;
+}
+
 /// The fixed part of the IPv4 header; options follow it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]

@@ -20,7 +20,7 @@ use plain_compiler::PlainCompiler;
 type Both = Differential<PlainCompiler>;
 
 /// What the graph can do.
-const SCOPE: Scope = Scope::V4_NAT;
+const SCOPE: Scope = Scope { ip6: true, vlan: true, tunnels: true, checks: true, ..Scope::V4_NAT };
 
 fn config(default: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());

@@ -25,7 +25,7 @@ use testkit::reference::scenario::Change;
 use testkit::reference::service::{self, Mss, Target, Vip, VipKey};
 use testkit::reference::tunnel_settings;
 
-use crate::plain_links::{Adjacencies, Fibs, Prefixes, interfaces, network, shared};
+use crate::plain_links::{Adjacencies, Fibs, Prefixes, interfaces, network, shared, tunnels};
 
 /// Slots of the new-flow tables: a prime, and few enough that a search for another AS sees all.
 const SLOTS: u64 = 1009;
@@ -329,6 +329,7 @@ impl Compiler for PlainCompiler {
             tunnel_policy: tunnel_policy(&config.tunnels),
             adjacencies: adjacencies.list.into(),
             adjacency_index: adjacencies.index,
+            tunnels: tunnels(config),
             lb,
             server_paths,
             sticky_tables: tables.into(),

@@ -227,6 +227,15 @@ fn interface(config: &Config, index: u16) -> Interface {
     }
 }
 
+/// By our end and the far end.
+pub(crate) fn tunnels(config: &Config) -> hashbrown::HashMap<(IpAddr, IpAddr), InterfaceId> {
+    let tunnel = |index: u16| match config.interface(index).kind {
+        Kind::Tunnel { source, destination } => Some(((source, destination), InterfaceId(index))),
+        Kind::Port | Kind::Vlan { .. } => None,
+    };
+    config.indices().filter_map(tunnel).collect()
+}
+
 /// Shared, as snapshots have them.
 pub(crate) fn shared(fibs: Fibs) -> (Arc<Fib4>, Arc<Fib6>) {
     (Arc::new(fibs.fib4), Arc::new(fibs.fib6))

@@ -124,6 +124,22 @@ fn defect_11_options_are_parsed_past() {
     assert_eq!(sent[L2 + 20..], frame[L2 + 20..]);
 }
 
+#[test]
+fn source_routes_are_not_followed() {
+    let mut harness = harness();
+    let text = "ip4 source route option";
+    for options in
+        [[131, 7, 4, 1, 2, 3, 4, 0], [1, 137, 7, 4, 1, 2, 3, 4], [7, 3, 4, 131, 3, 4, 0, 0]]
+    {
+        let frame = transit().ip_options(&options).build();
+        harness.expect_drop(CLIENT_LINK, &frame, NODE, text);
+    }
+    // Behind the end of the options, or where no option can start.
+    for options in [[0, 131, 7, 4], [7, 0, 131, 4], [7, 1, 131, 4], [7, 4, 131, 137]] {
+        harness.forward(CLIENT_LINK, &transit().ip_options(&options).build());
+    }
+}
+
 /// What Linux leaves when it counts on the card: the folded sum of the pseudo-header.
 fn partial() -> PacketBuilder {
     let [a, b] = [CLIENT, HOST].map(u32::from);

@@ -56,6 +56,9 @@ fn extension_headers_that_lead_nowhere() {
     // It says that it is longer than the packet.
     let cut = ping(OUR_CLIENT_SIDE).extension(60, &[200, 0, 0, 0, 0, 0, 0]).build();
     harness.expect_drop(CLIENT_LINK, &cut, NODE, "ip6 extension header truncated");
+    let routed = ping(OUR_CLIENT_SIDE).extension(43, &[0, 4, 1, 0, 0, 0, 0]).build();
+    let text = "ip6 routing header with segments left";
+    harness.expect_drop(CLIENT_LINK, &routed, NODE, text);
     let split = ping(OUR_CLIENT_SIDE).padded_extension(60, 1).build();
     let packet = harness.worker.io.pool.segmented(&split, &[L2 + 44]);
     harness.expect_packet_drop(CLIENT_LINK, packet, NODE, "headers not in the first buffer");

@@ -30,4 +30,5 @@ mod neighbor_discovery;
 mod plan;
 mod plan6;
 mod trace;
+mod tunnels;
 mod vlan;

@@ -153,6 +153,11 @@ impl Config {
         self.interfaces.iter().any(|i| i.addresses.iter().any(|(own, _)| *own == address))
     }
 
+    /// Indices of the interfaces that frames arrive on: ports and VLANs.
+    pub fn links(&self) -> impl Iterator<Item = u16> + '_ {
+        self.indices().filter(|index| !matches!(self.interface(*index).kind, Kind::Tunnel { .. }))
+    }
+
     /// The VIP with this key.
     pub fn vip(&self, key: &VipKey) -> Option<&Vip> {
         self.vips.iter().find(|vip| vip.key == *key)

@@ -17,9 +17,9 @@ use dataplane::snapshot::Snapshot;
 use dataplane::sync::qsbr::Publisher;
 use dataplane::worker::{PollMode, RxAssignment, Worker, WorkerShared, WorkerState};
 
-use super::config::Config;
+use super::config::{Config, Kind};
 use super::forward::HELD_MAX;
-use super::ip::{Header, ICMP, TCP};
+use super::ip::{Header, ICMP, IPIP, TCP};
 use super::outcome::{Outcome, Reason, VipCounts};
 use super::player::Player;
 use super::scenario::{Action, Change, Scenario, Step, Universe};
@@ -390,7 +390,7 @@ impl<C: Compiler> Differential<C> {
             let before = self.vips_before.insert(vip.key, now).unwrap_or_default();
             seen.vips.insert(at, now.since(before));
         }
-        let totals = Totals::of(shared);
+        let totals = Totals::of(shared, &self.reference.config);
         seen.drops = totals.drops - self.totals.drops;
         self.totals = totals;
         seen.consumed =
@@ -439,7 +439,8 @@ impl<C: Compiler> Differential<C> {
     }
 }
 
-/// The interface counters, summed up.
+/// The interface counters, summed up. A frame of a VLAN is received by its port too, and one that
+/// enters or leaves a tunnel counts there too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Totals {
     rx: u64,
@@ -448,12 +449,20 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(shared: &WorkerShared) -> Self {
+    fn of(shared: &WorkerShared, config: &Config) -> Self {
         let mut totals = Self::default();
         for stats in &shared.interfaces {
-            totals.rx += stats.rx_packets.get();
-            totals.tx += stats.tx_packets.get();
             totals.drops += stats.drops.get();
+        }
+        for index in config.indices() {
+            let stats = &shared.interfaces[usize::from(index)];
+            let kind = &config.interface(index).kind;
+            if matches!(kind, Kind::Port) {
+                totals.rx += stats.rx_packets.get();
+            }
+            if !matches!(kind, Kind::Tunnel { .. }) {
+                totals.tx += stats.tx_packets.get();
+            }
         }
         totals
     }
@@ -465,21 +474,38 @@ fn loosen(outcome: &mut Outcome) {
     outcome.needed.sort_unstable();
     outcome.seen.sort_unstable();
     for (_, frame) in &mut outcome.sent {
-        if frame.len() > 38 && frame[23] == ICMP && frame[34] != 0 {
-            frame[18..20].fill(0);
-            frame[24..26].fill(0);
+        let ip = behind_tags(frame);
+        let own = match frame.get(ip..ip + 21) {
+            // Errors and outer headers.
+            Some(header) if header[0] == 0x45 => {
+                header[9] == ICMP && header[20] != 0 || header[9] == IPIP
+            }
+            _ => false,
+        };
+        if own {
+            frame[ip + 4..ip + 6].fill(0);
+            frame[ip + 10..ip + 12].fill(0);
         }
     }
     // Stable: packets with the same addresses, protocol and ports keep their order.
     outcome.sent.sort_by_key(|(interface, frame)| {
-        let ports = frame.get(34..38).map(<[u8]>::to_vec);
-        (
-            *interface,
-            frame.get(12..14).map(<[u8]>::to_vec),
-            frame.get(23..34).map(<[u8]>::to_vec),
-            ports,
-        )
+        let ip = behind_tags(frame);
+        let flow = match frame.get(ip).map(|byte| byte >> 4) {
+            Some(6) => [frame.get(ip + 6..ip + 7), frame.get(ip + 8..ip + 44)],
+            _ => [frame.get(ip + 9..ip + 10), frame.get(ip + 12..ip + 24)],
+        };
+        let flow = flow.map(|part| part.map(<[u8]>::to_vec));
+        (*interface, frame.get(12..ip).map(<[u8]>::to_vec), flow)
     });
+}
+
+/// Where the payload of a frame starts.
+fn behind_tags(frame: &[u8]) -> usize {
+    let mut at = 12;
+    while at + 4 < frame.len() && [0x8100, 0x88a8].contains(&super::ip::word(frame, at)) {
+        at += 4;
+    }
+    at + 2
 }
 
 fn port(index: u16) -> PortId {

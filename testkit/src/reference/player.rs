@@ -138,7 +138,7 @@ impl Player {
                 self.in_tunnel(&frame, *tunnel, *tos, flaws, config)
             }
             Step::Bytes { interface, ether_type, fixed, bytes } => {
-                let interface = pick(&config.indices().collect::<Vec<_>>(), *interface)?;
+                let interface = pick(&config.ports().collect::<Vec<_>>(), *interface)?;
                 let mut frame = Vec::new();
                 if let Some(kind) = ether_type {
                     frame.extend_from_slice(&config.interface(interface).mac);
@@ -295,7 +295,7 @@ impl Player {
         let Step::Arp { interface, operation, sender, target, unicast, mac, flaws } = step else {
             return None;
         };
-        let interface = pick(&config.indices().collect::<Vec<_>>(), *interface)?;
+        let interface = pick(&config.links().collect::<Vec<_>>(), *interface)?;
         let all = speakers(&self.universe, config, interface, sender % 4 > 0, false);
         let IpAddr::V4(sender) = pick(&all, *sender)? else { return None };
         let target = self.asked(config, interface, *target, false)?;
@@ -323,7 +323,7 @@ impl Player {
         else {
             return None;
         };
-        let interface = pick(&config.indices().collect::<Vec<_>>(), *interface)?;
+        let interface = pick(&config.links().collect::<Vec<_>>(), *interface)?;
         let all = speakers(&self.universe, config, interface, sender % 4 > 0, true);
         let IpAddr::V6(sender) = pick(&all, *sender)? else { return None };
         let IpAddr::V6(asked) = self.asked(config, interface, *target, true)? else { return None };

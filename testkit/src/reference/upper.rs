@@ -33,7 +33,7 @@ pub struct Upper {
 /// Why the upper layer of an IPv6 packet was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// An extension header ends behind the packet.
+    /// An extension header ends behind the packet, or stands where it must not.
     Truncated,
     /// More extension headers than anybody needs.
     TooMany,
@@ -59,10 +59,15 @@ impl Upper {
 
     fn walk(packet: &[u8], first: u8) -> Result<Self, Lost> {
         let mut upper = Self { protocol: first, at: 40, fragment: None };
+        let mut piece = false;
         for walked in 0.. {
             // Hop-by-hop options, routing, fragment, authentication, destination options.
             if !matches!(upper.protocol, 0 | 43 | 44 | 51 | 60) {
                 return Ok(upper);
+            }
+            // Hop-by-hop options come first or not at all (RFC 8200 §4.1).
+            if upper.protocol == 0 && walked > 0 {
+                return Err(Lost::Truncated);
             }
             if walked == EXTENSIONS_MAX {
                 return Err(Lost::TooMany);
@@ -75,9 +80,11 @@ impl Upper {
                 51 => (usize::from(rest[1]) + 2) * 4,
                 _ => (usize::from(rest[1]) + 1) * 8,
             };
-            if rest.len() < len {
+            // A fragment of a fragment is nothing that anybody makes.
+            if rest.len() < len || upper.protocol == 44 && piece {
                 return Err(Lost::Truncated);
             }
+            piece |= upper.protocol == 44;
             if upper.protocol == 43 && rest[3] > 0 {
                 return Err(Lost::Routed);
             }
