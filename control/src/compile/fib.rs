@@ -127,23 +127,29 @@ fn interface_rows(
     rows.extend(own.map(|own| ours(Network::host(own.address), FibEntry::Local)));
 }
 
-/// VIPs, and the ASs with NAT that clients may reach past them: their replies come by here too and
-/// must be told from those of balanced flows. `servers` is by AS index.
+/// VIPs and ASs. An AS is no part of a prefix with VIPs that it lies in. One with NAT that clients
+/// reach past its VIP has an entry of its own: its replies come by here too and must be told from
+/// those of balanced flows. `servers` is by AS index.
 pub(super) fn add_lb_rows(
     model: &Model,
     tables: &LbTables,
     servers: &[Option<AdjacencyId>],
     rows: &mut Vec<FibRow>,
 ) {
-    let mut lb = BTreeMap::new();
-    for vip in model.lb.vips.values().filter(|vip| vip.spec.encap().is_nat()) {
+    let (mut lb, prefixes) = (BTreeMap::new(), model.lb.prefixes());
+    let wide: Vec<_> = prefixes.iter().filter(|network| !network.is_host()).collect();
+    for vip in model.lb.vips.values() {
         for server in &vip.servers {
-            if let Some(Some(id)) = servers.get(server.index as usize) {
-                lb.insert(Network::host(server.address), FibEntry::AsDirect(*id));
+            let Some(Some(id)) = servers.get(server.index as usize) else { continue };
+            let host = Network::host(server.address);
+            if vip.spec.encap().is_nat() {
+                lb.insert(host, FibEntry::AsDirect(*id));
+            } else if wide.iter().any(|network| network.contains(server.address)) {
+                lb.entry(host).or_insert(FibEntry::Adjacency(*id));
             }
         }
     }
-    for network in model.lb.prefixes() {
+    for network in prefixes {
         let prefix = Prefix { network: network.address, len: network.prefix_len };
         let Some(group) = tables.group_of(prefix) else { continue };
         let local = network.is_host() && model.owner_of(network.address).is_some();

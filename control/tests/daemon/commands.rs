@@ -161,43 +161,131 @@ fn a_second_address_of_a_network_and_unnumbered_hosts() {
     assert!(bench.ok("show interface address left0").contains("  L3 10.10.10.253/24\n"));
 }
 
+/// A VIP: few addresses, prefixes and ports of both families.
+fn any_vip() -> impl Strategy<Value = String> {
+    let prefix = prop_oneof![
+        (0_u8..3).prop_map(|host| format!("10.20.0.{host}/32")),
+        Just("10.20.0.0/24".to_owned()),
+        Just("192.168.1.0/28".to_owned()),
+        (1_u8..3).prop_map(|host| format!("2001:db8:20::{host}/128")),
+        Just("2001:db8:20::/48".to_owned()),
+    ];
+    let ports = prop_oneof![
+        1 => Just(String::new()),
+        3 => (prop_oneof!["tcp", "udp"], 1_u16..4).prop_map(|(p, port)| format!(" protocol {p} port {port}")),
+        1 => (1_u16..4, 4_u16..6).prop_map(|(a, b)| format!(" protocol tcp port {a}-{b}")),
+    ];
+    (prefix, ports).prop_map(|(prefix, ports)| format!("{prefix}{ports}"))
+}
+
+fn any_encap() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        Just("nat4"),
+        Just("nat6"),
+        Just("gre4"),
+        Just("gre6"),
+        Just("ipip"),
+        Just("gue"),
+        Just("dr"),
+        Just("l3dsr dscp 7"),
+    ]
+}
+
+fn any_options() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        3 => Just(""),
+        1 => Just(" scheduler rr"),
+        1 => Just(" src_ip_sticky"),
+        1 => Just(" mss auto"),
+        1 => Just(" mss 1300 name some"),
+        1 => Just(" target_port 80"),
+        1 => Just(" type nodeport node_port 30000"),
+    ]
+}
+
+fn any_lb_line() -> impl Strategy<Value = String> {
+    let server = prop_oneof![
+        (1_u8..6).prop_map(|host| format!("192.168.1.{host}")),
+        (1_u8..4).prop_map(|host| format!("2001:db8:1::{host}")),
+    ];
+    let tail = prop_oneof![
+        3 => Just(String::new()),
+        1 => Just(" del".to_owned()),
+        1 => Just(" del flush".to_owned()),
+        2 => (0_u8..=100).prop_map(|weight| format!(" weight {weight}")),
+        2 => any_encap().prop_map(|encap| format!(" encap {encap}")),
+    ];
+    let policy = prop_oneof![Just("drop"), Just("rst"), Just("icmp"), Just("punt"), Just("del")];
+    let setting = prop_oneof![
+        Just("tunnel-ttl 9 tunnel-dscp 3"),
+        Just("tunnel-df set too-big fragment"),
+        Just("no-match rst ip4-src-entropy 10.99.0.0/16"),
+        Just("ip4-src-address 39.40.41.42 timeout 7"),
+        Just("gue-port 7000 tunnel-ecn zero buckets 64"),
+    ];
+    prop_oneof![
+        6 => (any_vip(), any_encap(), any_options())
+            .prop_map(|(vip, encap, options)| format!("lb vip {vip} encap {encap}{options} new_len 17")),
+        2 => (any_vip(), any_encap(), any_options())
+            .prop_map(|(vip, encap, options)| format!("lb vip {vip} encap {encap}{options} update")
+                .replace("src_ip_sticky", "src_ip_sticky on")),
+        1 => any_vip().prop_map(|vip| format!("lb vip {vip} del")),
+        8 => (any_vip(), server, tail).prop_map(|(v, s, t)| format!("lb as {v} {s}{t}")),
+        1 => any_vip().prop_map(|vip| format!("lb flush vip {vip}")),
+        1 => (0_u8..3, policy).prop_map(|(net, policy)| format!("lb no-match 10.{net}.0.0/16 {policy}")),
+        1 => setting.prop_map(|setting| format!("lb conf {setting}")),
+    ]
+}
+
 /// Lines of which many fail in any order.
 fn any_line() -> impl Strategy<Value = String> {
-    let vip = (0_u8..3, prop_oneof!["tcp", "udp"], 1_u16..4).prop_map(|(host, protocol, port)| {
-        format!("10.20.0.{host}/32 protocol {protocol} port {port}")
-    });
-    let server = (1_u8..6).prop_map(|host| format!("192.168.1.{host}"));
-    let tail = prop_oneof![
-        Just(String::new()),
-        Just(" del".to_owned()),
-        Just(" del flush".to_owned()),
-        (0_u8..=100).prop_map(|weight| format!(" weight {weight}")),
-    ];
-    let link = prop_oneof![Just("left0"), Just("GigabitEthernet0/9/0")];
+    let link = || {
+        prop_oneof![
+            2 => Just("left0"),
+            2 => Just("GigabitEthernet0/9/0"),
+            1 => Just("left0.5"),
+            1 => Just("ipip3"),
+        ]
+    };
     prop_oneof![
-        4 => vip.clone().prop_map(|vip| format!("lb vip {vip} encap nat4 target_port 80 new_len 17")),
-        1 => vip.clone().prop_map(|vip| format!("lb vip {vip} del")),
-        8 => (vip.clone(), server.clone(), tail).prop_map(|(v, s, t)| format!("lb as {v} {s}{t}")),
-        1 => vip.prop_map(|vip| format!("lb flush vip {vip}")),
-        1 => (link.clone(), any::<bool>()).prop_map(|(link, up)| {
+        10 => any_lb_line(),
+        1 => (link(), any::<bool>()).prop_map(|(link, up)| {
             format!("set interface state {link} {}", if up { "up" } else { "down" })
         }),
-        2 => (link.clone(), 0_u8..4, any::<bool>()).prop_map(|(link, net, del)| {
+        2 => (link(), 0_u8..4, any::<bool>(), any::<bool>()).prop_map(|(link, net, del, v6)| {
             let del = if del { "del " } else { "" };
-            format!("set interface ip address {del}{link} 10.30.{net}.1/24")
+            match v6 {
+                true => format!("set interface ip address {del}{link} 2001:db8:3{net}::1/64"),
+                false => format!("set interface ip address {del}{link} 10.30.{net}.1/24"),
+            }
         }),
-        2 => (0_u8..4, 0_u8..4, any::<bool>()).prop_map(|(net, via, del)| {
+        2 => (0_u8..4, 0_u8..4, any::<bool>(), any::<bool>()).prop_map(|(net, via, del, v6)| {
             let verb = if del { "del" } else { "add" };
-            format!("ip route {verb} 10.40.{net}.0/24 via 10.30.{via}.9")
+            match v6 {
+                true => format!("ip route {verb} 2001:db8:4{net}::/48 via 2001:db8:3{via}::9"),
+                false => format!("ip route {verb} 10.40.{net}.0/24 via 10.30.{via}.9"),
+            }
         }),
-        1 => (link.clone(), 0_u8..4, any::<bool>()).prop_map(|(link, net, del)| match del {
+        1 => (0_u8..4, any::<bool>()).prop_map(|(net, del)| {
+            let verb = if del { "del" } else { "add" };
+            format!("ip route {verb} 10.50.{net}.0/24 via ipip3")
+        }),
+        1 => (link(), 0_u8..4, any::<bool>()).prop_map(|(link, net, del)| match del {
             true => format!("set ip neighbor del {link} 10.30.{net}.8"),
             false => format!("set ip neighbor {link} 10.30.{net}.8 02:00:00:00:00:08 static"),
         }),
-        1 => (link, any::<bool>()).prop_map(|(link, del)| {
-            format!("lb set interface nat4 in {link}{}", if del { " del" } else { "" })
+        1 => (link(), any::<bool>(), any::<bool>()).prop_map(|(link, del, v6)| {
+            let nat = if v6 { "nat6" } else { "nat4" };
+            format!("lb set interface {nat} in {link}{}", if del { " del" } else { "" })
         }),
-        1 => (1_u32..100).prop_map(|timeout| format!("lb conf timeout {timeout} buckets 64")),
+        1 => prop_oneof![
+            Just("create sub-interfaces left0 5 dot1ad 7 inner-dot1q 8"),
+            Just("delete sub-interface left0.5"),
+            Just("create ipip tunnel src 192.168.1.254 dst 10.30.1.9 instance 3"),
+            Just("delete ipip tunnel ipip3"),
+            Just("set interface mtu packet 1400 ipip3"),
+            Just("set interface mtu packet 1300 left0.5"),
+        ].prop_map(str::to_owned),
     ]
 }
 
@@ -213,7 +301,7 @@ proptest! {
         let mut bench = Bench::routed();
         for line in &lines {
             let before = bench.config();
-            let command = config::parse(line).unwrap();
+            let Ok(command) = config::parse(line) else { continue };
             if bench.control.execute(&command).is_err() {
                 prop_assert_eq!(&bench.config(), &before, "{} was refused", line);
             }
@@ -225,6 +313,13 @@ proptest! {
             again.ok(line);
         }
         prop_assert_eq!(again.config(), config);
+        let digests = |bench: &Bench| {
+            let vips = bench.control.vips().vips.into_iter();
+            let mut all: Vec<_> = vips.map(|vip| (vip.title(), vip.new_flow_table_digest)).collect();
+            all.sort();
+            all
+        };
+        prop_assert_eq!(digests(&bench), digests(&again));
         bench.end();
     }
 }

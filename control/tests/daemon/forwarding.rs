@@ -6,9 +6,10 @@ use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::forwarding::{
     Entropy, Method, MssClamp, NoMatch, ServerPath, TooBig, TunnelDf, TunnelDscp, TunnelEcn,
 };
-use dataplane::interface::InterfaceId;
+use dataplane::interface::{InterfaceId, MacAddress};
+use testkit::packet_builder::arp;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, RIGHT_MAC};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -155,13 +156,35 @@ fn defect_16_an_as_inside_its_vip_prefix_is_reached_past_the_vip() {
     let adjacency = bench.control.snapshot().adjacency(way.adjacency).unwrap();
     assert_eq!((adjacency.interface, adjacency.next_hop), (InterfaceId(2), ip("192.168.1.10")));
     assert!(adjacency.rewrite.is_some());
-    assert!(matches!(lookup(&bench, "192.168.1.10"), FibEntry::Vip { .. }));
+    assert_eq!(lookup(&bench, "192.168.1.10"), FibEntry::Adjacency(way.adjacency));
+    assert!(matches!(lookup(&bench, "192.168.1.11"), FibEntry::Vip { .. }));
     let way = path(&bench, "10.10.10.9").unwrap();
     assert_eq!(bench.control.snapshot().adjacency(way.adjacency).unwrap().interface.0, 1);
     // An AS that only the VIP's own prefix covers has no way, and is told so.
     bench.ok("lb as 0.0.0.0/0 8.8.8.8");
     assert_eq!(path(&bench, "8.8.8.8"), None);
     assert!(bench.ok("show lb as").contains("used, no route"));
+}
+
+/// What such an AS says of itself over ARP is believed, and nobody answers in its place.
+#[test]
+fn an_as_inside_its_vip_prefix_is_found_by_arp() {
+    let mut bench = Bench::routed();
+    bench.all(&["lb vip 192.168.1.0/24 encap dr", "lb as 192.168.1.0/24 192.168.1.10"]);
+    bench.turn();
+    let (server, own) = ("192.168.1.10".parse().unwrap(), "192.168.1.254".parse().unwrap());
+    let mac = MacAddress([2, 0, 0, 0, 0, 0x0a]);
+    bench.arrive(1, &arp(false, (mac, server), (RIGHT_MAC, own)));
+    assert_eq!(bench.control.vips().vips[0].servers[0].path, "resolved");
+    bench.sent(1);
+    let other = MacAddress([2, 0, 0, 0, 0, 0x0b]);
+    let asked = |address: &str| {
+        let somebody = "192.168.1.200".parse().unwrap();
+        arp(true, (other, somebody), (MacAddress::default(), address.parse().unwrap()))
+    };
+    bench.arrive(1, &asked("192.168.1.10"));
+    assert!(bench.sent(1).is_empty(), "it is not ours");
+    bench.end();
 }
 
 #[test]

@@ -13,4 +13,5 @@ mod neighbors;
 mod snapshots;
 mod socket;
 mod startup;
+mod vpp_parity;
 mod work_layouts;

@@ -8,19 +8,24 @@ use control::compile::{LbCompiler, compile};
 use control::model::Model;
 use dataplane::interface::{MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
-use testkit::reference::config::Config;
+use testkit::reference::config::{Config, Kind, NoMatch, NoMatchPrefix, Route};
 use testkit::reference::differential::{Compiler, product_key};
 use testkit::reference::scenario::Change;
-use testkit::reference::service::{Ports, Target, Vip, VipKey as Key};
+use testkit::reference::service::{
+    Method, Mss, Ports, Scheduler, Server, Target, Vip, VipKey as Key,
+};
+use testkit::reference::tunnel_settings::{OuterDf, TooBig, TunnelSettings};
 
 /// The model, reached by command lines alone.
 pub(crate) struct TypedConfig {
     model: Model,
     lb: LbCompiler,
     vips: Vec<Key>,
+    /// Of the interfaces, by index, `local0` left out.
+    names: Vec<String>,
 }
 
-/// The name of an interface.
+/// The name of a port's interface.
 fn link(index: u16) -> String {
     format!("GigabitEthernet0/{index}/0")
 }
@@ -35,6 +40,86 @@ fn vip(key: &Key) -> String {
             let port = if first == last { format!("{first}") } else { format!("{first}-{last}") };
             format!("{network}/{prefix_len} protocol {protocol} port {port}")
         }
+    }
+}
+
+/// The word of a method, and what goes with it.
+fn encap(key: &Key, method: Method) -> String {
+    match method {
+        Method::Gre4 => "encap gre4".to_owned(),
+        Method::Gre6 => "encap gre6".to_owned(),
+        Method::Ipip => "encap ipip".to_owned(),
+        Method::Gue => "encap gue".to_owned(),
+        Method::L3dsr { dscp } => format!("encap l3dsr dscp {dscp}"),
+        Method::Dr => "encap dr".to_owned(),
+        Method::Nat if key.network.is_ipv6() => "encap nat6".to_owned(),
+        Method::Nat => "encap nat4".to_owned(),
+    }
+}
+
+/// The words of a VIP's parameters.
+fn vip_words(given: &Vip) -> String {
+    let mut words = encap(&given.key, given.method);
+    match (given.target, given.key.ports) {
+        (Target::Keep, _) => {}
+        (Target::One(port), _) => words.push_str(&format!(" target_port {port}")),
+        (Target::From(first), Ports::Range { first: from, last, .. }) => {
+            words.push_str(&format!(" target_port {first}-{}", first + (last - from)));
+        }
+        (Target::From(_), Ports::All) => panic!("ports from nothing"),
+    }
+    if let Some(port) = given.node_port {
+        words.push_str(&format!(" type nodeport node_port {port}"));
+    }
+    if given.src_ip_sticky {
+        words.push_str(" src_ip_sticky");
+    }
+    if given.scheduler == Scheduler::RoundRobin {
+        words.push_str(" scheduler rr");
+    }
+    match given.mss {
+        Mss::Keep => {}
+        Mss::Auto => words.push_str(" mss auto"),
+        Mss::At(bytes) => words.push_str(&format!(" mss {bytes}")),
+    }
+    words
+}
+
+/// The words of an AS.
+fn server_words(key: &Key, with: &Server) -> String {
+    format!("weight {} {}", with.weight, encap(key, with.method))
+}
+
+fn tunnel_words(tunnels: &TunnelSettings) -> String {
+    let dscp = tunnels.dscp.map_or_else(|| "copy".to_owned(), |dscp| dscp.to_string());
+    let ecn = if tunnels.ecn { "rfc6040" } else { "zero" };
+    let df = match tunnels.df {
+        OuterDf::Copy => "copy",
+        OuterDf::Set => "set",
+        OuterDf::Clear => "clear",
+    };
+    let too_big = match tunnels.too_big {
+        TooBig::Drop => "drop",
+        TooBig::Fragment => "fragment",
+    };
+    let mut words = format!(
+        "tunnel-ttl {} tunnel-dscp {dscp} tunnel-ecn {ecn} tunnel-df {df} too-big {too_big} \
+         gue-port {}",
+        tunnels.ttl, tunnels.gue_port
+    );
+    let sources = [tunnels.source(false), tunnels.source(true)].into_iter().zip([4, 6]);
+    for (source, version) in sources.filter_map(|(source, version)| Some((source?, version))) {
+        words.push_str(&format!(" ip{version}-src-address {source}"));
+    }
+    words
+}
+
+fn policy(policy: NoMatch) -> &'static str {
+    match policy {
+        NoMatch::Drop => "drop",
+        NoMatch::Reset => "rst",
+        NoMatch::Icmp => "icmp",
+        NoMatch::Punt => "punt",
     }
 }
 
@@ -62,17 +147,63 @@ impl TypedConfig {
 
     fn add_vip(&mut self, given: &Vip) {
         let name = vip(&given.key);
-        let Target::One(target) = given.target else { panic!("{:?}", given.target) };
-        self.type_in(&format!(
-            "lb vip {name} encap nat4 type clusterip target_port {target} new_len 1009"
-        ));
+        self.type_in(&format!("lb vip {name} {} new_len 1009", vip_words(given)));
         for (server, with) in &given.servers {
-            self.type_in(&format!("lb as {name} {server} weight {}", with.weight));
+            self.type_in(&format!("lb as {name} {server} {}", server_words(&given.key, with)));
         }
     }
 
+    fn add_interface(&mut self, config: &Config, index: u16) {
+        let interface = config.interface(index);
+        match &interface.kind {
+            Kind::Port => {
+                let port = PortId(index - 1);
+                self.model.add_device(&link(index), port, mac(interface.mac), 1500);
+                self.names.push(link(index));
+            }
+            Kind::Vlan { parent, outer, inner, service_tag } => {
+                let parent = self.name(*parent).to_owned();
+                let kind = if *service_tag { "dot1ad" } else { "dot1q" };
+                let inner = inner.map(|vlan| format!(" inner-dot1q {vlan}")).unwrap_or_default();
+                self.type_in(&format!(
+                    "create sub-interfaces {parent} {index} {kind} {outer}{inner}"
+                ));
+                self.names.push(format!("{parent}.{index}"));
+            }
+            Kind::Tunnel { source, destination } => {
+                self.type_in(&format!(
+                    "create ipip tunnel src {source} dst {destination} instance {index}"
+                ));
+                self.names.push(format!("ipip{index}"));
+            }
+        }
+        let name = self.name(index).to_owned();
+        self.type_in(&format!("set interface mtu {} {name}", interface.mtu));
+        for (address, len) in &interface.addresses {
+            self.type_in(&format!("set interface ip address {name} {address}/{len}"));
+        }
+        if interface.up {
+            self.type_in(&format!("set interface state {name} up"));
+        }
+        for (on, nat) in [(interface.nat4_in, "nat4"), (interface.nat6_in, "nat6")] {
+            if on {
+                self.type_in(&format!("lb set interface {nat} in {name}"));
+            }
+        }
+    }
+
+    /// The name of an interface.
+    fn name(&self, index: u16) -> &str {
+        &self.names[usize::from(index) - 1]
+    }
+
+    /// The words of a route. One whose next hop is on a tunnel goes through the tunnel.
+    fn route_words(&self, route: &Route) -> String {
+        format!("{}/{} via {}", route.network, route.prefix_len, route.next_hop)
+    }
+
     fn neighbor(&mut self, interface: u16, address: IpAddr, to: [u8; 6]) {
-        let (link, to) = (link(interface), mac(to));
+        let (link, to) = (self.name(interface).to_owned(), mac(to));
         self.type_in(&format!("set ip neighbor {link} {address} {to} static"));
     }
 }
@@ -81,25 +212,13 @@ impl Compiler for TypedConfig {
     fn start(config: &Config) -> Self {
         let (model, lb) = (Model::default(), LbCompiler::default());
         let vips = config.vips.iter().map(|vip| vip.key).collect();
-        let mut typed = Self { model, lb, vips };
+        let mut typed = Self { model, lb, vips, names: Vec::new() };
         for index in config.indices() {
-            let interface = config.interface(index);
-            let name = link(index);
-            typed.model.add_device(&name, PortId(index - 1), mac(interface.mac), 1500);
-            typed.type_in(&format!("set interface mtu {} {name}", interface.mtu));
-            for (address, len) in &interface.addresses {
-                typed.type_in(&format!("set interface ip address {name} {address}/{len}"));
-            }
-            if interface.up {
-                typed.type_in(&format!("set interface state {name} up"));
-            }
-            if interface.nat4_in {
-                typed.type_in(&format!("lb set interface nat4 in {name}"));
-            }
+            typed.add_interface(config, index);
         }
         for route in &config.routes {
-            let (network, len, next_hop) = (route.network, route.prefix_len, route.next_hop);
-            typed.type_in(&format!("ip route add {network}/{len} via {next_hop}"));
+            let words = typed.route_words(route);
+            typed.type_in(&format!("ip route add {words}"));
         }
         for ((interface, address), to) in &config.neighbors {
             typed.neighbor(*interface, *address, *to);
@@ -109,8 +228,14 @@ impl Compiler for TypedConfig {
             "lb conf timeout {} tcp-established-timeout {} tcp-closing-timeout {}",
             timeouts.timeout_s, timeouts.established_s, timeouts.closing_s
         ));
+        typed.type_in(&format!("lb conf {}", tunnel_words(&config.tunnels)));
+        typed.type_in(&format!("lb conf no-match {}", policy(config.no_match)));
         for given in &config.vips {
             typed.add_vip(given);
+        }
+        for prefix in &config.no_match_prefixes {
+            let NoMatchPrefix { network, prefix_len, policy: given } = prefix;
+            typed.line(&format!("lb no-match {network}/{prefix_len} {}", policy(*given)));
         }
         typed
     }
@@ -118,8 +243,9 @@ impl Compiler for TypedConfig {
     fn change(&mut self, change: &Change) -> bool {
         match change.clone() {
             Change::AddServer { vip: at, server, with } => {
-                let (vip, weight) = (vip(&self.vips[at]), with.weight);
-                self.line(&format!("lb as {vip} {server} weight {weight}"))
+                let key = self.vips[at];
+                let words = server_words(&key, &with);
+                self.line(&format!("lb as {} {server} {words}", vip(&key)))
             }
             Change::RemoveServer { vip: at, server, flush } => {
                 let vip = vip(&self.vips[at]);
@@ -131,11 +257,11 @@ impl Compiler for TypedConfig {
                 true
             }
             Change::Forget { interface, address } => {
-                self.line(&format!("set ip neighbor del {} {address}", link(interface)))
+                self.line(&format!("set ip neighbor del {} {address}", self.name(interface)))
             }
             Change::SetUp { interface, up } => {
                 let state = if up { "up" } else { "down" };
-                self.line(&format!("set interface state {} {state}", link(interface)))
+                self.line(&format!("set interface state {} {state}", self.name(interface)))
             }
             Change::AddVip(vip) => {
                 self.add_vip(&vip);
@@ -147,20 +273,18 @@ impl Compiler for TypedConfig {
                 self.line(&format!("lb vip {} del", vip(&key)))
             }
             Change::AddRoute(route) => {
-                let (network, len, next_hop) = (route.network, route.prefix_len, route.next_hop);
-                self.line(&format!("ip route add {network}/{len} via {next_hop}"))
+                self.line(&format!("ip route add {}", self.route_words(&route)))
             }
             Change::RemoveRoute(route) => {
-                let (network, len, next_hop) = (route.network, route.prefix_len, route.next_hop);
-                self.line(&format!("ip route del {network}/{len} via {next_hop}"))
+                self.line(&format!("ip route del {}/{}", route.network, route.prefix_len))
             }
             Change::SetNat6In { interface, on } => {
                 let del = if on { "" } else { " del" };
-                self.line(&format!("lb set interface nat6 in {}{del}", link(interface)))
+                self.line(&format!("lb set interface nat6 in {}{del}", self.name(interface)))
             }
             Change::SetNat4In { interface, on } => {
                 let del = if on { "" } else { " del" };
-                self.line(&format!("lb set interface nat4 in {}{del}", link(interface)))
+                self.line(&format!("lb set interface nat4 in {}{del}", self.name(interface)))
             }
         }
     }
