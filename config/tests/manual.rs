@@ -36,11 +36,14 @@ fn every_toml_block_is_accepted() {
 
 #[test]
 fn every_command_line_is_accepted() {
-    let text = read("docs/cli.md");
-    let lines: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("sluice# ")).collect();
-    assert!(lines.len() > 40, "only {} examples were found", lines.len());
-    for line in &lines {
-        parse_line(line).unwrap_or_else(|error| panic!("{}", report_line(line, &error)));
+    for (path, at_least) in [("docs/cli.md", 100), ("docs/forwarding.md", 60)] {
+        let text = read(path);
+        let lines: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("sluice# ")).collect();
+        assert!(lines.len() > at_least, "{path}: only {} examples were found", lines.len());
+        for line in &lines {
+            parse_line(line)
+                .unwrap_or_else(|error| panic!("{path}: {}", report_line(line, &error)));
+        }
     }
 }
 
@@ -84,6 +87,44 @@ fn every_key_is_described() {
         // Those are sections of their own.
         for key in hint.split(", ").filter(|key| !["dev", "vip"].contains(key)) {
             assert!(section.contains(&format!("| `{key}` |")), "{header} does not list {key}");
+        }
+    }
+}
+
+/// Markdown files of the manual.
+fn pages() -> Vec<String> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let names = std::fs::read_dir(docs).unwrap().map(|entry| entry.unwrap().file_name());
+    let docs = names.map(|name| format!("docs/{}", name.to_str().unwrap()));
+    docs.chain(["README.md".to_owned()]).collect()
+}
+
+/// What a page's headings are called in links to them.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let named = |c: char| match c {
+        ' ' => Some('-'),
+        c => Some(c).filter(|c| c.is_alphanumeric() || "-_".contains(*c)),
+    };
+    let text = |line: &str| line.trim_start_matches('#').trim().to_lowercase();
+    headings.map(|line| text(line).chars().filter_map(named).collect()).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for name in pages() {
+        let page = read(&name);
+        let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = match (file.is_empty(), name.starts_with("docs/")) {
+                (true, _) => name.clone(),
+                (false, true) => format!("docs/{file}"),
+                (false, false) => file.to_owned(),
+            };
+            let text = read(&file);
+            let known = anchor.is_empty() || anchors(&text).iter().any(|own| own == anchor);
+            assert!(known, "{name}: {file} has no heading #{anchor}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! docs/api.md names every path and every field there is.
+//! docs/api.md names every path and every field there is; the examples of docs/forwarding.md run.
 
 use serde_json::Value;
 
@@ -41,6 +41,24 @@ fn the_manual_names_every_field_of_the_api() {
             };
             let named = names(row) || names(by_reference);
             assert!(named, "/v1/{path} has `{key}`, which the manual does not name");
+        }
+    }
+}
+
+#[test]
+fn each_example_of_forwarding_runs_as_it_stands() {
+    let manual = std::fs::read_to_string("../docs/forwarding.md").unwrap();
+    let blocks: Vec<_> = manual.split("```").skip(1).step_by(2).collect();
+    let examples = blocks.iter().filter(|block| block.contains("sluice# ")).count();
+    assert!(examples > 12, "only {examples} examples were found");
+    for block in blocks {
+        let mut bench = Bench::routed();
+        bench.all(&[
+            "set interface ip address left0 2001:db8:10::ffff/64",
+            "set interface ip address GigabitEthernet0/9/0 2001:db8:1::ffff/64",
+        ]);
+        for line in block.lines().filter_map(|line| line.strip_prefix("sluice# ")) {
+            bench.ok(line);
         }
     }
 }
