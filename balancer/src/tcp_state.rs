@@ -33,6 +33,12 @@ impl TcpFlags {
         Self(self.0 | other.0)
     }
 
+    /// Whether all of these flags are set.
+    #[must_use]
+    pub const fn contains(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
     /// Whether this opens a connection: SYN, and neither ACK, FIN nor RST.
     #[must_use]
     pub const fn opens(self) -> bool {

@@ -49,8 +49,8 @@ impl Method {
 /// The way to an AS, resolved on the FIB without the load balancer's own entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerPath {
-    /// The next hop.
-    pub adjacency: AdjacencyId,
+    /// The next hop; `None` when there is no route.
+    pub adjacency: Option<AdjacencyId>,
     /// How packets travel.
     pub method: Method,
     /// The AS's address.

@@ -45,7 +45,7 @@ pub struct Lanes {
     pub protocol: [u8; FRAME_MAX],
     /// Adjacency chosen by the FIB or the balancer ([`AdjacencyId`](crate::adjacency::AdjacencyId)).
     pub adjacency: [u32; FRAME_MAX],
-    /// VIP index, once matched.
+    /// The number of the prefix with VIPs that the FIB found, then the index of the VIP.
     pub vip: [u32; FRAME_MAX],
     /// AS index, once chosen.
     pub server: [u32; FRAME_MAX],

@@ -31,7 +31,7 @@ pub struct Snapshot {
     pub tunnels: hashbrown::HashMap<(IpAddr, IpAddr), InterfaceId>,
     /// VIPs, ASs, new-flow tables, reverse map.
     pub lb: Arc<LbTables>,
-    /// By AS index: the way to each AS; `None` when there is none.
+    /// By AS index: the way to each AS; `None` when there is no such AS.
     pub server_paths: Box<[Option<ServerPath>]>,
     /// By VIP index; what is not there is the default.
     pub vip_policies: Box<[VipPolicy]>,
@@ -57,7 +57,7 @@ impl Snapshot {
         self.adjacencies.get(id.index())
     }
 
-    /// The way to an AS, if there is one.
+    /// The way to an AS, if there is such an AS.
     #[inline]
     pub fn server_path(&self, id: AsId) -> Option<&ServerPath> {
         self.server_paths.get(id.index())?.as_ref()

@@ -1,7 +1,7 @@
 //! Packet trace: what each node saw of a traced packet. Workers push fixed-size records into a
 //! preallocated queue; control formats them as VPP's `show trace` does.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::adjacency::AdjacencyId;
 use crate::interface::InterfaceId;
@@ -31,7 +31,7 @@ pub enum TraceDetail {
     /// A translation of the source address of a reply.
     Nat {
         /// The address and port that the packet has from now on.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Port, host order.
         port: u16,
     },

@@ -1,9 +1,10 @@
 //! The worker: polls its queues, runs the graph, sends, and lets go of old snapshots, for ever.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use balancer::StickyOwner;
+use balancer::{FragmentTable, StickyOwner};
 
 use crate::clock::{Clock, Now};
 use crate::event::{Event, Request};
@@ -29,14 +30,16 @@ pub const RESETS_PER_SECOND: u32 = 1000;
 pub const PUNTS_PER_SECOND: u32 = 10_000;
 /// Events about neighbours a worker may post per second.
 pub const NEIGHBOR_EVENTS_PER_SECOND: u32 = 1000;
+/// Fragmented datagrams of one family that a worker knows the way of at least.
+pub const FRAGMENTED_DATAGRAMS: usize = 4096;
 /// Sticky buckets swept per turn, so that expired flows leave the count of live ones.
 pub const SWEEP_BUCKETS: usize = 16;
 /// Packets with which control fills a turn at most.
 const REQUESTS_PER_TURN: usize = 32;
 
-/// Packets that one turn can leave to be freed at most: a full frame from each of four input
+/// Packets that one turn can leave to be freed at most: a full frame from each of eight input
 /// nodes, and for each packet the ICMP error that took its place.
-const GARBAGE_MAX: usize = 2 * 4 * FRAME_MAX;
+const GARBAGE_MAX: usize = 2 * 8 * FRAME_MAX;
 
 /// A receive queue a worker polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +88,10 @@ pub struct WorkerState {
     pub neighbor_events: RateLimit,
     /// Identification of the next IPv4 packet made here.
     pub ip_id: u16,
+    /// What becomes of the IPv4 datagrams whose first fragment was seen.
+    pub fragments4: FragmentTable<Ipv4Addr>,
+    /// The same of IPv6.
+    pub fragments6: FragmentTable<Ipv6Addr>,
     /// Identification of the last outer header that got one.
     pub outer_id: u32,
     /// Packets that control asked to send or route, until the graph takes them.
@@ -101,7 +108,10 @@ impl WorkerState {
         tx_queue: QueueId,
         queues: Vec<RxAssignment>,
     ) -> Self {
+        let instance = sticky.instance().clone();
         Self {
+            fragments4: FragmentTable::new(FRAGMENTED_DATAGRAMS, instance.clone()),
+            fragments6: FragmentTable::new(FRAGMENTED_DATAGRAMS, instance),
             shared,
             sticky,
             transmit: Transmit::new(tx_queue),

@@ -29,7 +29,7 @@ family_next_nodes! {
         /// Most packets.
         Lookup => ("ip4-lookup", "ip6-lookup"),
         /// Packets of interfaces on which replies of NAT ASs arrive.
-        In2out => ("lb-nat4-in2out", "ip6-lookup"),
+        In2out => ("lb-nat4-in2out", "lb-nat6-in2out"),
         /// Packets to a group that we are in.
         Local => ("", "ip6-local"),
         /// Packets that fail a check.

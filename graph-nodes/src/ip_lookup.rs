@@ -23,9 +23,9 @@ family_next_nodes! {
         /// To us.
         Local => ("ip4-local", "ip6-local"),
         /// To a VIP.
-        Vip => ("lb4-vip", "error-drop"),
+        Vip => ("lb4-vip", "lb6-vip"),
         /// To an AS's own address.
-        Direct => ("lb4-direct", "ip6-rewrite"),
+        Direct => ("lb4-direct", "lb6-direct"),
         /// To nowhere, and the sender is told.
         IcmpError => ("ip4-icmp-error", "ip6-icmp-error"),
         /// To nowhere.

@@ -8,17 +8,26 @@
 use dataplane::family::{Ip4, Ip6};
 use dataplane::graph::GraphBuilder;
 
+use crate::lb_direct::LbDirect;
+use crate::lb_direct_routing::LbDirectRouting;
+use crate::lb_l3dsr::LbL3dsr;
+use crate::lb_nat::LbNat;
+use crate::lb_nat_in2out::LbNatIn2out;
+use crate::lb_tunnel::{Gre, Gue, Ipip, LbTunnel};
+use crate::lb_vip::LbVip;
+
 pub mod arp_input;
 pub mod control_input;
 mod decapsulation;
 pub mod dpdk_input;
-// Parts of it are for the nodes towards ASs, which are about to use them.
-#[allow(dead_code)]
 pub mod encapsulation;
 pub mod error_drop;
 pub mod ethernet_input;
 mod forwarding;
+mod fragment_hold;
+pub mod fragment_ways;
 mod header_rules;
+mod icmp_about_flow;
 pub mod icmp_error;
 mod icmp_kind;
 mod icmp_message;
@@ -30,12 +39,19 @@ pub mod ip_lookup;
 pub mod ip_neighbor;
 pub mod ip_rewrite;
 pub mod ipip_output;
-pub mod lb4_direct;
-pub mod lb4_nat4;
-pub mod lb4_vip;
-pub mod lb_nat4_in2out;
+pub mod lb_direct;
+pub mod lb_direct_routing;
+pub mod lb_l3dsr;
+pub mod lb_nat;
+pub mod lb_nat_in2out;
 pub mod lb_punt;
+pub mod lb_tcp_reset;
+pub mod lb_tunnel;
+pub mod lb_vip;
+mod lb_vip_edges;
+mod mss;
 mod neighbor_discovery;
+mod to_server;
 mod transport;
 pub mod upper;
 
@@ -50,12 +66,33 @@ pub fn builder() -> GraphBuilder {
         .node(arp_input::ArpInput)
         .node(ip_input::IpInput::<Ip4>::default())
         .node(ip_input::IpInput::<Ip6>::default())
-        .node(lb_nat4_in2out::LbNat4In2out)
+        .node(LbNatIn2out::<Ip4>::default())
+        .node(LbNatIn2out::<Ip6>::default())
         .node(ip_lookup::IpLookup::<Ip4>::default())
         .node(ip_lookup::IpLookup::<Ip6>::default())
-        .node(lb4_vip::Lb4Vip)
-        .node(lb4_nat4::Lb4Nat4)
-        .node(lb4_direct::Lb4Direct)
+        .node(LbVip::<Ip4>::default())
+        .node(LbVip::<Ip6>::default())
+        .node(LbTunnel::<Ip4, Ip4, Gre>::default())
+        .node(LbTunnel::<Ip4, Ip6, Gre>::default())
+        .node(LbTunnel::<Ip6, Ip4, Gre>::default())
+        .node(LbTunnel::<Ip6, Ip6, Gre>::default())
+        .node(LbTunnel::<Ip4, Ip4, Ipip>::default())
+        .node(LbTunnel::<Ip4, Ip6, Ipip>::default())
+        .node(LbTunnel::<Ip6, Ip4, Ipip>::default())
+        .node(LbTunnel::<Ip6, Ip6, Ipip>::default())
+        .node(LbTunnel::<Ip4, Ip4, Gue>::default())
+        .node(LbTunnel::<Ip4, Ip6, Gue>::default())
+        .node(LbTunnel::<Ip6, Ip4, Gue>::default())
+        .node(LbTunnel::<Ip6, Ip6, Gue>::default())
+        .node(LbL3dsr::<Ip4>::default())
+        .node(LbL3dsr::<Ip6>::default())
+        .node(LbDirectRouting::<Ip4>::default())
+        .node(LbDirectRouting::<Ip6>::default())
+        .node(LbNat::<Ip4>::default())
+        .node(LbNat::<Ip6>::default())
+        .node(LbDirect::<Ip4>::default())
+        .node(LbDirect::<Ip6>::default())
+        .node(lb_tcp_reset::LbTcpReset)
         .node(ip_local::IpLocal::<Ip4>::default())
         .node(ip_local::IpLocal::<Ip6>::default())
         .node(ip_rewrite::IpRewrite::<Ip4>::default())

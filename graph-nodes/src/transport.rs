@@ -1,106 +1,105 @@
-//! TCP and UDP as the balancing nodes see them: ports and flags to decide by, and the translation
-//! of one end of a flow.
+//! TCP and UDP as the balancing nodes see them: ports and flags to decide by.
 
-use std::net::Ipv4Addr;
-
-use balancer::{FlowTuple, Protocol, TcpFlags};
+use balancer::{FlowTuple, TcpFlags};
+use dataplane::family::Family;
+use dataplane::frame::{Frame, flag};
 use dataplane::wire::Header;
-use dataplane::wire::ipv4::Ipv4Header;
+use dataplane::wire::extension::{UpperLayer, UpperLayerError};
+use dataplane::wire::ip::IpHeader;
+use dataplane::wire::ipv4::protocol;
 use dataplane::wire::tcp::TcpHeader;
 use dataplane::wire::udp::UdpHeader;
 
-/// Why a packet has no ports to read.
+use crate::upper::NOT_FOUND;
+
+/// Why a packet's ports cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoPorts {
-    /// Neither TCP nor UDP, or no IPv4 header at all.
-    Protocol,
-    /// A fragment other than the first.
-    LaterFragment,
     /// The IP packet ends before the TCP or UDP header does.
     Truncated,
     /// The TCP or UDP header is not in the first buffer.
     Split,
 }
 
-/// Which end of a flow is translated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Source,
-    Destination,
+/// True for the protocols whose ports count.
+#[inline]
+pub(crate) fn has_ports(upper: u8) -> bool {
+    matches!(upper, protocol::TCP | protocol::UDP)
 }
 
-/// Reads the 5-tuple and the TCP flags (none for UDP) of the IPv4 packet at `l3`.
-#[inline]
-pub(crate) fn flow(
-    data: &[u8],
-    l3: usize,
-    l4: usize,
-) -> Result<(FlowTuple<Ipv4Addr>, TcpFlags), NoPorts> {
-    let header = Ipv4Header::at(data, l3).ok_or(NoPorts::Protocol)?;
-    let protocol = Protocol::from_number(header.protocol).ok_or(NoPorts::Protocol)?;
-    if header.is_later_fragment() {
-        return Err(NoPorts::LaterFragment);
-    }
-    let l4_len = match protocol {
-        Protocol::Tcp => TcpHeader::LEN,
-        Protocol::Udp => UdpHeader::LEN,
-    };
-    if l4 + l4_len > l3 + usize::from(header.total_len.get()) {
-        return Err(NoPorts::Truncated);
-    }
-    let (src_port, dst_port, flags) = match protocol {
-        Protocol::Tcp => {
-            let tcp = TcpHeader::at(data, l4).ok_or(NoPorts::Split)?;
-            let flags = TcpFlags::from_octet(tcp.flags);
-            (tcp.source_port.get(), tcp.destination_port.get(), flags)
-        }
-        Protocol::Udp => {
-            let udp = UdpHeader::at(data, l4).ok_or(NoPorts::Split)?;
-            (udp.source_port.get(), udp.destination_port.get(), TcpFlags::NONE)
-        }
-    };
-    let (src, dst) = (header.source(), header.destination());
-    Ok((FlowTuple { src, dst, src_port, dst_port, protocol: header.protocol }, flags))
+/// An IP packet whose upper layer was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IpPacket<F: Family> {
+    /// Its header.
+    pub(crate) header: F::Header,
+    /// Where it starts.
+    pub(crate) l3: usize,
+    /// Where it ends, as its header claims: not before the upper layer starts.
+    pub(crate) end: usize,
+    /// What it carries.
+    pub(crate) upper: UpperLayer,
 }
 
-/// Replaces address and port (host order) of one end, and updates both checksums by what changed
-/// (RFC 1624). Nothing else of the packet is touched. `flow` must have succeeded on it.
-#[inline]
-pub(crate) fn translate(
-    data: &mut [u8],
-    l3: usize,
-    l4: usize,
-    end: End,
-    address: Ipv4Addr,
-    port: u16,
-) {
-    let Some(header) = Ipv4Header::at_mut(data, l3) else { return };
-    let protocol = Protocol::from_number(header.protocol);
-    let delta = match end {
-        End::Source => header.set_source(address),
-        End::Destination => header.set_destination(address),
-    };
-    match protocol {
-        Some(Protocol::Tcp) => {
-            let Some(tcp) = TcpHeader::at_mut(data, l4) else { return };
-            let field = match end {
-                End::Source => &mut tcp.source_port,
-                End::Destination => &mut tcp.destination_port,
-            };
-            let old = field.get();
-            field.set(port);
-            tcp.update_checksum(delta.word(old, port));
+impl<F: Family> IpPacket<F> {
+    /// Finds the upper layer of the IP packet at `l3`.
+    #[inline]
+    pub(crate) fn at(data: &[u8], l3: usize) -> Result<Self, UpperLayerError> {
+        let upper = F::Header::upper_layer(data, l3)?;
+        let header = *F::Header::at(data, l3).ok_or(UpperLayerError::Split)?;
+        Ok(Self { header, l3, end: l3 + header.packet_len(), upper })
+    }
+
+    /// The packet in slot `at` of the frame, whose upper layer `ip4-input` or `ip6-input` found.
+    /// Fragments are looked at once more, for their identification, as is what was not found.
+    #[inline]
+    pub(crate) fn of_lanes(frame: &Frame, at: usize) -> Result<Self, UpperLayerError> {
+        let lanes = &frame.lanes;
+        let l3 = usize::from(lanes.l3_offset[at]);
+        let protocol = lanes.protocol[at];
+        if lanes.flags[at] & flag::FRAGMENT != 0 || protocol == NOT_FOUND {
+            return Self::at(frame.data(at), l3);
         }
-        Some(Protocol::Udp) => {
-            let Some(udp) = UdpHeader::at_mut(data, l4) else { return };
-            let field = match end {
-                End::Source => &mut udp.source_port,
-                End::Destination => &mut udp.destination_port,
-            };
-            let old = field.get();
-            field.set(port);
-            udp.update_checksum(delta.word(old, port));
+        let header = *F::Header::at(frame.data(at), l3).ok_or(UpperLayerError::Split)?;
+        let offset = usize::from(lanes.l4_offset[at]);
+        let upper = UpperLayer { protocol, offset, fragment: None };
+        Ok(Self { header, l3, end: l3 + header.packet_len(), upper })
+    }
+
+    /// A fragment other than the first, so that there is no upper-layer header.
+    #[inline]
+    pub(crate) fn is_later_fragment(&self) -> bool {
+        self.upper.fragment.is_some_and(|fragment| !fragment.is_first())
+    }
+
+    /// Bytes of the upper layer.
+    #[inline]
+    pub(crate) fn upper_len(&self) -> usize {
+        self.end.saturating_sub(self.upper.offset)
+    }
+
+    /// The 5-tuple, and the TCP flags (none for other protocols). Ports are 0 in later fragments
+    /// and in protocols other than TCP and UDP, whose headers have to be there.
+    #[inline]
+    pub(crate) fn flow(&self, data: &[u8]) -> Result<(FlowTuple<F::Address>, TcpFlags), NoPorts> {
+        let (src, dst) = (self.header.source(), self.header.destination());
+        let (upper, at) = (self.upper.protocol, self.upper.offset);
+        let mut tuple = FlowTuple { src, dst, src_port: 0, dst_port: 0, protocol: upper };
+        let mut flags = TcpFlags::NONE;
+        if !has_ports(upper) || self.is_later_fragment() {
+            return Ok((tuple, flags));
         }
-        None => {}
+        let len = if upper == protocol::TCP { TcpHeader::LEN } else { UdpHeader::LEN };
+        if self.upper_len() < len {
+            return Err(NoPorts::Truncated);
+        }
+        if upper == protocol::TCP {
+            let tcp = TcpHeader::at(data, at).ok_or(NoPorts::Split)?;
+            (tuple.src_port, tuple.dst_port) = (tcp.source_port.get(), tcp.destination_port.get());
+            flags = TcpFlags::from_octet(tcp.flags);
+        } else {
+            let udp = UdpHeader::at(data, at).ok_or(NoPorts::Split)?;
+            (tuple.src_port, tuple.dst_port) = (udp.source_port.get(), udp.destination_port.get());
+        }
+        Ok((tuple, flags))
     }
 }

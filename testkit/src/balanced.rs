@@ -1,6 +1,6 @@
 //! [`Balanced`]: the VIPs and ASs of a test, and the balancer's tables for them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use balancer::{
@@ -9,7 +9,7 @@ use balancer::{
     TargetPort, Timeouts, VipId, VipKey, VipSpec,
 };
 use dataplane::adjacency::AdjacencyId;
-use dataplane::forwarding::{Method, ServerPath};
+use dataplane::forwarding::{Method, NoMatch, ServerPath, VipPolicy};
 
 /// What is balanced to where; changed by plain calls.
 #[derive(Debug)]
@@ -18,8 +18,13 @@ pub struct Balanced {
     pub timeouts: Timeouts,
     /// Buckets of the sticky table made by [`Self::sticky_owner`]; a power of two.
     pub buckets: u64,
+    /// What becomes of packets to VIPs' addresses that no VIP takes.
+    pub no_match: NoMatch,
     vips: Vec<VipSpec>,
+    policies: Vec<VipPolicy>,
     servers: Vec<ApplicationServer>,
+    /// By AS.
+    methods: Vec<Method>,
     /// The tables built last, from which the next ones take over what must not change.
     built: Mutex<(Arc<LbTables>, NewFlowCache)>,
 }
@@ -38,48 +43,84 @@ impl Balanced {
         Self {
             timeouts: Timeouts::default(),
             buckets: 1024,
+            no_match: NoMatch::Drop,
             vips: Vec::new(),
+            policies: Vec::new(),
             servers: Vec::new(),
+            methods: Vec::new(),
             built: Mutex::new((empty, NewFlowCache::new())),
         }
     }
 
-    /// Adds a VIP whose ASs listen on `target_port`.
+    /// Adds a NAT VIP of one address and port whose ASs listen on `target_port`.
     ///
     /// # Panics
     /// When there are too many.
     pub fn add_vip(
         &mut self,
-        address: Ipv4Addr,
+        address: impl Into<IpAddr>,
         protocol: Protocol,
         port: u16,
         target_port: u16,
     ) -> VipId {
-        let id = VipId::new(self.vips.len() as u32).expect("few VIPs");
-        let prefix = Prefix::host(address.into());
-        let key = VipKey { prefix, ports: Ports::one(protocol, port) };
-        let length = TableLength::new(257).expect("a prime");
-        self.vips.push(VipSpec {
-            id,
-            key,
-            target: TargetPort::One(target_port),
-            node_port: None,
-            src_ip_sticky: false,
-            scheduler: Scheduler::Maglev,
-            length,
-            nat: true,
-        });
+        let id = self.add_vip_without_nat(Prefix::host(address.into()), Ports::one(protocol, port));
+        let vip = self.vip(id);
+        (vip.target, vip.nat) = (TargetPort::One(target_port), true);
         id
     }
 
-    /// Adds an AS of weight 100.
+    /// Adds a VIP whose ASs answer clients themselves.
     ///
     /// # Panics
     /// When there are too many.
-    pub fn add_server(&mut self, vip: VipId, address: Ipv4Addr) -> AsId {
+    pub fn add_vip_without_nat(&mut self, prefix: Prefix, ports: Ports) -> VipId {
+        let id = VipId::new(self.vips.len() as u32).expect("few VIPs");
+        self.vips.push(VipSpec {
+            id,
+            key: VipKey { prefix, ports },
+            target: TargetPort::Keep,
+            node_port: None,
+            src_ip_sticky: false,
+            scheduler: Scheduler::Maglev,
+            length: TableLength::new(257).expect("a prime"),
+            nat: false,
+        });
+        self.policies.push(VipPolicy::default());
+        id
+    }
+
+    /// A VIP, to be changed.
+    pub fn vip(&mut self, id: VipId) -> &mut VipSpec {
+        &mut self.vips[id.index()]
+    }
+
+    /// What workers know of a VIP beyond the balancer's part, to be changed.
+    pub fn policy(&mut self, id: VipId) -> &mut VipPolicy {
+        &mut self.policies[id.index()]
+    }
+
+    /// Adds an AS of weight 100 to a NAT VIP.
+    ///
+    /// # Panics
+    /// When there are too many.
+    pub fn add_server(&mut self, vip: VipId, address: impl Into<IpAddr>) -> AsId {
+        self.add_server_by(vip, address, Method::Nat)
+    }
+
+    /// Adds an AS of weight 100 to which packets travel by this method.
+    ///
+    /// # Panics
+    /// When there are too many.
+    pub fn add_server_by(
+        &mut self,
+        vip: VipId,
+        address: impl Into<IpAddr>,
+        method: Method,
+    ) -> AsId {
         let id = AsId::new(self.servers.len() as u32).expect("few ASs");
         let (address, state) = (address.into(), ServerState::Active);
         self.servers.push(ApplicationServer { id, vip, address, weight: 100, state, epoch: 0 });
+        self.methods.push(method);
         id
     }
 
@@ -97,27 +138,40 @@ impl Balanced {
         StickyOwner::new(self.buckets, key, MAX_SERVERS.min(1024)).expect("a power of two")
     }
 
-    /// Addresses of all ASs.
-    pub fn servers(&self) -> Vec<Ipv4Addr> {
-        self.servers.iter().filter_map(|server| v4(server.address)).collect()
+    /// Addresses of all ASs, and whether their replies are translated.
+    pub fn servers(&self) -> Vec<(IpAddr, bool)> {
+        let methods = self.methods.iter().map(|method| *method == Method::Nat);
+        self.servers.iter().map(|server| server.address).zip(methods).collect()
     }
 
-    /// Addresses of all VIPs.
-    pub fn vip_addresses(&self) -> Vec<Ipv4Addr> {
-        self.vips.iter().filter_map(|vip| v4(vip.key.prefix.network)).collect()
+    /// Prefixes with VIPs, and their numbers.
+    pub fn groups(&self) -> Vec<(Prefix, u32)> {
+        self.tables().groups.prefixes().zip(0..).collect()
     }
 
-    /// By AS index: the way over the adjacency that `to` gives for its address.
-    pub fn paths(&self, to: &dyn Fn(Ipv4Addr) -> Option<AdjacencyId>) -> Box<[Option<ServerPath>]> {
-        let path = |server: &ApplicationServer| {
-            Some(ServerPath {
-                adjacency: to(v4(server.address)?)?,
-                method: Method::Nat,
-                address: server.address,
-                tunnel_source: None,
-            })
+    /// By number of the prefix with VIPs: the policy for what no VIP takes.
+    pub fn no_match(&self) -> Box<[NoMatch]> {
+        self.groups().iter().map(|_| self.no_match).collect()
+    }
+
+    /// By VIP index.
+    pub fn policies(&self) -> Box<[VipPolicy]> {
+        self.policies.clone().into()
+    }
+
+    /// By AS index: the way over the adjacency that `to` gives for its address, with the source of
+    /// outer headers that `source` gives.
+    pub fn paths(
+        &self,
+        to: &dyn Fn(IpAddr) -> Option<AdjacencyId>,
+        source: &dyn Fn(IpAddr) -> Option<IpAddr>,
+    ) -> Box<[Option<ServerPath>]> {
+        let path = |(server, method): (&ApplicationServer, &Method)| {
+            let (address, method) = (server.address, *method);
+            let (adjacency, tunnel_source) = (to(address), source(address));
+            Some(ServerPath { adjacency, method, address, tunnel_source })
         };
-        self.servers.iter().map(path).collect()
+        self.servers.iter().zip(&self.methods).map(path).collect()
     }
 
     /// The balancer's tables.
@@ -136,13 +190,5 @@ impl Balanced {
         let tables = LbTables::build(&config, previous, cache).expect("a sensible configuration");
         *previous = Arc::new(tables);
         Arc::clone(previous)
-    }
-}
-
-/// The address, if it is IPv4.
-fn v4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
     }
 }

@@ -227,7 +227,7 @@ impl World {
 
     /// The snapshot of this world.
     pub fn snapshot(&self, generation: u64, sticky_tables: Vec<Arc<StickyTable>>) -> Snapshot {
-        let servers: Vec<IpAddr> = self.balanced.servers().into_iter().map(Into::into).collect();
+        let servers = self.balanced.servers();
         let mut next_hops: Vec<NextHop> = self.neighbors.keys().copied().collect();
         next_hops.extend(self.routes.iter().filter_map(|route| self.next_hop(route.2)));
         for (tunnel, _, destination) in &self.tunnels {
@@ -235,7 +235,7 @@ impl World {
             let own = self.interfaces[tunnel.index()].addresses.iter();
             next_hops.extend(own.map(|own| (*tunnel, own.address)));
         }
-        next_hops.extend(servers.iter().filter_map(|server| self.next_hop(*server)));
+        next_hops.extend(servers.iter().filter_map(|server| self.next_hop(server.0)));
         next_hops.sort_unstable();
         next_hops.dedup();
         let id_of = |next_hop: NextHop| {
@@ -260,11 +260,21 @@ impl World {
                 .map(|(id, source, destination)| ((*source, *destination), *id))
                 .collect(),
             lb: self.balanced.tables(),
-            server_paths: self.balanced.paths(&|address| to(address.into())),
-            vip_policies: Box::default(),
-            no_match: Box::default(),
+            server_paths: self.balanced.paths(&to, &|address| self.tunnel_source(address)),
+            vip_policies: self.balanced.policies(),
+            no_match: self.balanced.no_match(),
             tunnel_policy: self.tunnel_policy,
             sticky_tables: sticky_tables.into(),
+        }
+    }
+
+    /// The source of outer headers to an AS.
+    fn tunnel_source(&self, server: IpAddr) -> Option<IpAddr> {
+        let link = self.next_hop(server).map(|(interface, _)| &self.interfaces[interface.index()]);
+        let policy = &self.tunnel_policy;
+        match server {
+            IpAddr::V4(server) => policy.source4.or_else(|| link?.source4(server)).map(IpAddr::V4),
+            IpAddr::V6(server) => policy.source6.or_else(|| link?.source6(server)).map(IpAddr::V6),
         }
     }
 
@@ -301,7 +311,11 @@ impl World {
     }
 
     /// All prefixes; of equal ones, the last counts.
-    fn fib_rows(&self, servers: &[IpAddr], to: &dyn Fn(IpAddr) -> Option<AdjacencyId>) -> Vec<Row> {
+    fn fib_rows(
+        &self,
+        servers: &[(IpAddr, bool)],
+        to: &dyn Fn(IpAddr) -> Option<AdjacencyId>,
+    ) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::new();
         for (network, prefix_len) in &self.blackholes {
             rows.push((*network, *prefix_len, FibEntry::Drop(FibDrop::Configured)));
@@ -326,13 +340,14 @@ impl World {
         for (_, address) in self.neighbors.keys() {
             rows.extend(to(*address).map(|id| host(*address, FibEntry::Adjacency(id))));
         }
-        for server in servers {
-            rows.extend(to(*server).map(|id| host(*server, FibEntry::AsDirect(id))));
+        for (server, nat) in servers {
+            let entry = if *nat { FibEntry::AsDirect } else { FibEntry::Adjacency };
+            rows.extend(to(*server).map(|id| host(*server, entry(id))));
         }
         rows.extend(own.iter().map(|address| host(*address, FibEntry::Local)));
-        for vip in self.balanced.vip_addresses() {
-            let vip: IpAddr = vip.into();
-            rows.push(host(vip, FibEntry::Vip { group: 0, local: own.contains(&vip) }));
+        for (prefix, group) in self.balanced.groups() {
+            let local = prefix.is_host() && own.contains(&prefix.network);
+            rows.push((prefix.network, prefix.len, FibEntry::Vip { group, local }));
         }
         rows
     }

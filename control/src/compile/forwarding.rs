@@ -39,16 +39,14 @@ pub(super) fn server_paths(
     for vip in model.lb.vips.values() {
         for server in &vip.servers {
             let index = server.index as usize;
-            paths[index] = resolved[index].map(|adjacency| {
-                let method = method(vip, server);
-                let encapsulates = matches!(method, Method::Gre | Method::Ipip | Method::Gue);
-                let source = || tunnel_source(model, adjacencies, adjacency, server.address);
-                ServerPath {
-                    adjacency,
-                    method,
-                    address: server.address,
-                    tunnel_source: if encapsulates { source() } else { None },
-                }
+            let (adjacency, method) = (resolved[index], method(vip, server));
+            let encapsulates = matches!(method, Method::Gre | Method::Ipip | Method::Gue);
+            let source = |adjacency| tunnel_source(model, adjacencies, adjacency, server.address);
+            paths[index] = Some(ServerPath {
+                adjacency,
+                method,
+                address: server.address,
+                tunnel_source: adjacency.filter(|_| encapsulates).and_then(source),
             });
         }
     }

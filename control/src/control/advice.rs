@@ -21,7 +21,7 @@ impl Control {
         let servers = vips.flat_map(|vip| vip.servers.iter().filter(|server| !server.removed));
         let links = servers.filter_map(|server| {
             let v6 = server.address.is_ipv6();
-            let adjacency = snapshot.server_path(AsId::new(server.index)?)?.adjacency;
+            let adjacency = snapshot.server_path(AsId::new(server.index)?)?.adjacency?;
             let link = snapshot.interface(snapshot.adjacency(adjacency)?.interface)?;
             let on = if v6 { link.nat6_in } else { link.nat4_in };
             (!on).then_some(((link.id, v6), server.address))

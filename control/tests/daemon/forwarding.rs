@@ -153,13 +153,13 @@ fn defect_16_an_as_inside_its_vip_prefix_is_reached_past_the_vip() {
         "set ip neighbor GigabitEthernet0/9/0 192.168.1.10 02:00:00:00:00:0a static",
     ]);
     let way = path(&bench, "192.168.1.10").unwrap();
-    let adjacency = bench.control.snapshot().adjacency(way.adjacency).unwrap();
+    let adjacency = bench.control.snapshot().adjacency(way.adjacency.unwrap()).unwrap();
     assert_eq!((adjacency.interface, adjacency.next_hop), (InterfaceId(2), ip("192.168.1.10")));
     assert!(adjacency.rewrite.is_some());
-    assert_eq!(lookup(&bench, "192.168.1.10"), FibEntry::Adjacency(way.adjacency));
+    assert_eq!(lookup(&bench, "192.168.1.10"), FibEntry::Adjacency(way.adjacency.unwrap()));
     assert!(matches!(lookup(&bench, "192.168.1.11"), FibEntry::Vip { .. }));
     let way = path(&bench, "10.10.10.9").unwrap();
-    assert_eq!(bench.control.snapshot().adjacency(way.adjacency).unwrap().interface.0, 1);
+    assert_eq!(bench.control.snapshot().adjacency(way.adjacency.unwrap()).unwrap().interface.0, 1);
     // An AS that only the VIP's own prefix covers has no way, and is told so.
     bench.ok("lb as 0.0.0.0/0 8.8.8.8");
     assert_eq!(path(&bench, "8.8.8.8"), None);

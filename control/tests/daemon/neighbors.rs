@@ -52,7 +52,7 @@ fn routers_and_servers_are_looked_for_as_soon_as_they_are_configured() {
     let reply =
         arp(false, (SERVER_MAC, [192, 168, 1, 1].into()), (RIGHT_MAC, [192, 168, 1, 254].into()));
     bench.arrive(1, &reply);
-    let id = bench.control.snapshot().server_paths[1].unwrap().adjacency;
+    let id = bench.control.snapshot().server_paths[1].unwrap().adjacency.unwrap();
     let rewrite = bench.control.snapshot().adjacency(id).unwrap().rewrite.unwrap();
     assert_eq!(rewrite.destination(), SERVER_MAC);
     assert!(bench.ok("show ip neighbors").contains("02:00:00:00:01:01 GigabitEthernet0/9/0"));

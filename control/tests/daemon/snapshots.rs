@@ -75,7 +75,7 @@ fn vips_and_their_servers() {
     let FibEntry::AsDirect(direct) = lookup(&bench, "192.168.1.1") else { panic!("not direct") };
     let resolved = |bench: &Bench, vip: usize, at: usize| {
         let index = bench.control.vips().vips[vip].servers[at].index as usize;
-        bench.control.snapshot().server_paths[index].map(|path| path.adjacency)
+        bench.control.snapshot().server_paths[index].and_then(|path| path.adjacency)
     };
     assert_eq!(resolved(&bench, 0, 0), Some(direct));
     assert_eq!(resolved(&bench, 1, 0), Some(direct));

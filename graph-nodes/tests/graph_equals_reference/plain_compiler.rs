@@ -130,14 +130,15 @@ impl PlainCompiler {
         let mut paths = vec![None; self.next_server as usize + 1];
         let mut direct = Vec::new();
         for ((vip, address), server) in &self.servers {
-            let Some(id) = self.way(*address, base, adjacencies) else { continue };
-            let interface = adjacencies.list[id.index()].interface.0;
+            let way = self.way(*address, base, adjacencies);
+            let interface = way.map(|id| adjacencies.list[id.index()].interface.0);
             paths[server.id.index()] = Some(ServerPath {
-                adjacency: id,
+                adjacency: way,
                 method: method(server.method),
                 address: *address,
-                tunnel_source: tunnel_source(config, interface, *address),
+                tunnel_source: interface.and_then(|link| tunnel_source(config, link, *address)),
             });
+            let Some(id) = way else { continue };
             if config.vip(vip).is_some_and(Vip::is_nat) {
                 direct.push((*address, id));
             } else if config.vips.iter().any(|vip| vip.key.has(*address)) {

@@ -37,17 +37,6 @@ fn other_protocols() {
 }
 
 #[test]
-fn defect_10_fragments_are_recognised() {
-    let mut harness = balanced_harness();
-    let datagram = from_client(PacketBuilder::udp((CLIENT, 4000), (VIP, 20000)).data([0; 64]));
-    for field in [0x2000, 0x2008, 0x0008] {
-        let frame = datagram.clone().fragment(field).build();
-        harness.expect_drop(CLIENT_LINK, &frame, NODE, "fragment to a VIP");
-    }
-    assert_eq!(harness.worker.state.sticky.used(), 0);
-}
-
-#[test]
 fn truncated_and_split_headers() {
     let mut harness = balanced_harness();
     for (protocol, header_len) in [(6, 20), (17, 8)] {

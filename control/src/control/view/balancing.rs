@@ -172,7 +172,7 @@ impl Control {
     pub(super) fn server_status(&self, vip: &Vip, server: &Server) -> ServerStatus {
         let table = self.lb.table(vip.index).filter(|_| !server.removed);
         let path = AsId::new(server.index).and_then(|id| self.snapshot().server_path(id));
-        let adjacency = path.and_then(|path| self.snapshot().adjacency(path.adjacency));
+        let adjacency = path.and_then(|path| self.snapshot().adjacency(path.adjacency?));
         let before = self.baseline.servers.get(&server.index).copied().unwrap_or_default();
         ServerStatus {
             index: server.index,
@@ -184,7 +184,7 @@ impl Control {
             buckets_ideal: table.map_or(0.0, |table| table.ideal_share(server.address)),
             flows: self.live_flows(server.index),
             counters: self.server_counted(server.index).since(&before),
-            adjacency: path.map(|path| path.adjacency.0),
+            adjacency: path.and_then(|path| path.adjacency).map(|id| id.0),
             interface: adjacency.map(|a| self.model.name_of(a.interface).to_owned()),
             next_hop: adjacency.map(|adjacency| adjacency.next_hop.to_string()),
             path: self.path_state(path),
@@ -202,7 +202,9 @@ impl Control {
         {
             return "no tunnel source";
         }
-        let Some(adjacency) = snapshot.adjacency(path.adjacency) else { return "no route" };
+        let Some(adjacency) = path.adjacency.and_then(|id| snapshot.adjacency(id)) else {
+            return "no route";
+        };
         let link = match adjacency.tunnel {
             None => Some(adjacency),
             Some(tunnel) => tunnel.underlay.and_then(|id| snapshot.adjacency(id)),

@@ -1,29 +1,31 @@
-//! `lb4-direct`: clients that reach an AS's own address through us as their router.
+//! `lb4-direct`, `lb6-direct`: clients that reach an AS's own address through us as their router.
+
+use std::marker::PhantomData;
 
 use balancer::{Balancer, DirectDecision};
 use dataplane::adjacency::AdjacencyId;
+use dataplane::family::Family;
 use dataplane::frame::Frame;
-use dataplane::node::{Node, NodeCx};
+use dataplane::node::{ByFamily, Node, NodeCx};
 use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
-use dataplane::wire::Header;
-use dataplane::wire::ipv4::Ipv4Header;
-use dataplane::{next_nodes, node_counters};
+use dataplane::wire::ip::IpHeader;
+use dataplane::{family_next_nodes, family_node_counters};
 
-use crate::transport::flow;
+use crate::transport::{IpPacket, has_ports};
 
-next_nodes! {
+family_next_nodes! {
     /// Where packets go.
     pub enum Next {
         /// On to the AS.
-        Rewrite => "ip4-rewrite",
+        Rewrite => ("ip4-rewrite", "ip6-rewrite"),
         /// Flows whose replies could not be told from a VIP's.
         Drop => "error-drop",
     }
 }
 
-node_counters! {
-    /// What `lb4-direct` counts.
+family_node_counters! {
+    /// What `lb4-direct` and `lb6-direct` count.
     pub enum Counter {
         /// No place to remember the flow by.
         TableFull => ("sticky table full", Error),
@@ -33,46 +35,58 @@ node_counters! {
 }
 
 /// Remembers flows straight to a service that also stands behind a VIP, so that the replies pass
-/// `lb-nat4-in2out` untouched.
+/// `lb-nat4-in2out` or `lb-nat6-in2out` untouched.
 ///
 /// # Reads
-/// IPv4 header, TCP or UDP header; the balancer's reverse map.
+/// IP header, TCP or UDP header; the balancer's reverse map.
 /// # Writes
 /// The worker's sticky table.
 /// # Next nodes
-/// `ip4-rewrite`, `error-drop`.
+/// `ip4-rewrite` or `ip6-rewrite`; `error-drop`.
 /// # Counters
 /// See [`Counter`]; both are drops.
 /// # Drops
 /// First packets of flows that cannot be remembered or told apart.
-#[derive(Debug, Default)]
-pub struct Lb4Direct;
+#[derive(Debug)]
+pub struct LbDirect<F>(PhantomData<F>);
 
-fn decide(cx: &mut NodeCx<'_, Lb4Direct>, data: &[u8], l3: usize, l4: usize) -> DirectDecision {
-    // A packet that dies here makes no flow.
-    let dies = Ipv4Header::at(data, l3).is_none_or(|ip| ip.ttl <= 1);
-    match flow(data, l3, l4) {
-        Ok((tuple, flags)) if !dies => Balancer {
+impl<F> Default for LbDirect<F> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<F: Family> LbDirect<F> {
+    fn decide(cx: &mut NodeCx<'_, Self>, frame: &Frame, at: usize) -> DirectDecision {
+        let Ok(packet) = IpPacket::<F>::of_lanes(frame, at) else {
+            return DirectDecision::NotMapped;
+        };
+        let other = !has_ports(packet.upper.protocol) || packet.is_later_fragment();
+        // A packet that dies here makes no flow.
+        if other || packet.header.hop_limit() <= 1 {
+            return DirectDecision::NotMapped;
+        }
+        let Ok((tuple, flags)) = packet.flow(frame.data(at)) else {
+            return DirectDecision::NotMapped;
+        };
+        Balancer {
             tables: &cx.snapshot.lb,
             owner: &mut cx.worker.sticky,
             peers: &cx.snapshot.sticky_tables,
             now_s: cx.now.tick_s,
         }
-        .record_direct(&tuple, flags),
-        _ => DirectDecision::NotMapped,
+        .record_direct(&tuple, flags)
     }
 }
 
-impl Node for Lb4Direct {
-    const NAME: &'static str = "lb4-direct";
-    type Next = Next;
-    type Counter = Counter;
+impl<F: Family> Node for LbDirect<F> {
+    const NAME: &'static str = if F::V6 { "lb6-direct" } else { "lb4-direct" };
+    type Next = ByFamily<F, Next>;
+    type Counter = ByFamily<F, Counter>;
 
     fn process(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
         for at in 0..frame.len() {
-            let l3 = usize::from(frame.lanes.l3_offset[at]);
-            let l4 = usize::from(frame.lanes.l4_offset[at]);
-            match decide(cx, frame.data(at), l3, l4) {
+            match Self::decide(cx, frame, at) {
                 DirectDecision::NotMapped | DirectDecision::Existing | DirectDecision::New => {
                     cx.set_next(at, Next::Rewrite);
                 }
