@@ -6,6 +6,7 @@ mod forwarding;
 mod lb;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use balancer::StickyTable;
@@ -60,7 +61,7 @@ pub fn compile(
         fib6: Arc::new(all.fib6),
         adjacencies,
         adjacency_index,
-        tunnels: Default::default(),
+        tunnels: tunnels(model),
         server_paths,
         vip_policies: forwarding::vip_policies(&model.lb),
         no_match: forwarding::no_match(&model.lb, &tables),
@@ -69,6 +70,15 @@ pub fn compile(
         sticky_tables: sticky_tables.into(),
     };
     Compiled { snapshot: Box::new(snapshot), rows, needed }
+}
+
+/// By our end and the far end, as the packets that come out of them have them.
+fn tunnels(model: &Model) -> hashbrown::HashMap<(IpAddr, IpAddr), InterfaceId> {
+    let tunnel = |link: &InterfaceModel| match link.kind {
+        Kind::Tunnel { source, destination, .. } => Some(((source, destination), link.id)),
+        _ => None,
+    };
+    model.interfaces.iter().filter_map(tunnel).collect()
 }
 
 /// By index. One that is free holds an interface that is down.

@@ -134,6 +134,9 @@ fn tunnels_resolve_their_far_end_and_never_through_a_tunnel() {
     assert_eq!(underlay.next_hop.to_string(), "192.168.1.9");
     // Its connected networks go through it, of both families.
     assert_eq!(adjacency(&bench, "172.30.0.2").tunnel, Some(tunnel));
+    // What comes out of it is found by its outer addresses.
+    let ends = (tunnel.source, tunnel.destination);
+    assert_eq!(bench.control.snapshot().tunnels.get(&ends), Some(&through.interface));
     let six = adjacency(&bench, "2001:db8:30::2");
     assert_eq!((six.tunnel, six.next_hop.to_string()), (Some(tunnel), "::".into()));
     assert_eq!(adjacency(&bench, "10.99.0.1").tunnel.unwrap().underlay, None, "through ipip0");
