@@ -19,7 +19,7 @@ use dataplane::worker::{PollMode, RxAssignment, Worker, WorkerShared, WorkerStat
 
 use super::config::{Config, Kind};
 use super::forward::HELD_MAX;
-use super::ip::{Header, ICMP, IPIP, TCP};
+use super::ip::{Header, ICMP, TCP};
 use super::outcome::{Outcome, Reason, VipCounts};
 use super::player::Player;
 use super::scenario::{Action, Change, Scenario, Step, Universe};
@@ -147,7 +147,8 @@ pub struct Differential<C> {
     last_frame: Option<(u16, Vec<u8>)>,
     /// Counter values at the end of the last step.
     before: Vec<u64>,
-    vips_before: BTreeMap<VipKey, VipCounts>,
+    /// By VIP: what a VIP that comes back counts begins anew.
+    vips_before: BTreeMap<VipId, VipCounts>,
     totals: Totals,
     /// Frames that arrived and left so far.
     arrived: u64,
@@ -392,14 +393,15 @@ impl<C: Compiler> Differential<C> {
             self.before[at] = value;
         }
         for (at, vip) in self.reference.config.vips.iter().enumerate() {
-            let stats = &shared.vips[self.compiler.vip(&vip.key).index()];
+            let id = self.compiler.vip(&vip.key);
+            let stats = &shared.vips[id.index()];
             let now = VipCounts {
                 existing: stats.existing.get(),
                 first: stats.first.get(),
                 untracked: stats.untracked.get(),
                 no_server: stats.no_server.get(),
             };
-            let before = self.vips_before.insert(vip.key, now).unwrap_or_default();
+            let before = self.vips_before.insert(id, now).unwrap_or_default();
             seen.vips.insert(at, now.since(before));
         }
         let totals = Totals::of(shared, &self.reference.config);
@@ -486,38 +488,57 @@ fn loosen(outcome: &mut Outcome) {
     outcome.needed.sort_unstable();
     outcome.seen.sort_unstable();
     for (_, frame) in &mut outcome.sent {
-        let ip = behind_tags(frame);
-        let own = match frame.get(ip..ip + 21) {
-            // Errors and outer headers.
-            Some(header) if header[0] == 0x45 => {
-                header[9] == ICMP && header[20] != 0 || header[9] == IPIP
-            }
-            _ => false,
-        };
-        if own {
-            frame[ip + 4..ip + 6].fill(0);
-            frame[ip + 10..ip + 12].fill(0);
+        let at = ip_at(frame);
+        let error =
+            frame.get(at + 9) == Some(&ICMP) && frame.get(at + 20).is_some_and(|kind| *kind != 0);
+        if frame.get(at).is_some_and(|byte| byte >> 4 == 4) && (error || is_tunnelled(frame)) {
+            frame[at + 4..at + 6].fill(0);
+            frame[at + 10..at + 12].fill(0);
+        }
+        let fragment6 = frame.get(at).is_some_and(|byte| byte >> 4 == 6)
+            && frame.get(at + 6) == Some(&44)
+            && frame.len() >= at + 48;
+        if fragment6 {
+            frame[at + 44..at + 48].fill(0);
         }
     }
-    // Stable: packets with the same addresses, protocol and ports keep their order.
+    // Stable: packets with the same addresses, protocol and ports keep their order, unless they are
+    // inside others.
     outcome.sent.sort_by_key(|(interface, frame)| {
-        let ip = behind_tags(frame);
-        let flow = match frame.get(ip).map(|byte| byte >> 4) {
-            Some(6) => [frame.get(ip + 6..ip + 7), frame.get(ip + 8..ip + 44)],
-            _ => [frame.get(ip + 9..ip + 10), frame.get(ip + 12..ip + 24)],
+        let at = ip_at(frame);
+        let parts = match frame.get(at).map(|byte| byte >> 4) {
+            _ if is_tunnelled(frame) => [at..frame.len(), 0..0, 0..0],
+            Some(6) => [at + 6..at + 7, at + 8..at + 40, at + 40..at + 44],
+            _ => [at + 9..at + 10, at + 12..at + 20, at + 20..at + 24],
         };
-        let flow = flow.map(|part| part.map(<[u8]>::to_vec));
-        (*interface, frame.get(12..ip).map(<[u8]>::to_vec), flow)
+        let parts = parts.map(|part| frame.get(part).map(<[u8]>::to_vec));
+        (*interface, frame[12..at].to_vec(), parts)
     });
 }
 
-/// Where the payload of a frame starts.
-fn behind_tags(frame: &[u8]) -> usize {
-    let mut at = 12;
-    while at + 4 < frame.len() && [0x8100, 0x88a8].contains(&super::ip::word(frame, at)) {
+/// True for a frame with a packet in a packet, or a fragment of one.
+fn is_tunnelled(frame: &[u8]) -> bool {
+    let at = ip_at(frame);
+    let (protocol, port) = match frame.get(at).map(|byte| byte >> 4) {
+        Some(6) => (frame.get(at + 6), frame.get(at + 42..at + 44)),
+        _ => (frame.get(at + 9), frame.get(at + 22..at + 24)),
+    };
+    let gue = [6080_u16, 6081].map(u16::to_be_bytes);
+    match protocol {
+        Some(17) => gue.iter().any(|gue| port == Some(gue)),
+        protocol => matches!(protocol, Some(4 | 41 | 44 | 47)),
+    }
+}
+
+/// Where the IP packet of a frame starts, behind tags.
+fn ip_at(frame: &[u8]) -> usize {
+    let mut at = 14;
+    while frame.len() >= at
+        && [[0x81, 0x00], [0x88, 0xa8]].contains(&[frame[at - 2], frame[at - 1]])
+    {
         at += 4;
     }
-    at + 2
+    at
 }
 
 fn port(index: u16) -> PortId {

@@ -41,9 +41,6 @@ impl Reference {
         if !group && frame[..6] != port.mac {
             return self.out.drop(reason::WRONG_MAC);
         }
-        if !self.scope.vlan && word(frame, 12) == 0x88a8 {
-            return self.out.drop(reason::VLAN);
-        }
         let (rx, at) = match tags(frame).and_then(|tags| Ok((self.vlan(rx, frame, &tags)?, tags))) {
             Ok((rx, tags)) => (rx, tags.type_at),
             Err(reason) => return self.out.drop(reason),

@@ -27,6 +27,8 @@ pub mod flows;
 mod forward;
 mod fragments;
 pub mod frame;
+#[cfg(test)]
+mod golden;
 mod hosts;
 mod input;
 pub mod ip;
