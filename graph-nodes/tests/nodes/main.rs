@@ -26,6 +26,7 @@ mod lb4_vip;
 mod lb_nat4_in2out;
 mod lb_punt;
 mod malformed;
+mod manual;
 mod neighbor_discovery;
 mod plan;
 mod plan6;
