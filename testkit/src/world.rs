@@ -33,6 +33,8 @@ pub struct World {
     blackholes: Vec<(IpAddr, u8)>,
     /// Interface, our end, the far end.
     tunnels: Vec<(InterfaceId, IpAddr, IpAddr)>,
+    /// False when no address of ours can be the source of outer headers.
+    pub has_tunnel_sources: bool,
     /// Outer headers.
     pub tunnel_policy: TunnelPolicy,
     /// VIPs and ASs.
@@ -67,6 +69,7 @@ impl World {
             routes: Vec::new(),
             blackholes: Vec::new(),
             tunnels: Vec::new(),
+            has_tunnel_sources: true,
             tunnel_policy: TunnelPolicy::default(),
             balanced: Balanced::new(),
         }
@@ -272,6 +275,9 @@ impl World {
     fn tunnel_source(&self, server: IpAddr) -> Option<IpAddr> {
         let link = self.next_hop(server).map(|(interface, _)| &self.interfaces[interface.index()]);
         let policy = &self.tunnel_policy;
+        if !self.has_tunnel_sources {
+            return None;
+        }
         match server {
             IpAddr::V4(server) => policy.source4.or_else(|| link?.source4(server)).map(IpAddr::V4),
             IpAddr::V6(server) => policy.source6.or_else(|| link?.source6(server)).map(IpAddr::V6),

@@ -162,7 +162,7 @@ fn defect_16_an_as_inside_its_vip_prefix_is_reached_past_the_vip() {
     assert_eq!(bench.control.snapshot().adjacency(way.adjacency.unwrap()).unwrap().interface.0, 1);
     // An AS that only the VIP's own prefix covers has no way, and is told so.
     bench.ok("lb as 0.0.0.0/0 8.8.8.8");
-    assert_eq!(path(&bench, "8.8.8.8"), None);
+    assert_eq!(path(&bench, "8.8.8.8").unwrap().adjacency, None);
     assert!(bench.ok("show lb as").contains("used, no route"));
 }
 
