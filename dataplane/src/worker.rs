@@ -108,9 +108,9 @@ impl WorkerState {
         tx_queue: QueueId,
         queues: Vec<RxAssignment>,
     ) -> Self {
-        let instance = sticky.instance().clone();
+        let instance = *sticky.instance();
         Self {
-            fragments4: FragmentTable::new(FRAGMENTED_DATAGRAMS, instance.clone()),
+            fragments4: FragmentTable::new(FRAGMENTED_DATAGRAMS, instance),
             fragments6: FragmentTable::new(FRAGMENTED_DATAGRAMS, instance),
             shared,
             sticky,

@@ -16,6 +16,7 @@ use dataplane::{family_next_nodes, family_node_counters};
 use crate::decapsulation::decapsulate;
 use crate::icmp_kind::{IcmpKind, LocalFamily};
 use crate::neighbor_discovery::{Outcome, discover};
+use crate::node_port::{NODE_PORT, is_for_node_port};
 use crate::upper::lost;
 
 /// TTL or hop limit of the packets made here.
@@ -34,6 +35,8 @@ family_next_nodes! {
         Input6 => "ip6-input",
         /// Neighbour advertisements.
         Output => ("", "interface-output"),
+        /// What a VIP takes by its node port.
+        Vip => ("lb4-vip", "lb6-vip"),
         /// What nobody here wants.
         Drop => "error-drop",
     }
@@ -123,7 +126,7 @@ family_node_counters! {
 /// else as it came; lane `tx_interface`; flag `ORIGINATED`; events `Punt`, `NeighborSeen`.
 /// # Next nodes
 /// `ip4-lookup` or `ip6-lookup` for echo replies, `interface-output` for neighbour advertisements,
-/// `ip4-input` or `ip6-input` for what comes out of a tunnel;
+/// `ip4-input` or `ip6-input` for what comes out of a tunnel; `lb4-vip` or `lb6-vip` for node ports;
 /// `error-drop`. What is dealt with ends here.
 /// # Counters
 /// See [`Counter`].
@@ -155,6 +158,7 @@ fn why_lost(error: UpperLayerError) -> Counter {
 enum Verdict {
     Icmp(IcmpKind),
     Tunnel,
+    NodePort,
 }
 
 fn judge<F: LocalFamily>(frame: &Frame, at: usize) -> Result<Verdict, Counter> {
@@ -197,7 +201,14 @@ impl<F: LocalFamily> IpLocal<F> {
         frame: &Frame,
         at: usize,
     ) -> Result<Verdict, Counter> {
-        let verdict = judge::<F>(frame, at)?;
+        let verdict = match judge::<F>(frame, at) {
+            Err(Counter::NoListener | Counter::IcmpType)
+                if is_for_node_port::<F>(cx.snapshot, frame, at) =>
+            {
+                Verdict::NodePort
+            }
+            other => other?,
+        };
         let echo = matches!(verdict, Verdict::Icmp(IcmpKind::EchoRequest | IcmpKind::EchoReply));
         if echo && !self.echos.allow(cx.now.tick_s) {
             return Err(Counter::RateLimited);
@@ -255,6 +266,10 @@ impl<F: LocalFamily> Node for IpLocal<F> {
                 continue;
             }
             match self.verdict(cx, frame, at) {
+                Ok(Verdict::NodePort) => {
+                    frame.lanes.vip[at] = NODE_PORT;
+                    cx.set_next(at, Next::Vip);
+                }
                 Ok(Verdict::Tunnel) => match decapsulate::<F>(cx, frame, at) {
                     Ok(next) => {
                         cx.count(Counter::Decapsulated, 1);

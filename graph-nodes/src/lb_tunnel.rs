@@ -131,11 +131,14 @@ impl Kind for Gue {
 /// See [`Counter`].
 /// # Drops
 /// Packets that cannot reach their AS, or do not fit the link with the outer header.
-pub struct LbTunnel<Inner, Outer, K>(PhantomData<fn() -> (Inner, Outer, K)>);
+pub struct LbTunnel<Inner, Outer, K> {
+    families: PhantomData<(Inner, Outer)>,
+    kind: PhantomData<K>,
+}
 
 impl<Inner, Outer, K> Default for LbTunnel<Inner, Outer, K> {
     fn default() -> Self {
-        Self(PhantomData)
+        Self { families: PhantomData, kind: PhantomData }
     }
 }
 

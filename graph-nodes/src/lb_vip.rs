@@ -25,11 +25,9 @@ use crate::icmp_about_flow::{About, is_error, is_for_us, quoted_packet};
 use crate::icmp_error::IcmpError;
 use crate::lb_vip_edges::{Counter, Next};
 use crate::mss;
+use crate::node_port::NODE_PORT;
 use crate::transport::{IpPacket, NoPorts, has_ports};
 use crate::upper::mark;
-
-/// Value of the `vip` lane of a packet to a node port, for which there is no prefix with VIPs.
-pub const NODE_PORT: u32 = u32::MAX;
 
 /// Value of the `server` lane of a packet for which no AS was chosen.
 const NO_SERVER: u32 = u32::MAX;
@@ -41,7 +39,7 @@ const NO_SERVER: u32 = u32::MAX;
 /// that of their first.
 ///
 /// # Reads
-/// Lane `vip` (the number of the prefix with VIPs, or [`NODE_PORT`]); IP header with extension
+/// Lane `vip` (the number of the prefix with VIPs, or `u32::MAX` for a node port); IP header with extension
 /// headers, TCP, UDP or ICMP header, quoted packet; flag `LOCAL_FALLBACK`; `Snapshot::lb`,
 /// `server_paths`, `vip_policies`, `no_match`.
 /// # Writes

@@ -51,6 +51,7 @@ pub mod lb_vip;
 mod lb_vip_edges;
 mod mss;
 mod neighbor_discovery;
+mod node_port;
 mod to_server;
 mod transport;
 pub mod upper;

@@ -20,7 +20,7 @@ use plain_compiler::PlainCompiler;
 type Both = Differential<PlainCompiler>;
 
 /// What the graph can do.
-const SCOPE: Scope = Scope { node_ports: false, ..Scope::ALL };
+const SCOPE: Scope = Scope::ALL;
 
 /// In a burst, packets that take different nodes overtake each other, so that identifications and
 /// places in queues differ.

@@ -29,6 +29,7 @@ mod lb_nat4_in2out;
 mod lb_nat6;
 mod lb_punt;
 mod lb_tunnel;
+mod lb_vip_policies;
 mod malformed;
 mod manual;
 mod neighbor_discovery;
