@@ -1,2 +1,31 @@
-//! Micro-benchmarks: `cargo bench -p benches`. Compare ratios within one run; absolute times depend
-//! on the machine and on its neighbours.
+//! `sluice-bench`: what a packet costs on this machine, and micro-benchmarks of the parts on its
+//! path (`cargo bench -p benches`).
+//!
+//! The bench drives the daemon's own workers, graph and configuration; only where packets come from
+//! and go to is its own. `docs/performance.md` says how to read its figures.
+
+pub mod appliance;
+pub mod arguments;
+pub mod bench_clock;
+pub mod calibration;
+pub mod compare;
+pub mod cores;
+pub mod disturbance;
+pub mod experiment;
+pub mod flow;
+pub mod frame_template;
+pub mod host;
+pub mod lent;
+pub mod limits;
+mod mbufs;
+pub mod memory_port;
+pub mod mode;
+pub mod observer;
+mod pages;
+mod prefetch;
+pub mod report;
+pub mod slice;
+pub mod station;
+pub mod statistics;
+pub mod table;
+pub mod traffic;

@@ -1,0 +1,191 @@
+//! [`Appliance`]: the load balancer under test, configured by the same commands as the daemon.
+
+use std::sync::Arc;
+
+use control::compile::{new_instance_key, new_sticky_owner};
+use control::control::{Control, Parts, TscBase, WorkerHandle};
+use control::model::Model;
+use control::runtime::hardware::{Hardware, Link, PortFacts};
+use control::show::buffers::PoolStatus;
+use control::show::hardware::{NamedCount, PortCounters};
+use dataplane::clock::read_tsc;
+use dataplane::interface::{InterfaceId, MacAddress, PortId, QueueId};
+use dataplane::io::PacketIo;
+use dataplane::packet::Packet;
+use dataplane::worker::{PollMode, RxAssignment, Worker, WorkerShared, WorkerState};
+
+use crate::bench_clock::BenchClock;
+use crate::lent::Lent;
+use crate::mode::Mode;
+use crate::traffic::{Protocol, SERVER_PORT, VIP, VIP_PORT, server_address};
+
+/// The interface that has all the traffic, in and out.
+const INTERFACE: &str = "bench0";
+
+/// What is to be set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// What it does with packets; a mode with a graph.
+    pub mode: Mode,
+    /// Protocol of the VIP.
+    pub protocol: Protocol,
+    /// Number of ASs.
+    pub servers: u16,
+    /// Sticky buckets per worker.
+    pub buckets: u32,
+    /// Number of workers.
+    pub workers: usize,
+    /// The port.
+    pub port: PortId,
+    /// Its Ethernet address.
+    pub mac: MacAddress,
+    /// TSC clocks per second.
+    pub hz: u64,
+}
+
+impl Setup {
+    /// The commands that configure it.
+    pub fn commands(&self) -> Vec<String> {
+        let mut lines = vec![
+            format!("set interface state {INTERFACE} up"),
+            format!("set interface ip address {INTERFACE} 10.0.255.254/16"),
+            format!("set ip neighbor {INTERFACE} 10.0.255.253 02:00:00:00:ff:fd static"),
+            // To the clients.
+            "ip route add 16.0.0.0/8 via 10.0.255.253".to_owned(),
+        ];
+        if !self.mode.balances() {
+            lines
+                .push(format!("set ip neighbor {INTERFACE} 10.0.255.252 02:00:00:00:ff:fc static"));
+            lines.push("ip route add 90.0.0.0/8 via 10.0.255.252".to_owned());
+            return lines;
+        }
+        let protocol = if self.protocol == Protocol::Udp { "udp" } else { "tcp" };
+        let vip = format!("{VIP}/32 protocol {protocol} port {VIP_PORT}");
+        lines.push(format!("lb vip {vip} encap nat4 type clusterip target_port {SERVER_PORT}"));
+        for number in 0..self.servers {
+            let address = server_address(number);
+            let [_, _, high, low] = address.octets();
+            let mac = format!("02:00:00:01:{high:02x}:{low:02x}");
+            lines.push(format!("set ip neighbor {INTERFACE} {address} {mac} static"));
+            lines.push(format!("lb as {vip} {address}"));
+        }
+        if self.mode == Mode::LbNat4Return {
+            lines.push(format!("lb set interface nat4 in {INTERFACE}"));
+        }
+        lines
+    }
+}
+
+/// A load balancer whose ports are lent to it.
+pub struct Appliance<I: PacketIo> {
+    /// Its control, which must outlive the workers' use of the snapshot.
+    pub control: Control,
+    /// Its workers.
+    pub workers: Vec<Worker<Lent<I>, BenchClock>>,
+}
+
+impl<I: PacketIo> std::fmt::Debug for Appliance<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Appliance({} workers)", self.workers.len())
+    }
+}
+
+impl<I: PacketIo> Appliance<I> {
+    /// Builds and configures it.
+    ///
+    /// # Errors
+    ///
+    /// A command that is refused, or no memory for its tables.
+    pub fn new(setup: &Setup) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("making the sticky tables: {error}");
+        let info = graph_nodes::builder().info().map_err(|error| error.to_string())?;
+        let instance = new_instance_key().map_err(failed)?;
+        let mut model = Model::default();
+        let mtu = config::defaults::MTU;
+        let interface = model.add_device(INTERFACE, setup.port, setup.mac, mtu);
+        model.lb.settings.buckets = setup.buckets;
+        let tsc = TscBase { start: read_tsc(), hz: setup.hz };
+        let (mut handles, mut states) = (Vec::new(), Vec::new());
+        for index in 0..setup.workers {
+            let owner = new_sticky_owner(setup.buckets, instance).map_err(failed)?;
+            let shared = WorkerShared::new(index, &info);
+            let sticky = Arc::clone(owner.table());
+            let (lcore, cpu) = (index as u32 + 1, index as u16);
+            handles.push(WorkerHandle { shared: Arc::clone(&shared), sticky, lcore, cpu });
+            let queue = QueueId(index as u16);
+            let queues = vec![RxAssignment { port: setup.port, queue, interface }];
+            states.push(WorkerState::new(shared, owner, queue, queues));
+        }
+        let (mut control, readers) = Control::new(Parts {
+            model,
+            workers: handles,
+            graph: info,
+            hardware: Box::new(NoHardware),
+            tsc,
+            main_cpus: "0".to_owned(),
+        });
+        run_commands(&mut control, &setup.commands())?;
+        let mut workers = Vec::new();
+        for (state, reader) in states.into_iter().zip(readers) {
+            let graph = graph_nodes::builder().build(&state.shared).map_err(|e| e.to_string())?;
+            let clock = BenchClock::new(tsc.start, tsc.hz);
+            let io = Lent::default();
+            workers.push(Worker::new(state, graph, io, clock, reader, PollMode::Busy));
+        }
+        Ok(Self { control, workers })
+    }
+
+    /// The interface.
+    pub fn interface() -> InterfaceId {
+        // `local0` is 0 and nothing else was added before.
+        InterfaceId(1)
+    }
+}
+
+/// Carries out commands in one transaction and publishes the result.
+fn run_commands(control: &mut Control, lines: &[String]) -> Result<(), String> {
+    let mut draft = control.draft();
+    for line in lines {
+        let command =
+            config::parse(line).map_err(|problem| format!("{line}: {}", problem.reason))?;
+        draft.apply(&command).map_err(|problem| format!("{line}: {}", problem.reason))?;
+    }
+    control.commit(draft);
+    control.publish();
+    Ok(())
+}
+
+/// Control asks for ports and pools only to show them, and makes packets only for neighbours that are
+/// not static.
+struct NoHardware;
+
+impl Hardware for NoHardware {
+    fn facts(&self, _port: PortId) -> PortFacts {
+        PortFacts::default()
+    }
+    fn link(&self, _port: PortId) -> Link {
+        Link::default()
+    }
+    fn counters(&self, _port: PortId) -> PortCounters {
+        PortCounters::default()
+    }
+    fn extended(&self, _port: PortId) -> Vec<NamedCount> {
+        Vec::new()
+    }
+    fn set_mtu(&self, _port: PortId, _mtu: u16) -> Result<(), String> {
+        Ok(())
+    }
+    fn pools(&self) -> Vec<PoolStatus> {
+        Vec::new()
+    }
+    fn alloc(&mut self) -> Option<Packet> {
+        None
+    }
+    fn free(&mut self, _packets: &mut Vec<Packet>) {}
+    fn version(&self) -> String {
+        String::new()
+    }
+    fn close(&mut self) -> u32 {
+        0
+    }
+}

@@ -1,0 +1,324 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::flow::{FLOWS_MAX, Renewal};
+use crate::frame_template::Direction;
+use crate::mode::{EncapWord, Mode, ModeWord};
+use crate::traffic::{Protocol, SERVERS_MAX, Size, TrafficSpec};
+
+/// Measures what a packet costs: the balancer's own workers and graph on packets made in memory, in
+/// one process, without root or NIC.
+#[derive(Debug, Parser)]
+#[command(name = "sluice-bench", version)]
+pub struct Arguments {
+    /// What to do
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Measure forward modes
+    Run(RunArguments),
+    /// Compare two reports; exit with 1 when a case got worse by more than the threshold
+    Compare(CompareArguments),
+    /// Measure what this machine allows: reads of memory, hash, checksums, ports
+    Limits(LimitsArguments),
+}
+
+/// `sluice-bench run`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArguments {
+    /// Forward modes, measured in turns; io is always one of them
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "lb")]
+    pub mode: Vec<ModeWord>,
+    /// What the mode lb does
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "nat4")]
+    pub encap: Vec<EncapWord>,
+    /// Flows that are alive at once, over all workers
+    #[arg(long, value_parser = flows, value_delimiter = ',', default_value = "1,1k,100k,1M")]
+    pub flows: Vec<u64>,
+    /// Bytes of a frame on the wire (64 to 1518), or imix (7 × 64, 4 × 594, 1 × 1518)
+    #[arg(long, value_delimiter = ',', default_value = "64")]
+    pub size: Vec<Size>,
+    /// What flows are made of: UDP, TCP connections, or only TCP SYNs
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "udp")]
+    pub protocol: Vec<Protocol>,
+    /// New flows per second and worker in place of old ones, or all: every packet is a new flow
+    #[arg(long, value_parser = renewal, value_delimiter = ',', default_value = "0")]
+    pub new_flows: Vec<Renewal>,
+    /// Application servers
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=i64::from(SERVERS_MAX)))]
+    pub servers: u16,
+    /// Sticky buckets per worker; by default the fewest that stay half empty
+    #[arg(long, value_parser = buckets)]
+    pub buckets: Option<u32>,
+    /// Packets that arrive at once, at most
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub burst: u16,
+    /// How often each mode is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeats: u16,
+    /// Milliseconds of each measurement
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub millis: u32,
+    /// Workers, each on a CPU of its own
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// CPUs of the workers; by default the last ones
+    #[arg(long, value_delimiter = ',')]
+    pub cpu: Vec<usize>,
+    /// Say where the cycles go, node by node
+    #[arg(long)]
+    pub nodes: bool,
+    /// Write the report here
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+/// `sluice-bench compare`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompareArguments {
+    /// Report of before
+    pub before: PathBuf,
+    /// Report of after
+    pub after: PathBuf,
+    /// Percent by which a case may be worse
+    #[arg(long, default_value_t = 5.0, value_parser = percent)]
+    pub threshold: f64,
+}
+
+/// `sluice-bench limits`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LimitsArguments {
+    /// Bytes of the tables for random reads
+    #[arg(long, value_parser = bytes, value_delimiter = ',', default_value = "32K,1M,16M,64M,256M,1G")]
+    pub tables: Vec<usize>,
+    /// The CPU to measure; by default the last one
+    #[arg(long)]
+    pub cpu: Option<usize>,
+    /// Write the limits here
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+/// `1000`, `1k`, `10M`: decimal thousands.
+fn count(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1_000),
+        Some((at, 'm' | 'M')) => (&text[..at], 1_000_000),
+        _ => (text, 1),
+    };
+    let number: u64 =
+        digits.parse().map_err(|_| format!("{text} is not a number like 100k or 1M"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("{text} is too much"))
+}
+
+fn flows(text: &str) -> Result<u64, String> {
+    match count(text)? {
+        flows @ 1..=FLOWS_MAX => Ok(flows),
+        _ => Err(format!("there can be 1 to {FLOWS_MAX} flows")),
+    }
+}
+
+fn renewal(text: &str) -> Result<Renewal, String> {
+    match text {
+        "all" => Ok(Renewal::EveryPacket),
+        _ => match count(text)? {
+            rate @ 0..=100_000_000 => Ok(Renewal::PerSecond(rate)),
+            _ => Err("at most 100M new flows per second, or say all".to_owned()),
+        },
+    }
+}
+
+fn buckets(text: &str) -> Result<u32, String> {
+    let range = config::defaults::BUCKETS_RANGE;
+    let number = u32::try_from(count(text)?).unwrap_or(u32::MAX);
+    match range.contains(&number) && number.is_power_of_two() {
+        true => Ok(number),
+        false => Err(format!("a power of two of {} to {} is needed", range.start(), range.end())),
+    }
+}
+
+/// `32K`, `1M`, `1G`: binary.
+fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let wrong = || format!("{text} is not a size like 32K, 16M or 1G, of 4K to 64G");
+    let number: usize = digits.parse().map_err(|_| wrong())?;
+    let bytes = number.checked_mul(1 << shift).ok_or_else(wrong)?;
+    if (4 << 10..=64 << 30).contains(&bytes) { Ok(bytes) } else { Err(wrong()) }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').parse::<f64>() {
+        Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent),
+        _ => Err(format!("{text} is not a percentage")),
+    }
+}
+
+/// Modes that are measured together, on the same packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The packets.
+    pub spec: TrafficSpec,
+    /// The modes, `io` first.
+    pub modes: Vec<Mode>,
+}
+
+impl RunArguments {
+    /// Everything that is to be measured, in order.
+    ///
+    /// # Errors
+    ///
+    /// Arguments that do not go together.
+    pub fn groups(&self) -> Result<Vec<Group>, String> {
+        let named = Mode::named(&self.mode, &self.encap);
+        let of = |direction| {
+            let fits = |mode: &Mode| *mode == Mode::Io || mode.direction() == direction;
+            named.iter().copied().filter(fits).collect::<Vec<_>>()
+        };
+        let mut groups = Vec::new();
+        for direction in [Direction::Forward, Direction::Return] {
+            let modes = of(direction);
+            // `io` alone is of interest only when nothing else was asked for.
+            if modes.len() < 2 && (direction == Direction::Return || named.len() > 1) {
+                continue;
+            }
+            for spec in self.specs() {
+                if direction == Direction::Return {
+                    answerable(&spec)?;
+                }
+                groups.push(Group { spec, modes: modes.clone() });
+            }
+        }
+        Ok(groups)
+    }
+
+    fn specs(&self) -> Vec<TrafficSpec> {
+        let mut specs = Vec::new();
+        for protocol in &self.protocol {
+            for size in &self.size {
+                for renewal in &self.new_flows {
+                    for flows in &self.flows {
+                        let (flows, size) = (*flows, *size);
+                        let (protocol, renewal) = (*protocol, *renewal);
+                        specs.push(TrafficSpec { flows, size, protocol, renewal });
+                    }
+                }
+            }
+        }
+        specs
+    }
+}
+
+/// ASs answer flows that exist.
+fn answerable(spec: &TrafficSpec) -> Result<(), String> {
+    if spec.renewal != Renewal::PerSecond(0) {
+        return Err("nat4-return has no new flows: they begin with clients".to_owned());
+    }
+    if spec.protocol == Protocol::Syn {
+        return Err("nat4-return has no SYNs: they come from clients".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Result<RunArguments, clap::Error> {
+        let words = ["sluice-bench", "run"].into_iter().chain(line.split_whitespace());
+        match Arguments::try_parse_from(words)?.action {
+            Action::Run(run) => Ok(run),
+            _ => unreachable!("run was asked for"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_the_four_flow_counts() {
+        let groups = run("").unwrap().groups().unwrap();
+        let flows: Vec<_> = groups.iter().map(|group| group.spec.flows).collect();
+        assert_eq!(flows, [1, 1_000, 100_000, 1_000_000]);
+        assert!(groups.iter().all(|group| group.modes == [Mode::Io, Mode::LbNat4]));
+    }
+
+    #[test]
+    fn lists_multiply() {
+        let line = "--flows 1,10M --size 64,imix --protocol udp,syn --new-flows 0,10k,all";
+        let groups = run(line).unwrap().groups().unwrap();
+        assert_eq!(groups.len(), 2 * 2 * 2 * 3);
+        let last = groups.last().unwrap().spec;
+        assert_eq!((last.flows, last.size), (10_000_000, Size::Imix));
+        assert_eq!((last.protocol, last.renewal), (Protocol::Syn, Renewal::EveryPacket));
+    }
+
+    #[test]
+    fn answers_are_measured_apart() {
+        let run = |line| self::run(line).unwrap().groups();
+        let groups = run("--mode lb,ip4 --encap nat4,nat4-return --flows 1").unwrap();
+        assert_eq!(groups[0].modes, [Mode::Io, Mode::LbNat4, Mode::Ip4]);
+        assert_eq!(groups[1].modes, [Mode::Io, Mode::LbNat4Return]);
+        assert_eq!(groups.len(), 2);
+        assert_eq!(run("--mode io --flows 1").unwrap()[0].modes, [Mode::Io]);
+        assert_eq!(run("--encap nat4-return --flows 1").unwrap().len(), 1);
+        assert!(run("--encap nat4-return --new-flows 1k").is_err());
+        assert!(run("--encap nat4-return --protocol syn").is_err());
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for line in [
+            "--mode lbx",
+            "--encap gre9",
+            "--flows 0",
+            "--flows 17M",
+            "--flows x",
+            "--size 63",
+            "--new-flows 101M",
+            "--new-flows some",
+            "--servers 0",
+            "--servers 1001",
+            "--burst 257",
+            "--burst 0",
+            "--repeats 0",
+            "--millis 0",
+            "--workers 0",
+            "--buckets 3",
+            "--buckets 64M",
+        ] {
+            assert!(run(line).is_err(), "{line}");
+        }
+        assert_eq!(run("--buckets 1048576").unwrap().buckets, Some(1 << 20));
+    }
+
+    #[test]
+    fn sizes_of_tables_are_binary() {
+        assert_eq!(bytes("32K"), Ok(32 << 10));
+        assert_eq!(bytes("1g"), Ok(1 << 30));
+        assert!(bytes("1").is_err() && bytes("65G").is_err() && bytes("99999999999G").is_err());
+        assert_eq!(count("10M"), Ok(10_000_000));
+        assert!(count("").is_err() && count("k").is_err());
+        assert!(count("99999999999999999M").is_err());
+    }
+
+    #[test]
+    fn thresholds_are_percentages() {
+        assert_eq!((percent("5"), percent("2.5%")), (Ok(2.5 * 2.0), Ok(2.5)));
+        assert!(percent("-1").is_err() && percent("NaN").is_err() && percent("").is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! [`MemoryPort`]: a port whose packets are made in memory and end there.
+
+use dataplane::clock::read_tsc;
+use dataplane::frame::Frame;
+use dataplane::interface::{InterfaceId, PortId, QueueId};
+use dataplane::io::PacketIo;
+use dataplane::packet::Packet;
+
+use crate::frame_template::HEAD;
+use crate::mbufs;
+use crate::observer::Observer;
+use crate::traffic::Traffic;
+
+/// Packets that went through a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Received by the worker.
+    pub received: u64,
+    /// Sent by the worker.
+    pub sent: u64,
+    /// Freed by the worker: dropped.
+    pub freed: u64,
+    /// Made by the worker.
+    pub made: u64,
+}
+
+impl Passed {
+    /// What has passed since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            received: self.received - before.received,
+            sent: self.sent - before.sent,
+            freed: self.freed - before.freed,
+            made: self.made - before.made,
+        }
+    }
+}
+
+/// Source and sink of one worker. Mbufs come back to a stack, so that those in use are few and stay
+/// in the cache, as with DPDK's per-core caches; nothing is allocated per packet.
+#[derive(Debug)]
+pub struct MemoryPort {
+    /// What arrives.
+    pub traffic: Traffic,
+    /// Looks at what leaves.
+    pub observer: Option<Observer>,
+    free: Vec<Packet>,
+    mbufs: usize,
+    burst: usize,
+    passed: Passed,
+}
+
+impl MemoryPort {
+    /// A port with `mbufs` packets of which up to `burst` arrive at once.
+    pub fn new(traffic: Traffic, mbufs: usize, burst: usize) -> Self {
+        let free = mbufs::make(mbufs);
+        Self { traffic, observer: None, free, mbufs, burst, passed: Passed::default() }
+    }
+
+    /// What has passed so far.
+    pub fn passed(&self) -> Passed {
+        self.passed
+    }
+
+    /// Packets that the worker has.
+    pub fn outstanding(&self) -> usize {
+        self.mbufs - self.free.len()
+    }
+}
+
+impl PacketIo for MemoryPort {
+    #[inline]
+    fn rx_burst(
+        &mut self,
+        _port: PortId,
+        _queue: QueueId,
+        interface: InterfaceId,
+        frame: &mut Frame,
+    ) -> usize {
+        let count = self.burst.min(frame.room()).min(self.free.len());
+        self.traffic.begin_burst(read_tsc);
+        for packet in self.free.drain(self.free.len() - count..) {
+            let (template, client, service) = self.traffic.next_packet();
+            let mut packet = mbufs::rearm(packet, template.frame_len());
+            if let Some(head) = packet.data_mut().first_chunk_mut::<HEAD>() {
+                template.write(head, client, service);
+            }
+            let pushed = frame.push(packet, interface);
+            debug_assert!(pushed.is_ok(), "there was room");
+        }
+        self.passed.received += count as u64;
+        count
+    }
+
+    #[inline]
+    fn tx_burst(&mut self, _port: PortId, _queue: QueueId, packets: &mut Vec<Packet>) -> usize {
+        let count = packets.len();
+        if let Some(observer) = &mut self.observer {
+            packets.iter().for_each(|packet| observer.see(packet.data()));
+        }
+        self.passed.sent += count as u64;
+        self.free.append(packets);
+        count
+    }
+
+    fn alloc(&mut self) -> Option<Packet> {
+        let packet = self.free.pop()?;
+        self.passed.made += 1;
+        Some(mbufs::rearm(packet, 0))
+    }
+
+    fn free(&mut self, packets: &mut Vec<Packet>) {
+        self.passed.freed += packets.len() as u64;
+        self.free.append(packets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane::interface::MacAddress;
+
+    use super::*;
+    use crate::flow::Renewal;
+    use crate::traffic::{Protocol, Size, TrafficSpec};
+
+    const PORT: PortId = PortId(0);
+    const QUEUE: QueueId = QueueId(0);
+    const INTERFACE: InterfaceId = InterfaceId(1);
+
+    fn port(size: Size, mbufs: usize, burst: usize) -> MemoryPort {
+        let renewal = Renewal::PerSecond(0);
+        let spec = TrafficSpec { flows: 10, size, protocol: Protocol::Udp, renewal };
+        let traffic = Traffic::forward(&spec, 0..10, MacAddress([2; 6]), 1);
+        MemoryPort::new(traffic, mbufs, burst)
+    }
+
+    #[test]
+    fn packets_are_the_traffic_and_come_back() {
+        let mut port = port(Size::Imix, 100, 32);
+        let mut expected = port.traffic.clone();
+        let mut frame = Frame::boxed();
+        let mut packets = Vec::new();
+        for _ in 0..50 {
+            assert_eq!(port.rx_burst(PORT, QUEUE, INTERFACE, &mut frame), 32);
+            for at in 0..frame.len() {
+                assert_eq!(frame.data(at), expected.next_frame());
+                packets.extend(frame.take(at));
+            }
+            frame.clear();
+            assert_eq!(port.outstanding(), 32);
+            // As if a header had been pushed: the next use starts anew.
+            assert!(packets[0].prepend(20));
+            assert_eq!(port.tx_burst(PORT, QUEUE, &mut packets), 32);
+        }
+        assert_eq!(port.outstanding(), 0);
+        let (received, sent) = (1600, 1600);
+        assert_eq!(port.passed(), Passed { received, sent, ..Passed::default() });
+    }
+
+    #[test]
+    fn bursts_end_with_the_mbufs() {
+        let mut port = port(Size::Fixed(64), 10, 256);
+        let mut frame = Frame::boxed();
+        let made = port.alloc().unwrap();
+        assert_eq!(made.len(), 0);
+        assert_eq!(port.rx_burst(PORT, QUEUE, INTERFACE, &mut frame), 9);
+        assert!(port.alloc().is_none());
+        let mut packets: Vec<_> = (0..9).filter_map(|at| frame.take(at)).collect();
+        packets.push(made);
+        PacketIo::free(&mut port, &mut packets);
+        assert_eq!(port.outstanding(), 0);
+        let before = Passed { received: 9, freed: 10, made: 1, sent: 0 };
+        assert_eq!(port.passed().since(before), Passed::default());
+    }
+}

@@ -1,0 +1,294 @@
+//! [`Report`]: everything one run of the bench found, as JSON has it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::Calibration;
+use crate::experiment::{ModeOutcome, Outcome};
+use crate::host::Host;
+use crate::mode::Mode;
+use crate::slice::Slice;
+use crate::statistics::Range;
+
+/// Version of the JSON: counts up when a reader of the old would misread the new.
+pub const SCHEMA: u32 = 1;
+/// What a frame takes on the wire beside itself: preamble, start and gap, in bytes.
+const WIRE_OVERHEAD: f64 = 20.0;
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of the bench.
+    pub version: String,
+    /// Command line.
+    pub command: Vec<String>,
+    /// Machine.
+    pub host: Host,
+    /// TSC clocks per second.
+    pub tsc_hz: f64,
+    /// One for each case, in the order of measuring.
+    pub results: Vec<CaseResult>,
+}
+
+/// What tells cases apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Case {
+    /// Where packets come from: `memory`.
+    pub harness: String,
+    /// Forward mode.
+    pub mode: Mode,
+    /// Flows that are alive at once.
+    pub flows: u64,
+    /// Frame length on the wire, or `imix`.
+    pub size: String,
+    /// Protocol.
+    pub protocol: String,
+    /// New flows per second, or `all`.
+    pub new_flows: String,
+    /// Workers.
+    pub workers: usize,
+    /// Packets that arrive at once, at most.
+    pub burst: usize,
+    /// ASs.
+    pub servers: u16,
+    /// Sticky buckets per worker.
+    pub buckets: u32,
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { flows, size, protocol, workers, .. } = self;
+        write!(f, "{} {protocol} {size} B, {flows} flows", self.mode.name())?;
+        if self.new_flows != "0" {
+            write!(f, ", new flows {}", self.new_flows)?;
+        }
+        if *workers != 1 {
+            write!(f, ", {workers} workers")?;
+        }
+        Ok(())
+    }
+}
+
+/// One node's share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeResult {
+    /// Name.
+    pub name: String,
+    /// TSC clocks per packet that it saw.
+    pub clocks: f64,
+    /// Packets per call.
+    pub vectors_per_call: f64,
+    /// Of the packets of the case, the share that it saw.
+    pub share: f64,
+}
+
+/// The outcome of one case. Ranges are over repeats.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CaseResult {
+    /// Which case.
+    pub case: Case,
+    /// TSC clocks per packet, of bursts with packets.
+    pub clocks: Range,
+    /// The same in core cycles.
+    pub cycles: Range,
+    /// The same in nanoseconds.
+    pub ns: Range,
+    /// Million packets per second, all workers together.
+    pub mpps: Range,
+    /// Gbit/s on the wire (layer 1), all workers together.
+    pub gbit_l1: Range,
+    /// Core cycles per packet beyond those of `io` in the same repeat: the work alone. Absent for
+    /// `io` itself.
+    pub work_cycles: Option<Range>,
+    /// Core cycles per TSC clock while it was measured.
+    pub cycles_per_clock: Range,
+    /// Packets per burst.
+    pub vectors_per_call: f64,
+    /// By node, in the order of the graph; those without packets are left out.
+    pub nodes: Vec<NodeResult>,
+    /// Packets that were counted.
+    pub packets: u64,
+    /// Milliseconds that were counted.
+    pub measured_ms: f64,
+    /// Chunks (of a millisecond) that were thrown away, because the worker was taken off its CPU.
+    pub disturbed: u64,
+    /// Chunks that were counted.
+    pub chunks: u64,
+}
+
+/// Turns an outcome into results. `case` is the case of the first mode; `mean_len` the mean length on
+/// the wire.
+pub fn results(outcome: &Outcome, case: &Case, mean_len: f64, tsc_hz: f64) -> Vec<CaseResult> {
+    let baseline = outcome.modes.first();
+    let result = |mode: &ModeOutcome| {
+        let baseline = baseline.filter(|baseline| baseline.mode != mode.mode);
+        let case = Case { mode: mode.mode, buckets: outcome.buckets, ..case.clone() };
+        let ratios = &outcome.cycles_per_clock;
+        case_result(mode, baseline, ratios, case, mean_len, tsc_hz)
+    };
+    outcome.modes.iter().map(result).collect()
+}
+
+fn total(slices: &[Slice]) -> Slice {
+    slices.iter().fold(Slice::default(), |all, one| all.plus(one))
+}
+
+fn case_result(
+    mode: &ModeOutcome,
+    baseline: Option<&ModeOutcome>,
+    ratios: &[f64],
+    case: Case,
+    mean_len: f64,
+    tsc_hz: f64,
+) -> CaseResult {
+    let ratio = Range::of(ratios.iter().copied());
+    let calibration = Calibration { tsc_hz, cycles_per_clock: ratio.median };
+    let per_repeat = |outcome: &ModeOutcome| {
+        outcome.slices.iter().map(|lanes| total(lanes).clocks_per_packet()).collect::<Vec<_>>()
+    };
+    let own = per_repeat(mode);
+    let clocks = Range::of(own.iter().copied());
+    let rate = |lanes: &Vec<Slice>| {
+        lanes
+            .iter()
+            .map(|lane| lane.packets as f64 * tsc_hz / lane.clocks.max(1) as f64)
+            .sum::<f64>()
+    };
+    let mpps = Range::of(mode.slices.iter().map(|lanes| rate(lanes) / 1e6));
+    let work = baseline.map(|baseline| {
+        let differences = own.iter().zip(per_repeat(baseline)).map(|(own, io)| own - io);
+        Range::of(differences).map(|clocks| calibration.cycles(clocks))
+    });
+    let all = total(&mode.slices.iter().map(|lanes| total(lanes)).collect::<Vec<_>>());
+    CaseResult {
+        case,
+        clocks,
+        cycles: clocks.map(|clocks| calibration.cycles(clocks)),
+        ns: clocks.map(|clocks| calibration.ns(clocks)),
+        mpps,
+        gbit_l1: mpps.map(|mpps| mpps * (mean_len + WIRE_OVERHEAD) * 8.0 / 1000.0),
+        work_cycles: work,
+        cycles_per_clock: ratio,
+        vectors_per_call: all.packets as f64 / all.bursts.max(1) as f64,
+        nodes: nodes(&all, &mode.node_names),
+        packets: all.packets,
+        measured_ms: all.clocks as f64 * 1000.0 / tsc_hz,
+        disturbed: all.disturbed,
+        chunks: all.chunks,
+    }
+}
+
+fn nodes(all: &Slice, names: &[&'static str]) -> Vec<NodeResult> {
+    let used = all.nodes.iter().zip(names).filter(|(work, _)| work.vectors > 0);
+    used.map(|(work, name)| NodeResult {
+        name: (*name).to_owned(),
+        clocks: work.clocks as f64 / work.vectors as f64,
+        vectors_per_call: work.vectors as f64 / work.calls.max(1) as f64,
+        share: work.vectors as f64 / all.packets.max(1) as f64,
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory_port::Passed;
+    use crate::slice::NodeWork;
+
+    fn case() -> Case {
+        Case {
+            harness: "memory".into(),
+            mode: Mode::Io,
+            flows: 1000,
+            size: "64".into(),
+            protocol: "udp".into(),
+            new_flows: "0".into(),
+            workers: 1,
+            burst: 256,
+            servers: 16,
+            buckets: 0,
+        }
+    }
+
+    fn slice(clocks_per_packet: u64) -> Slice {
+        let (packets, bursts) = (1000, 4);
+        let clocks = packets * clocks_per_packet;
+        let nodes =
+            vec![NodeWork { calls: 4, vectors: packets, clocks: packets * 7 }, NodeWork::default()];
+        Slice { clocks, packets, bursts, nodes, chunks: 1, disturbed: 2 }
+    }
+
+    fn outcome() -> Outcome {
+        let mode = |mode, values: &[u64], node_names: &[&'static str]| ModeOutcome {
+            mode,
+            slices: values.iter().map(|value| vec![slice(*value)]).collect(),
+            node_names: node_names.to_vec(),
+        };
+        Outcome {
+            // In the second repeat the machine was slow, for both.
+            modes: vec![
+                mode(Mode::Io, &[10, 30, 12], &[]),
+                mode(Mode::LbNat4, &[50, 72, 51], &["dpdk-input", "error-drop"]),
+            ],
+            cycles_per_clock: vec![1.4, 1.5, 1.6],
+            buckets: 1024,
+            passed: Passed::default(),
+        }
+    }
+
+    #[test]
+    fn work_is_the_difference_within_a_repeat() {
+        let results = results(&outcome(), &case(), 64.0, 2e9);
+        let [io, lb] = results.as_slice() else { panic!("two results") };
+        assert_eq!((io.clocks.median, io.work_cycles), (12.0, None));
+        assert_eq!((lb.clocks.min, lb.clocks.median, lb.clocks.max), (50.0, 51.0, 72.0));
+        assert_eq!(lb.cycles.median, 76.5);
+        assert_eq!(lb.ns.median, 25.5);
+        // 40, 42 and 39 clocks.
+        assert_eq!(lb.work_cycles.unwrap().median, 60.0);
+        assert!((io.mpps.median - 2000.0 / 12.0).abs() < 1e-9);
+        assert!((io.gbit_l1.median - io.mpps.median * 0.672).abs() < 1e-9);
+        assert_eq!((lb.vectors_per_call, lb.disturbed, lb.chunks), (250.0, 6, 3));
+        assert_eq!((lb.case.mode, lb.case.buckets), (Mode::LbNat4, 1024));
+        let [node] = lb.nodes.as_slice() else { panic!("one node") };
+        assert_eq!((node.name.as_str(), node.clocks, node.share), ("dpdk-input", 7.0, 1.0));
+    }
+
+    #[test]
+    fn two_workers_are_twice_as_fast() {
+        let mut outcome = outcome();
+        for mode in &mut outcome.modes {
+            mode.slices.iter_mut().for_each(|lanes| lanes.push(lanes[0].clone()));
+        }
+        let one = results(&self::outcome(), &case(), 64.0, 2e9);
+        let two = results(&outcome, &case(), 64.0, 2e9);
+        assert_eq!(two[1].clocks, one[1].clocks);
+        assert_eq!(two[1].mpps.median, one[1].mpps.median * 2.0);
+    }
+
+    #[test]
+    fn json_keeps_everything_and_its_names() {
+        let report = Report {
+            schema: SCHEMA,
+            version: "1".into(),
+            command: vec!["run".into()],
+            host: Host::default(),
+            tsc_hz: 2e9,
+            results: results(&outcome(), &case(), 64.0, 2e9),
+        };
+        let json = serde_json::to_value(&report).unwrap();
+        for path in [
+            "/schema",
+            "/host/cpu",
+            "/results/0/case/mode",
+            "/results/1/cycles/median",
+            "/results/1/work_cycles/min",
+            "/results/1/nodes/0/vectors_per_call",
+        ] {
+            assert!(json.pointer(path).is_some_and(|value| !value.is_null()), "{path}");
+        }
+        assert_eq!(json["results"][1]["case"]["mode"], "lb-nat4");
+        assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
+    }
+}

@@ -1,0 +1,81 @@
+//! Each mode on a few thousand packets. No time is judged: only that packets go where they should.
+
+use benches::cores::Cores;
+use benches::experiment::{Experiment, Outcome};
+use benches::flow::Renewal;
+use benches::mode::Mode;
+use benches::traffic::{Protocol, Size, TrafficSpec};
+
+fn experiment(modes: &[Mode], protocol: Protocol, size: Size, renewal: Renewal) -> Experiment {
+    Experiment {
+        spec: TrafficSpec { flows: 1000, size, protocol, renewal },
+        modes: modes.to_vec(),
+        servers: 16,
+        buckets: None,
+        burst: 256,
+        repeats: 2,
+        // Clocks of the TSC: some milliseconds.
+        slice: 5_000_000,
+        hz: 1_000_000_000,
+    }
+}
+
+fn run(experiment: &Experiment) -> Outcome {
+    experiment.run(&Cores::choose(&[], 1).unwrap()).unwrap()
+}
+
+const NO_RENEWAL: Renewal = Renewal::PerSecond(0);
+
+/// The experiment itself fails when a packet is lost, goes elsewhere than to an AS, moves to another
+/// AS, or leaves with a wrong checksum.
+#[test]
+fn packets_of_every_kind_are_forwarded() {
+    let modes = [Mode::Io, Mode::Macswap, Mode::Ip4, Mode::LbNat4];
+    for (protocol, size) in [
+        (Protocol::Udp, Size::Fixed(64)),
+        (Protocol::Tcp, Size::Imix),
+        (Protocol::Syn, Size::Fixed(1518)),
+    ] {
+        let outcome = run(&experiment(&modes, protocol, size, NO_RENEWAL));
+        assert_eq!(outcome.modes.len(), 4);
+        assert!(outcome.passed.received > 1000);
+        assert_eq!(outcome.passed.received, outcome.passed.sent);
+    }
+}
+
+#[test]
+fn answers_are_translated_back() {
+    for protocol in [Protocol::Udp, Protocol::Tcp] {
+        let modes = [Mode::Io, Mode::LbNat4Return];
+        let outcome = run(&experiment(&modes, protocol, Size::Fixed(64), NO_RENEWAL));
+        let answers = &outcome.modes[1];
+        let name = |wanted: &str| answers.node_names.iter().position(|name| *name == wanted);
+        let translated = name("lb-nat4-in2out").unwrap();
+        for slice in answers.slices.iter().flatten().filter(|slice| slice.packets > 0) {
+            assert_eq!(slice.nodes[translated].vectors, slice.packets);
+        }
+    }
+}
+
+#[test]
+fn every_packet_can_be_a_new_flow() {
+    let modes = [Mode::Io, Mode::LbNat4];
+    run(&experiment(&modes, Protocol::Syn, Size::Fixed(64), Renewal::EveryPacket));
+    run(&experiment(&modes, Protocol::Tcp, Size::Fixed(64), Renewal::PerSecond(10_000)));
+}
+
+#[test]
+fn a_graph_without_room_for_flows_still_forwards() {
+    let modes = [Mode::Io, Mode::LbNat4];
+    let mut full = experiment(&modes, Protocol::Udp, Size::Fixed(64), NO_RENEWAL);
+    full.buckets = Some(16);
+    run(&full);
+}
+
+#[test]
+fn more_servers_than_the_bench_knows_are_not_mistaken() {
+    let mut many =
+        experiment(&[Mode::Io, Mode::LbNat4], Protocol::Udp, Size::Fixed(64), NO_RENEWAL);
+    (many.servers, many.burst) = (300, 32);
+    run(&many);
+}
