@@ -37,7 +37,7 @@ node_counters! {
 ///
 /// A tap is one Ethernet address at both ends: the port's is the one of the kernel's interface. As
 /// a station of its own behind the tap we have that address with its last bit inverted
-/// ([`station`]). What comes back from the kernel is routed as if it came from any link, except that
+/// (`station`). What comes back from the kernel is routed as if it came from any link, except that
 /// its source may be a VIP or another address of ours.
 ///
 /// # Reads

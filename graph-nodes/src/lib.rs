@@ -48,7 +48,7 @@ pub mod lb_punt;
 pub mod lb_tcp_reset;
 pub mod lb_tunnel;
 pub mod lb_vip;
-mod lb_vip_edges;
+pub mod lb_vip_edges;
 mod mss;
 mod neighbor_discovery;
 mod node_port;
