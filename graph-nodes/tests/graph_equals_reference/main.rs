@@ -10,7 +10,7 @@ mod plain_compiler;
 mod plain_links;
 
 use proptest::prelude::*;
-use testkit::reference::differential::Differential;
+use testkit::reference::differential::{Differential, Style};
 use testkit::reference::scenario::Scenario;
 use testkit::reference::scope::Scope;
 use testkit::reference::strategy;
@@ -70,5 +70,15 @@ proptest! {
         let servers: Vec<_> = vips.iter().flat_map(|vip| vip.servers.keys().copied()).collect();
         vips.retain(|vip| !servers.iter().any(|server| vip.key.has(*server)));
         equal(Both::play_burst(&universe, &burst))?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(500))]
+
+    /// Packets of one flow at two workers, and large ones in several buffers.
+    #[test]
+    fn whoever_gets_a_packet(scenario in strategy::scenario(SCOPE, 40)) {
+        equal(Both::play_in_style(&scenario, Style { workers: 2, segmented: true }))?;
     }
 }

@@ -136,23 +136,46 @@ impl NewFlowOrder for Tables<'_> {
     }
 }
 
+/// How packets reach the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// So many workers share a snapshot and read each other's flows; bursts of packets arrive at
+    /// them by turns.
+    pub workers: usize,
+    /// Large packets are spread over several buffers, behind their headers.
+    pub segmented: bool,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { workers: 1, segmented: false }
+    }
+}
+
+/// Where segmented packets are cut: behind what an ICMP error quotes, as the graph quotes the first
+/// buffer only.
+const CUTS: [usize; 2] = [1300, 1327];
+
 /// The graph, the reference, and what connects them.
 pub struct Differential<C> {
     compiler: C,
     reference: Reference,
-    worker: Worker<MemoryIo, VirtualClock>,
+    workers: Vec<Worker<MemoryIo, VirtualClock>>,
+    style: Style,
     publisher: Publisher<Snapshot>,
     info: GraphInfo,
     player: Player,
     last_frame: Option<(u16, Vec<u8>)>,
-    /// Counter values at the end of the last step.
-    before: Vec<u64>,
-    /// By VIP: what a VIP that comes back counts begins anew.
-    vips_before: BTreeMap<VipId, VipCounts>,
+    /// By worker: counter values at the end of the last step.
+    before: Vec<Vec<u64>>,
+    /// By worker and VIP: what a VIP that comes back counts begins anew.
+    vips_before: BTreeMap<(usize, VipId), VipCounts>,
     totals: Totals,
     /// Frames that arrived and left so far.
     arrived: u64,
     left: u64,
+    /// Packets on hold.
+    held: u64,
     /// Only the order within flows counts.
     loose: bool,
 }
@@ -163,35 +186,40 @@ impl<C: Compiler> Differential<C> {
     /// # Panics
     /// When the graph cannot be built.
     pub fn new(scenario: &Scenario) -> Self {
+        Self::with_style(scenario, Style::default())
+    }
+
+    /// As [`Self::new`], with packets arriving like this.
+    ///
+    /// # Panics
+    /// When the graph cannot be built.
+    pub fn with_style(scenario: &Scenario, style: Style) -> Self {
         let config = &scenario.universe.config;
         let mut compiler = C::start(config);
-        let builder = graph_nodes::builder();
-        let info = builder.info().expect("the graph is complete");
-        let shared = WorkerShared::new(0, &info);
-        let graph = builder.build(&shared).expect("the graph is complete");
-        let key = InstanceKey::from_bytes([7; 32]);
-        let sticky = StickyOwner::new(BUCKETS, key, 4096).expect("a power of two");
-        let queues = config
-            .ports()
-            .map(|index| RxAssignment {
-                port: port(index),
-                queue: QueueId(0),
-                interface: InterfaceId(index),
+        let info = graph_nodes::builder().info().expect("the graph is complete");
+        let sticky: Vec<StickyOwner> = (0..style.workers)
+            .map(|_| {
+                let key = InstanceKey::from_bytes([7; 32]);
+                StickyOwner::new(BUCKETS, key, 4096).expect("a power of two")
             })
             .collect();
-        let snapshot = compiler.snapshot(1, vec![Arc::clone(sticky.table())]);
-        let mut publisher = Publisher::new(Box::new(snapshot), 1);
-        let reader = publisher.reader().expect("one reader was asked for");
-        let state = WorkerState::new(shared, sticky, QueueId(0), queues);
-        let (io, clock) = (MemoryIo::new(MBUFS), VirtualClock::at(START_S));
-        let mut reference = Reference::new(config.clone());
+        let tables = sticky.iter().map(|owner| Arc::clone(owner.table())).collect();
+        let snapshot = compiler.snapshot(1, tables);
+        let mut publisher = Publisher::new(Box::new(snapshot), style.workers);
+        let workers = sticky
+            .into_iter()
+            .enumerate()
+            .map(|(at, sticky)| worker(at, config, sticky, &info, &mut publisher))
+            .collect();
+        let mut reference = Reference::with_workers(config.clone(), style.workers);
         reference.now_s = START_S;
         reference.scope = scenario.universe.scope;
         Self {
             compiler,
             reference,
-            before: vec![0; info.counters.len()],
-            worker: Worker::new(state, graph, io, clock, reader, PollMode::Busy),
+            before: vec![vec![0; info.counters.len()]; style.workers],
+            workers,
+            style,
             publisher,
             info,
             player: Player::new(&scenario.universe),
@@ -200,8 +228,20 @@ impl<C: Compiler> Differential<C> {
             totals: Totals::default(),
             arrived: 0,
             left: 0,
+            held: 0,
             loose: false,
         }
+    }
+
+    fn outstanding(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.io.pool.outstanding() as u64).sum()
+    }
+
+    /// Lets every worker work.
+    fn work(&mut self) {
+        self.workers.iter_mut().for_each(|worker| {
+            worker.turn();
+        });
     }
 
     /// Plays all steps, one packet per turn of the worker.
@@ -209,7 +249,15 @@ impl<C: Compiler> Differential<C> {
     /// # Errors
     /// The first difference.
     pub fn play(scenario: &Scenario) -> Result<(), String> {
-        let mut both = Self::new(scenario);
+        Self::play_in_style(scenario, Style::default())
+    }
+
+    /// As [`Self::play`], with packets arriving like this.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn play_in_style(scenario: &Scenario, style: Style) -> Result<(), String> {
+        let mut both = Self::with_style(scenario, style);
         for (at, step) in scenario.steps.iter().enumerate() {
             let action = both.player.act(step, &both.reference.config);
             both.act(&action)
@@ -267,7 +315,7 @@ impl<C: Compiler> Differential<C> {
                 self.receive(&vec![frame; *times])
             }
             Action::Wait(seconds) => {
-                self.worker.clock.advance(*seconds);
+                self.workers.iter_mut().for_each(|worker| worker.clock.advance(*seconds));
                 self.reference.wait(*seconds);
                 self.turn()
             }
@@ -285,12 +333,14 @@ impl<C: Compiler> Differential<C> {
 
     /// Lets frames arrive in one burst.
     fn receive(&mut self, frames: &[(u16, Vec<u8>)]) -> Result<(), String> {
-        let held = self.worker.io.pool.outstanding();
-        let mut expected = Outcome { held: held as u64, ..Outcome::default() };
+        let held = self.held;
+        // A burst is one worker's.
+        let at = self.arrived as usize % self.style.workers;
+        let mut expected = Outcome { held, ..Outcome::default() };
         let snapshot = self.publisher.current();
         let before = (frames.len() > 1).then(|| self.reference.clone());
         for (interface, frame) in frames {
-            expected.add(self.reference.receive(*interface, frame, &Tables(snapshot)));
+            expected.add(self.reference.receive_at(at, *interface, frame, &Tables(snapshot)));
         }
         if let Some(before) = before
             && frames.len() as u64 + expected.made > FRAME_MAX as u64
@@ -301,20 +351,22 @@ impl<C: Compiler> Differential<C> {
             return self.receive(some).and_then(|()| self.receive(rest));
         }
         for (interface, frame) in frames {
-            let packet = self.worker.io.pool.packet(frame);
-            self.worker.io.arrive(port(*interface), QueueId(0), packet);
+            let io = &mut self.workers[at].io;
+            let packet = match self.style.segmented && is_cut(frame) {
+                true => io.pool.segmented(frame, &CUTS),
+                false => io.pool.packet(frame),
+            };
+            io.arrive(port(*interface), QueueId(0), packet);
         }
         self.arrived += frames.len() as u64;
-        self.compare(expected, (frames.len() + held) as u64)
+        self.compare(expected, frames.len() as u64 + held)
     }
 
     fn turn(&mut self) -> Result<(), String> {
-        let held = self.worker.io.pool.outstanding() as u64;
+        let held = self.held;
         let expected = self.reference.turn(&Tables(self.publisher.current()));
         // Packets on hold are let go a frame at a time.
-        (1..HELD_MAX / FRAME_MAX).for_each(|_| {
-            self.worker.turn();
-        });
+        (1..HELD_MAX / FRAME_MAX).for_each(|_| self.work());
         self.compare(expected, held)
     }
 
@@ -326,9 +378,14 @@ impl<C: Compiler> Differential<C> {
 
     /// Runs the worker and demands that it did what the reference did with `packets` packets.
     fn compare(&mut self, mut expected: Outcome, packets: u64) -> Result<(), String> {
-        self.worker.turn();
+        self.work();
         let mut seen = self.observe();
         let made = expected.made;
+        if self.style.segmented {
+            // What is outstanding are buffers; they must all be back in the end.
+            seen.held = expected.held;
+        }
+        self.held = expected.held;
         for outcome in [&mut expected, &mut seen] {
             // Only the order on one link can be seen.
             outcome.sent.sort_by_key(|(interface, _)| *interface);
@@ -362,11 +419,25 @@ impl<C: Compiler> Differential<C> {
     /// Everything that the last turn did.
     fn observe(&mut self) -> Outcome {
         let mut seen = Outcome::default();
-        for index in self.reference.config.ports() {
-            let frames = self.worker.io.sent(port(index));
-            seen.sent.extend(frames.into_iter().map(|frame| (index, frame)));
+        let mut totals = Totals::default();
+        for at in 0..self.workers.len() {
+            for index in self.reference.config.ports() {
+                let frames = self.workers[at].io.sent(port(index));
+                seen.sent.extend(frames.into_iter().map(|frame| (index, frame)));
+            }
+            self.observe_worker(at, &mut seen);
+            totals.add(&self.workers[at].state.shared, &self.reference.config);
         }
-        let shared = &self.worker.state.shared;
+        seen.drops = totals.drops - self.totals.drops;
+        self.totals = totals;
+        seen.consumed =
+            super::reason::CONSUMING.iter().filter_map(|reason| seen.counts.get(reason)).sum();
+        seen.held = self.outstanding();
+        seen
+    }
+
+    fn observe_worker(&mut self, worker: usize, seen: &mut Outcome) {
+        let shared = &self.workers[worker].state.shared;
         while let Some(event) = shared.next_event() {
             match event {
                 Event::NeighborNeeded { interface, address } => {
@@ -376,21 +447,20 @@ impl<C: Compiler> Differential<C> {
                     seen.seen.push((interface.0, address, mac.0));
                 }
                 Event::Punt { interface, l3_offset, packet } => {
-                    let bytes = packet.data()[usize::from(l3_offset)..].to_vec();
+                    let bytes = fake_mbuf::free(packet).split_off(usize::from(l3_offset));
                     let len = Header::of(&bytes).total_len;
                     seen.punted.push((interface.0, bytes[..len].to_vec()));
-                    fake_mbuf::free(packet);
                 }
                 Event::StickyTableRetired(_) => {}
             }
         }
         for (at, info) in self.info.counters.iter().enumerate() {
             let value = shared.counters[at].get();
-            if value > self.before[at] {
+            let before = std::mem::replace(&mut self.before[worker][at], value);
+            if value > before {
                 let reason: Reason = (self.info.nodes[usize::from(info.node)], info.text);
-                *seen.counts.entry(renamed(reason)).or_default() += value - self.before[at];
+                *seen.counts.entry(reason).or_default() += value - before;
             }
-            self.before[at] = value;
         }
         for (at, vip) in self.reference.config.vips.iter().enumerate() {
             let id = self.compiler.vip(&vip.key);
@@ -401,28 +471,22 @@ impl<C: Compiler> Differential<C> {
                 untracked: stats.untracked.get(),
                 no_server: stats.no_server.get(),
             };
-            let before = self.vips_before.insert(id, now).unwrap_or_default();
-            seen.vips.insert(at, now.since(before));
+            let before = self.vips_before.insert((worker, id), now).unwrap_or_default();
+            seen.vips.entry(at).or_default().add(now.since(before));
         }
-        let totals = Totals::of(shared, &self.reference.config);
-        seen.drops = totals.drops - self.totals.drops;
-        self.totals = totals;
-        seen.consumed =
-            super::reason::CONSUMING.iter().filter_map(|reason| seen.counts.get(reason)).sum();
-        seen.held = self.worker.io.pool.outstanding() as u64;
-        seen
     }
 
     /// Sweeps the sticky table, compares the flows of each AS, and lets go of removed ASs.
     fn audit(&mut self) -> Result<(), String> {
-        for _ in 0..BUCKETS / SWEPT_PER_TURN {
-            self.worker.turn();
-        }
-        let table = Arc::clone(self.worker.state.sticky.table());
+        (0..BUCKETS / SWEPT_PER_TURN).for_each(|_| self.work());
+        let tables: Vec<_> =
+            self.workers.iter().map(|worker| Arc::clone(worker.state.sticky.table())).collect();
+        let live_flows =
+            |id: AsId| tables.iter().map(|table| table.live_flows().of(id)).sum::<u32>();
         let snapshot = self.publisher.current();
         let mut live = BTreeMap::new();
         for server in snapshot.lb.servers.iter().flatten() {
-            let flows = u64::from(table.live_flows().of(server.id));
+            let flows = u64::from(live_flows(server.id));
             let vip = snapshot.lb.vip(server.vip).ok_or("an AS without its VIP")?.key;
             if flows > 0 {
                 live.insert((reference_key(&vip), server.address), flows);
@@ -433,24 +497,58 @@ impl<C: Compiler> Differential<C> {
             return Err(format!("flows of the graph {live:?}\nof the reference {expected:?}"));
         }
         self.reference.collect();
-        if self.compiler.collect(&|id| table.live_flows().of(id)) {
+        if self.compiler.collect(&live_flows) {
             self.publish();
-            self.worker.turn();
+            self.work();
         }
         Ok(())
     }
 
-    /// Ends the worker; everything held must come back.
+    /// Ends the workers; everything held must come back.
     ///
     /// # Errors
     /// When packets are missing.
     pub fn finish(mut self) -> Result<(), String> {
-        self.worker.finish();
-        match self.worker.io.pool.outstanding() {
+        self.workers.iter_mut().for_each(Worker::finish);
+        match self.outstanding() {
             0 => Ok(()),
             leaked => Err(format!("{leaked} packets leaked")),
         }
     }
+}
+
+/// True for large TCP and UDP packets. What the box answers itself it wants in one buffer.
+fn is_cut(frame: &[u8]) -> bool {
+    let at = ip_at(frame);
+    let protocol = match frame.get(at).map(|byte| byte >> 4) {
+        Some(6) => frame.get(at + 6),
+        _ => frame.get(at + 9),
+    };
+    frame.len() > CUTS[1] && matches!(protocol, Some(6 | 17))
+}
+
+/// A worker that reads what the publisher publishes.
+fn worker(
+    at: usize,
+    config: &Config,
+    sticky: StickyOwner,
+    info: &GraphInfo,
+    publisher: &mut Publisher<Snapshot>,
+) -> Worker<MemoryIo, VirtualClock> {
+    let shared = WorkerShared::new(at, info);
+    let graph = graph_nodes::builder().build(&shared).expect("the graph is complete");
+    let queues = config
+        .ports()
+        .map(|index| RxAssignment {
+            port: port(index),
+            queue: QueueId(0),
+            interface: InterfaceId(index),
+        })
+        .collect();
+    let reader = publisher.reader().expect("one for each was asked for");
+    let state = WorkerState::new(shared, sticky, QueueId(0), queues);
+    let (io, clock) = (MemoryIo::new(MBUFS), VirtualClock::at(START_S));
+    Worker::new(state, graph, io, clock, reader, PollMode::Busy)
 }
 
 /// The interface counters, summed up. A frame of a VLAN is received by its port too, and one that
@@ -463,22 +561,20 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(shared: &WorkerShared, config: &Config) -> Self {
-        let mut totals = Self::default();
+    fn add(&mut self, shared: &WorkerShared, config: &Config) {
         for stats in &shared.interfaces {
-            totals.drops += stats.drops.get();
+            self.drops += stats.drops.get();
         }
         for index in config.indices() {
             let stats = &shared.interfaces[usize::from(index)];
             let kind = &config.interface(index).kind;
             if matches!(kind, Kind::Port) {
-                totals.rx += stats.rx_packets.get();
+                self.rx += stats.rx_packets.get();
             }
             if !matches!(kind, Kind::Tunnel { .. }) {
-                totals.tx += stats.tx_packets.get();
+                self.tx += stats.tx_packets.get();
             }
         }
-        totals
     }
 }
 
@@ -543,13 +639,4 @@ fn ip_at(frame: &[u8]) -> usize {
 
 fn port(index: u16) -> PortId {
     PortId(index - 1)
-}
-
-/// Names that move when the nodes do.
-fn renamed(reason: Reason) -> Reason {
-    let moved = ["no server configured", "nat tuple in use", "ip4 ttl <= 1"];
-    match reason {
-        ("lb4-nat4", text) if moved.contains(&text) => ("lb4-vip", text),
-        other => other,
-    }
 }

@@ -64,6 +64,14 @@ pub struct ServerCounts {
 }
 
 impl VipCounts {
+    /// Takes in what another worker counted.
+    pub fn add(&mut self, other: Self) {
+        self.existing += other.existing;
+        self.first += other.first;
+        self.untracked += other.untracked;
+        self.no_server += other.no_server;
+    }
+
     /// What was counted since `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
@@ -92,11 +100,7 @@ impl Outcome {
             *self.counts.entry(reason).or_default() += count;
         }
         for (vip, counts) in next.vips {
-            let sum = self.vips.entry(vip).or_default();
-            sum.existing += counts.existing;
-            sum.first += counts.first;
-            sum.untracked += counts.untracked;
-            sum.no_server += counts.no_server;
+            self.vips.entry(vip).or_default().add(counts);
         }
         for (server, counts) in next.servers {
             let sum = self.servers.entry(server).or_default();
