@@ -44,7 +44,7 @@ const NO_SERVER: u32 = u32::MAX;
 /// `server_paths`, `vip_policies`, `no_match`.
 /// # Writes
 /// Lanes `vip`, `server`, `hash`, `l4_offset`, `protocol`, `icmp`; flags `FRAGMENT`,
-/// `LATER_FRAGMENT`; the maximum segment size of SYNs; the worker's sticky table; the counters of
+/// `LATER_FRAGMENT`, `FROM_VIP`; the maximum segment size of SYNs; the worker's sticky table; the counters of
 /// VIPs and ASs.
 /// # Next nodes
 /// The node of the AS's method; `ip4-local` or `ip6-local` for pings, and on addresses of our own for
@@ -345,6 +345,10 @@ impl<F: FragmentWays> LbVip<F> {
             Err(Refusal::Drop(reason)) => cx.drop_packet(frame, at, Next::Drop, reason),
             Err(Refusal::Icmp(reason, error)) => {
                 cx.count(reason, 1);
+                // What is said of a port or protocol is said by the host, which the VIP is.
+                if matches!(error, IcmpError::PortUnreachable | IcmpError::ProtocolUnreachable) {
+                    frame.lanes.flags[at] |= flag::FROM_VIP;
+                }
                 frame.lanes.icmp[at] = error as u8;
                 cx.set_next(at, Next::IcmpError);
             }

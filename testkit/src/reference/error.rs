@@ -109,7 +109,10 @@ impl Reference {
     /// packet's source.
     fn error_source(&self, transit: &Transit, error: Error) -> Option<IpAddr> {
         let header = Header::of(&transit.packet);
-        if let Error::TooBig { from_vip: true, .. } = error {
+        if let Error::TooBig { from_vip: true, .. }
+        | Error::PortUnreachable
+        | Error::ProtocolUnreachable = error
+        {
             return Some(header.destination);
         }
         let own = &self.config.interface(transit.rx).addresses;
