@@ -157,6 +157,27 @@ class Farm:
                 )
 
 
+class Farm6:
+    """A client and three servers, each on a link of its own, without any IPv4."""
+
+    CLIENT, GATEWAY = "2001:db8:10::1", "2001:db8:10::ffff"
+    SERVERS = {f"2001:db8:3{i}::1": f"server{i}" for i in (1, 2, 3)}
+
+    def __init__(self, topology, daemons):
+        self.topology = topology
+        self.client = topology.host("client", f"{self.CLIENT}/64", gateway=self.GATEWAY)
+        config = Config().port("client0", topology.ports["client"], f"{self.GATEWAY}/64")
+        self.servers = {}
+        for address, name in self.SERVERS.items():
+            gateway = address[:-1] + "ffff"
+            host = self.servers[name] = topology.host(name, f"{address}/64", gateway=gateway)
+            topology.serve(host, f"{name}@{address}:8080")
+            topology.serve(host, f"{name}@{address}:8053", protocol="udp")
+            config.port(name, topology.ports[name], f"{gateway}/64")
+        self.daemon = daemons(config)
+        self.daemon.warm(self.client, *self.SERVERS)
+
+
 @pytest.fixture
 def walkthrough(topology, daemons):
     """The walk-through's network with the daemon running, and no VIP yet."""

@@ -1,5 +1,6 @@
 """Runs `sluiced` for a test, talks to it, and checks what it leaves behind."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -9,7 +10,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from topology import wait_until
+from topology import Topology, wait_until
 
 REPO = Path(__file__).resolve().parents[2]
 BINARIES = Path(os.environ.get("SLUICE_BIN_DIR", REPO / "target/e2e"))
@@ -82,7 +83,7 @@ def vip_counters(text):
     vips = {}
     current = None
     for line in text.splitlines():
-        if found := re.match(r"\s*ip4-\S+ \[\d+\] (\S+?)/\d+", line):
+        if found := re.match(r"\s*ip[46]-\S+ \[\d+\] (\S+?)/\d+", line):
             current = {"prefix": found[1], "as": {}}
         elif current is not None:
             if found := re.search(r"protocol:(\d+)\s+port:(\d+)", line):
@@ -90,7 +91,7 @@ def vip_counters(text):
             elif found := re.match(r"\s+(\S+) weight:(\d+) buckets:(\d+) flows:(\d+)(.*)", line):
                 current["as"][found[1]] = {
                     "weight": int(found[2]), "buckets": int(found[3]), "flows": int(found[4]),
-                    "state": found[5].split()[-1],
+                    "state": next(word for word in found[5].split() if word in ("used", "removed")),
                 }
             elif found := re.match(r"\s+([a-z ]+): (\d+)$", line):
                 current[found[1].strip()] = int(found[2])
@@ -248,6 +249,29 @@ class Daemon:
         """Has every neighbour resolved, so that counts are not about the first packet's ARP."""
         for address in addresses:
             wait_until(lambda address=address: client.ping(address, count=1), 10, f"ping {address}")
+
+
+@contextlib.contextmanager
+def own_topology(directory):
+    """A topology that tests share, and what starts daemons in it: (topology, daemons).
+
+    At its end every daemon must pass `check_and_stop`, as those of the fixture `daemons` must.
+    """
+    topology, started = Topology(directory), []
+
+    def daemons(config):
+        started.append(Daemon(topology, str(config)))
+        return started[-1].start()
+
+    try:
+        yield topology, daemons
+        for daemon in started:
+            daemon.check_and_stop()
+    finally:
+        for daemon in started:
+            if daemon.running():
+                daemon.kill()
+        topology.close()
 
 
 class Config:

@@ -73,7 +73,8 @@ async def main(protocol, listeners):
         address, port = where.rsplit(":", 1)
         where = (address, int(port))
         if protocol == "http":
-            made = socket.create_server(where, backlog=4096)
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            made = socket.create_server(where, family=family, backlog=4096)
             await loop.create_server(lambda name=name: Http(name), sock=made)
         else:
             await loop.create_datagram_endpoint(lambda name=name: Udp(name), local_addr=where)

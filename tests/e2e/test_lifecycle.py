@@ -199,7 +199,7 @@ BROKEN = [
     ("unknown poll mode", 'poll = "adaptive"', 'poll = "lazy"', ["lazy", "adaptive"]),
     ("interface without device", 'name = "servers"\naddress', 'name = "serverz"\naddress', ["serverz"]),
     ("next hop not connected", 'via = "10.10.10.1"', 'via = "172.16.0.1"', ["172.16.0.1"]),
-    ("unsupported encap", 'encap = "nat4"', 'encap = "gre4"', ["gre4", "nat4"]),
+    ("unknown encap", 'encap = "nat4"', 'encap = "gre5"', ["gre5", "gre4"]),
     ("two ports, one name", '"servers"\nvdev', '"clients"\nvdev', ["clients"]),
     ("new-len neither prime nor power of two", "target-port = 80", "target-port = 80\nnew-len = 1000",
      ["1000", "1024"]),

@@ -215,6 +215,18 @@ class Topology:
             made.run("ip", "route", "add", "default", "via", hop)
         self.ports[name] = port
 
+    def connect(self, one, interface, other, far_interface):
+        """A link between two namespaces, up, without addresses and without offloads."""
+        run(
+            "ip", "link", "add", interface, "netns", one.name, "type", "veth",
+            "peer", "name", far_interface, "netns", other.name,
+        )
+        for namespace, name in ((one, interface), (other, far_interface)):
+            namespace.run(
+                "ethtool", "-K", name, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off"
+            )
+            namespace.run("ip", "link", "set", name, "up")
+
     def serve(self, host, *names, protocol="http"):
         """Starts tests/e2e/server.py inside `host`, once for all NAME@ADDRESS:PORT in `names`."""
         process = host.start(
