@@ -233,13 +233,14 @@ fn f_06_defect_14_the_client_learns_what_fits() {
 
 #[test]
 fn what_may_be_fragmented_is_dropped_or_fragmented_outside() {
-    for (inner6, outer6) in FAMILIES {
+    let all = METHODS.into_iter().flat_map(|method| FAMILIES.map(|families| (method, families)));
+    for (method, (inner6, outer6)) in all {
         // IPv6 packets of up to 1280 bytes get through whatever the link.
-        let mut world = service(Ports::All, inner6, outer6, Method::Gre);
-        world.interface(SERVER_LINK).mtu = 1300;
+        let mut world = service(Ports::All, inner6, outer6, method);
+        world.interface(SERVER_LINK).mtu = 1290;
         let mut harness = Harness::new(world);
         let big = of_len(inner6, 1280);
-        let node = node(Method::Gre, inner6, outer6);
+        let node = node(method, inner6, outer6);
         harness.expect_drop(CLIENT_LINK, &arriving(big.clone()), &node, "too big after encap");
         harness.world.tunnel_policy.too_big = TooBig::Fragment;
         harness.publish();
@@ -247,7 +248,7 @@ fn what_may_be_fragmented_is_dropped_or_fragmented_outside() {
         assert_eq!(sent.len(), 2);
         assert_eq!(harness.counter(&node, "outer packets fragmented"), 1);
         let pieces: Vec<Vec<u8>> = sent.iter().map(|(_, frame)| frame[L2..].to_vec()).collect();
-        assert!(pieces.iter().all(|piece| piece.len() <= 1300));
+        assert!(pieces.iter().all(|piece| piece.len() <= 1290));
         assert_eq!(decapsulated(&reassembled(&pieces)), big.packet());
         // And so it does when the neighbour is not known yet.
         harness.world.forget_neighbor(SERVER_LINK, server(outer6));
@@ -263,28 +264,38 @@ fn what_may_be_fragmented_is_dropped_or_fragmented_outside() {
 
 #[test]
 fn fragments_without_buffers_are_counted() {
-    let mut world = service(Ports::All, false, false, Method::Ipip);
-    world.interface(SERVER_LINK).mtu = 600;
-    world.tunnel_policy.too_big = TooBig::Fragment;
-    let mut harness = Harness::new(world);
-    let packet = harness.worker.io.pool.packet(&arriving(of_len(false, 700)));
-    let hoard: Vec<_> = std::iter::from_fn(|| harness.worker.io.pool.alloc()).collect();
-    harness.arrive_packet(CLIENT_LINK, packet);
-    assert_eq!(harness.turn(), []);
-    assert_eq!(harness.counter("lb4-ipip4", "no buffer for outer fragments"), 1);
-    for packet in hoard {
-        testkit::fake_mbuf::free(packet);
+    for method in METHODS {
+        for (inner6, outer6) in FAMILIES {
+            let mut world = service(Ports::All, inner6, outer6, method);
+            world.interface(SERVER_LINK).mtu = 1290;
+            world.tunnel_policy.too_big = TooBig::Fragment;
+            let mut harness = Harness::new(world);
+            let packet = harness.worker.io.pool.packet(&arriving(of_len(inner6, 1280)));
+            let hoard: Vec<_> = std::iter::from_fn(|| harness.worker.io.pool.alloc()).collect();
+            harness.arrive_packet(CLIENT_LINK, packet);
+            assert_eq!(harness.turn(), []);
+            let node = node(method, inner6, outer6);
+            assert_eq!(harness.counter(&node, "no buffer for outer fragments"), 1);
+            for packet in hoard {
+                testkit::fake_mbuf::free(packet);
+            }
+        }
     }
 }
 
 #[test]
 fn a_packet_without_room_in_front_is_dropped() {
-    let mut harness = all_ports(false, false, Method::Gre);
-    let mut packet = harness.worker.io.pool.alloc().unwrap();
-    assert!(
-        packet.prepend(testkit::fake_mbuf::HEADROOM) && packet.assign(&arriving(datagram(false)))
-    );
-    harness.expect_packet_drop(CLIENT_LINK, packet, "lb4-gre4", "no room for the outer header");
+    for method in METHODS {
+        for (inner6, outer6) in FAMILIES {
+            let mut harness = all_ports(inner6, outer6, method);
+            let mut packet = harness.worker.io.pool.alloc().unwrap();
+            let frame = arriving(datagram(inner6));
+            assert!(packet.prepend(testkit::fake_mbuf::HEADROOM) && packet.assign(&frame));
+            let node = node(method, inner6, outer6);
+            let text = "no room for the outer header";
+            harness.expect_packet_drop(CLIENT_LINK, packet, &node, text);
+        }
+    }
 }
 
 #[test]
