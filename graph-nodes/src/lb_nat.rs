@@ -42,8 +42,8 @@ family_node_counters! {
         NoRoute => ("no route to the server", Error),
         /// Too big for the AS's link and not to be fragmented; the client is told.
         DontFragment => (("ip4 MTU exceeded and DF set", "ip6 MTU exceeded"), Error),
-        /// Too big for the AS's link.
-        Mtu => ("mtu exceeded", Error),
+        /// Too big for the AS's link; IPv6 packets are all answered.
+        Mtu => (("mtu exceeded", ""), Error),
         /// The VIP is gone, or the packet is not what the VIP's node lets through.
         NoVip => ("VIP missing", Error),
     }

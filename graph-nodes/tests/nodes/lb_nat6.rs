@@ -60,6 +60,26 @@ fn b_15_b_16_both_directions_byte_for_byte() {
 }
 
 #[test]
+fn a_full_table_drops_what_could_not_be_told_apart() {
+    for v6 in [false, true] {
+        let mut world = nat_world(v6);
+        // Another port of the VIP leads to the same port of the AS.
+        let other = world.balanced.add_vip(vip(v6), Protocol::Tcp, 81, 8080);
+        world.balanced.add_server(other, server(v6));
+        world.balanced.buckets = 1;
+        let mut harness = Harness::new(world);
+        let syn = |port, to| arriving(PacketBuilder::tcp((client(v6), port), to, SYN));
+        for port in 1..=4 {
+            harness.forward(CLIENT_LINK, &syn(port, (vip(v6), 80)));
+        }
+        let nodes = if v6 { ["lb6-vip", "lb6-direct"] } else { ["lb4-vip", "lb4-direct"] };
+        for (node, to) in nodes.into_iter().zip([(vip(v6), 80), (server(v6), 8080)]) {
+            harness.expect_drop(CLIENT_LINK, &syn(5, to), node, "sticky table full");
+        }
+    }
+}
+
+#[test]
 fn a_udp_datagram_without_checksum_cannot_be_translated_in_ipv6() {
     let mut harness = Harness::new(nat_world(true));
     let builder = PacketBuilder::udp((client(true), 1), (vip(true), 20000)).l4_checksum(0);
