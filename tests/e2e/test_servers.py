@@ -11,7 +11,7 @@ from daemon import own_topology
 from encapsulator import OVERHEAD, Encapsulator
 from guest import CommandFailed
 from scapy.layers.l2 import ARP, Ether
-from site_with_guest import CLEAN, LB4, LB6, SERVER4, SERVER6, VIP4, VIP6, Site, host_of, recipe
+from site_with_guest import CLEAN, SERVER4, SERVER6, VIP4, VIP6, Site, host_of, recipe
 
 # Method of the stand-in, section of the manual, the server's address in it.
 METHODS = [
