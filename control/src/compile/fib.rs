@@ -64,18 +64,15 @@ const SPECIAL4: [(Ipv4Addr, u8, FibEntry); 6] = [
     (Ipv4Addr::BROADCAST, 32, GROUP),
 ];
 
-/// The same for IPv6, with the groups that every node and every router is a member of: all nodes,
-/// all routers, solicited nodes (RFC 4291 §2.7.1, §2.8).
-const SPECIAL6: [(Ipv6Addr, u8, FibEntry); 9] = [
+/// The same for IPv6. Packets to groups of ours are taken out before they are routed. `::` is no
+/// group: hosts that look whether an address is free (RFC 4862 §5.4.2) send from it.
+const SPECIAL6: [(Ipv6Addr, u8, FibEntry); 6] = [
     (Ipv6Addr::UNSPECIFIED, 0, NO_ROUTE),
-    (Ipv6Addr::UNSPECIFIED, 128, GROUP),
+    (Ipv6Addr::UNSPECIFIED, 128, CONFIGURED),
     (Ipv6Addr::LOCALHOST, 128, CONFIGURED),
     (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96, CONFIGURED),
     (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, CONFIGURED),
     (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, GROUP),
-    (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), 128, FibEntry::Local),
-    (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2), 128, FibEntry::Local),
-    (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0), 104, FibEntry::Local),
 ];
 
 /// Everything but neighbours and the load balancer: special prefixes, routes, interface addresses.
@@ -138,7 +135,8 @@ pub(super) fn add_lb_rows(
 ) {
     let (mut lb, prefixes) = (BTreeMap::new(), model.lb.prefixes());
     let wide: Vec<_> = prefixes.iter().filter(|network| !network.is_host()).collect();
-    for vip in model.lb.vips.values() {
+    // The flows of a removed VIP ended with it.
+    for vip in model.lb.active() {
         for server in &vip.servers {
             let Some(Some(id)) = servers.get(server.index as usize) else { continue };
             let host = Network::host(server.address);

@@ -290,7 +290,7 @@ fn any_line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     /// Whatever is typed: refused lines change nothing, nothing panics, every snapshot works, and
     /// the running configuration makes the same box again.

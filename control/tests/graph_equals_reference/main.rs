@@ -15,8 +15,10 @@ use testkit::reference::strategy;
 
 use typed::TypedConfig;
 
-/// What can be typed and the graph can do.
-const SCOPE: Scope = Scope::V4_NAT;
+/// What the graph can do and can be typed: a VIP that takes turns does not go by the client's
+/// address. VIPs stay: one that comes takes the number, and so the counters, of one that went.
+const SCOPE: Scope =
+    Scope { node_ports: false, src_ip_sticky: false, changes: false, ..Scope::ALL };
 
 fn config(default: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
@@ -25,7 +27,7 @@ fn config(default: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(1500))]
+    #![proptest_config(config(200))]
 
     #[test]
     fn whatever_is_configured_and_happens(scenario in strategy::scenario(SCOPE, 40)) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use balancer::{AsId, StickyTable, VipId};
 use control::compile::{LbCompiler, compile};
-use control::model::Model;
-use dataplane::interface::{MacAddress, PortId};
+use control::model::{LINK_LOCAL, Model};
+use dataplane::interface::{InterfaceAddress, MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
 use testkit::reference::config::{Config, Kind, NoMatch, NoMatchPrefix, Route};
 use testkit::reference::differential::{Compiler, product_key};
@@ -77,7 +77,10 @@ fn vip_words(given: &Vip) -> String {
     if given.scheduler == Scheduler::RoundRobin {
         words.push_str(" scheduler rr");
     }
+    // What is about TCP does nothing to other VIPs, and commands say so.
+    let other = matches!(given.key.ports, Ports::Range { protocol, .. } if protocol != 6);
     match given.mss {
+        _ if other => {}
         Mss::Keep => {}
         Mss::Auto => words.push_str(" mss auto"),
         Mss::At(bytes) => words.push_str(&format!(" mss {bytes}")),
@@ -295,7 +298,17 @@ impl Compiler for TypedConfig {
     }
 
     fn snapshot(&mut self, generation: u64, tables: Vec<Arc<StickyTable>>) -> Snapshot {
-        *compile(&self.model, generation, &mut self.lb, &tables).snapshot
+        let mut snapshot = *compile(&self.model, generation, &mut self.lb, &tables).snapshot;
+        // The reference's interfaces have no addresses but those that they are given.
+        for interface in &mut snapshot.interfaces {
+            let given = |own: &&InterfaceAddress| !LINK_LOCAL.contains(own.address);
+            interface.addresses = interface.addresses.iter().filter(given).copied().collect();
+        }
+        // Its tunnels take what they are told to, however little the way to their far end does.
+        for adjacency in snapshot.adjacencies.iter_mut().filter(|a| a.tunnel.is_some()) {
+            adjacency.mtu = snapshot.interfaces[adjacency.interface.index()].mtu;
+        }
+        snapshot
     }
 
     fn vip(&self, key: &Key) -> VipId {

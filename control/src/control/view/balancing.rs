@@ -196,15 +196,13 @@ impl Control {
     /// Whether packets find their way to an AS.
     fn path_state(&self, path: Option<&ServerPath>) -> &'static str {
         let snapshot = self.snapshot();
-        let Some(path) = path else { return "no route" };
+        let adjacency = path.and_then(|path| snapshot.adjacency(path.adjacency?));
+        let (Some(path), Some(adjacency)) = (path, adjacency) else { return "no route" };
         if matches!(path.method, Method::Gre | Method::Ipip | Method::Gue)
             && path.tunnel_source.is_none()
         {
             return "no tunnel source";
         }
-        let Some(adjacency) = path.adjacency.and_then(|id| snapshot.adjacency(id)) else {
-            return "no route";
-        };
         let link = match adjacency.tunnel {
             None => Some(adjacency),
             Some(tunnel) => tunnel.underlay.and_then(|id| snapshot.adjacency(id)),

@@ -82,7 +82,7 @@ impl Control {
     /// `show hardware-interfaces`.
     pub fn hardware_status(&self) -> Hardware {
         let status = |interface: &InterfaceModel| {
-            let Kind::Device(port) = interface.kind else { return None };
+            let (Kind::Device(port) | Kind::Punt(port)) = interface.kind else { return None };
             let facts = self.hardware.facts(port);
             let link = self.hardware.link(port);
             Some(PortStatus {
