@@ -1,5 +1,6 @@
 //! [`Appliance`]: the load balancer under test, configured by the same commands as the daemon.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use control::compile::{new_instance_key, new_sticky_owner};
@@ -17,7 +18,9 @@ use dataplane::worker::{PollMode, RxAssignment, Worker, WorkerShared, WorkerStat
 use crate::bench_clock::BenchClock;
 use crate::lent::Lent;
 use crate::mode::Mode;
-use crate::traffic::{Protocol, SERVER_PORT, VIP, VIP_PORT, server_address};
+use crate::traffic::{
+    DSCP, Protocol, SERVER_PORT, VIP, VIP_PORT, server_address, server_address6, server_mac,
+};
 
 /// The interface that has all the traffic, in and out.
 const INTERFACE: &str = "bench0";
@@ -48,26 +51,42 @@ impl Setup {
     pub fn commands(&self) -> Vec<String> {
         let mut lines = vec![
             format!("set interface state {INTERFACE} up"),
+            // Frames of 1518 bytes are to fit into tunnels.
+            format!("set interface mtu 2000 {INTERFACE}"),
             format!("set interface ip address {INTERFACE} 10.0.255.254/16"),
             format!("set ip neighbor {INTERFACE} 10.0.255.253 02:00:00:00:ff:fd static"),
             // To the clients.
             "ip route add 16.0.0.0/8 via 10.0.255.253".to_owned(),
         ];
-        if !self.mode.balances() {
+        let Some(encap) = self.mode.encap() else {
             lines
                 .push(format!("set ip neighbor {INTERFACE} 10.0.255.252 02:00:00:00:ff:fc static"));
             lines.push("ip route add 90.0.0.0/8 via 10.0.255.252".to_owned());
             return lines;
-        }
+        };
+        // What the VPP of the comparison has: a port where there is NAT, all ports elsewhere.
         let protocol = if self.protocol == Protocol::Udp { "udp" } else { "tcp" };
-        let vip = format!("{VIP}/32 protocol {protocol} port {VIP_PORT}");
-        lines.push(format!("lb vip {vip} encap nat4 type clusterip target_port {SERVER_PORT}"));
+        let (key, more) = match self.mode {
+            Mode::LbNat4 | Mode::LbNat4Return => (
+                format!("{VIP}/32 protocol {protocol} port {VIP_PORT}"),
+                format!(" type clusterip target_port {SERVER_PORT}"),
+            ),
+            Mode::LbL3dsr => (format!("{VIP}/32"), format!(" dscp {DSCP}")),
+            _ => (format!("{VIP}/32"), String::new()),
+        };
+        let ip6 = self.mode == Mode::LbGre6;
+        if ip6 {
+            lines.push(format!("set interface ip address {INTERFACE} 2001:db8:1::fffe/64"));
+        }
+        lines.push(format!("lb vip {key} encap {encap}{more}"));
         for number in 0..self.servers {
-            let address = server_address(number);
-            let [_, _, high, low] = address.octets();
-            let mac = format!("02:00:00:01:{high:02x}:{low:02x}");
+            let address: IpAddr = match ip6 {
+                true => server_address6(number).into(),
+                false => server_address(number).into(),
+            };
+            let mac = server_mac(number);
             lines.push(format!("set ip neighbor {INTERFACE} {address} {mac} static"));
-            lines.push(format!("lb as {vip} {address}"));
+            lines.push(format!("lb as {key} {address}"));
         }
         if self.mode == Mode::LbNat4Return {
             lines.push(format!("lb set interface nat4 in {INTERFACE}"));

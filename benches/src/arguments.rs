@@ -30,13 +30,28 @@ pub enum Action {
     Limits(LimitsArguments),
 }
 
+/// Where packets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Harness {
+    /// Made in memory; no EAL
+    Memory,
+    /// DPDK ports that replay a file for ever and drop what is sent
+    Pcap,
+}
+
 /// `sluice-bench run`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunArguments {
     /// Forward modes, measured in turns; io is always one of them
     #[arg(long, value_enum, value_delimiter = ',', default_value = "lb")]
     pub mode: Vec<ModeWord>,
-    /// What the mode lb does
+    /// Where packets come from and go to
+    #[arg(long, value_enum, default_value = "memory")]
+    pub harness: Harness,
+    /// Keep the files that --harness pcap replays in this folder
+    #[arg(long)]
+    pub pcaps: Option<PathBuf>,
+    /// How the mode lb sends packets to ASs
     #[arg(long, value_enum, value_delimiter = ',', default_value = "nat4")]
     pub encap: Vec<EncapWord>,
     /// Flows that are alive at once, over all workers
@@ -168,6 +183,8 @@ fn percent(text: &str) -> Result<f64, String> {
 /// Modes that are measured together, on the same packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
+    /// Which way packets go.
+    pub direction: Direction,
     /// The packets.
     pub spec: TrafficSpec,
     /// The modes, `io` first.
@@ -181,6 +198,11 @@ impl RunArguments {
     ///
     /// Arguments that do not go together.
     pub fn groups(&self) -> Result<Vec<Group>, String> {
+        if self.harness == Harness::Pcap {
+            self.check_pcap()?;
+        } else if self.pcaps.is_some() {
+            return Err("--pcaps is for --harness pcap".to_owned());
+        }
         let named = Mode::named(&self.mode, &self.encap);
         let of = |direction| {
             let fits = |mode: &Mode| *mode == Mode::Io || mode.direction() == direction;
@@ -197,10 +219,21 @@ impl RunArguments {
                 if direction == Direction::Return {
                     answerable(&spec)?;
                 }
-                groups.push(Group { spec, modes: modes.clone() });
+                groups.push(Group { direction, spec, modes: modes.clone() });
             }
         }
         Ok(groups)
+    }
+
+    /// A file is the same every time, has one queue, and comes in whole frames.
+    fn check_pcap(&self) -> Result<(), String> {
+        if self.new_flows.iter().any(|renewal| *renewal != Renewal::PerSecond(0)) {
+            return Err("--harness pcap has no new flows".to_owned());
+        }
+        if self.workers != 1 || self.burst != 256 {
+            return Err("--harness pcap has one worker and bursts of 256".to_owned());
+        }
+        Ok(())
     }
 
     fn specs(&self) -> Vec<TrafficSpec> {
@@ -276,8 +309,19 @@ mod tests {
         assert_eq!(groups.len(), 2);
         assert_eq!(run("--mode io --flows 1").unwrap()[0].modes, [Mode::Io]);
         assert_eq!(run("--encap nat4-return --flows 1").unwrap().len(), 1);
+        assert_eq!(groups[1].direction, Direction::Return);
         assert!(run("--encap nat4-return --new-flows 1k").is_err());
         assert!(run("--encap nat4-return --protocol syn").is_err());
+    }
+
+    #[test]
+    fn files_cannot_do_everything() {
+        let run = |line: &str| self::run(&format!("--harness pcap {line}")).unwrap().groups();
+        assert!(run("--encap nat4,nat4-return --pcaps /tmp").is_ok());
+        for line in ["--new-flows 1k", "--workers 2", "--burst 32"] {
+            assert!(run(line).is_err(), "{line}");
+        }
+        assert!(self::run("--pcaps /tmp").unwrap().groups().is_err());
     }
 
     #[test]

@@ -121,6 +121,7 @@ mod tests {
             case: Case {
                 harness: "memory".into(),
                 mode,
+                direction: "forward".into(),
                 flows,
                 size: "64".into(),
                 protocol: "udp".into(),

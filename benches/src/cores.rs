@@ -2,7 +2,7 @@
 
 use core_affinity::CoreId;
 
-/// CPUs for workers.
+/// CPUs for workers; none for the calling thread, wherever it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cores(Vec<usize>);
 
@@ -29,6 +29,11 @@ impl Cores {
         }
     }
 
+    /// The calling thread, for ports that must be used by it.
+    pub fn here() -> Self {
+        Self(Vec::new())
+    }
+
     /// The CPUs.
     pub fn cpus(&self) -> &[usize] {
         &self.0
@@ -43,6 +48,9 @@ impl Cores {
         lanes: &mut [L],
         job: impl Fn(&mut L) -> R + Sync,
     ) -> Vec<R> {
+        if self.0.is_empty() {
+            return lanes.iter_mut().map(job).collect();
+        }
         std::thread::scope(|scope| {
             let threads: Vec<_> = lanes
                 .iter_mut()
@@ -78,5 +86,7 @@ mod tests {
         let mut lanes = [41];
         assert_eq!(cores.run(&mut lanes, |lane| std::mem::replace(lane, 42)), [41]);
         assert_eq!(lanes, [42]);
+        let caller = std::thread::current().id();
+        assert_eq!(Cores::here().run(&mut [()], |()| std::thread::current().id()), [caller]);
     }
 }

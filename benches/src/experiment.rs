@@ -2,16 +2,19 @@
 //! disturbs all of them alike.
 
 use dataplane::interface::{MacAddress, PortId, QueueId};
+use dataplane::io::PacketIo;
+use dataplane::shared::WorkerShared;
 
 use crate::appliance::{Appliance, Setup};
 use crate::calibration::measure_cycles_per_clock;
 use crate::cores::Cores;
 use crate::flow::Renewal;
 use crate::frame_template::Direction;
+use crate::lane::{Lane, conserved};
 use crate::memory_port::{MemoryPort, Passed};
 use crate::mode::Mode;
-use crate::observer::{Expect, Observer};
-use crate::slice::{Slice, Timing, measure};
+use crate::observer::{Expect, Observer, Way};
+use crate::slice::{Slice, Timing};
 use crate::station::{Plain, Station};
 use crate::traffic::{Traffic, TrafficSpec};
 
@@ -75,13 +78,6 @@ pub struct Outcome {
     pub passed: Passed,
 }
 
-/// A worker's port and everything it can go through.
-struct Lane {
-    port: Option<MemoryPort>,
-    stations: Vec<Station<MemoryPort>>,
-    flows: std::ops::Range<u64>,
-}
-
 impl Experiment {
     /// Runs it.
     ///
@@ -92,33 +88,72 @@ impl Experiment {
         let workers = cores.cpus().len();
         let buckets = self.buckets.unwrap_or_else(|| self.fitting_buckets(workers as u64));
         let mut lanes = self.lanes(workers);
-        let mut appliances = Vec::new();
-        for mode in &self.modes {
-            appliances.push(self.add_stations(*mode, buckets, &mut lanes)?);
-        }
+        let appliances = self.add_stations(buckets, PORT, MAC, &mut lanes)?;
         let prepared = cores.run(&mut lanes, |lane| self.prepare(lane));
         prepared.into_iter().collect::<Result<Vec<()>, String>>()?;
         let before = passed(&lanes);
-        let mut modes: Vec<ModeOutcome> =
-            self.modes.iter().map(|mode| new_outcome(*mode)).collect();
-        let timing = Timing {
-            slice: self.slice,
-            chunk: self.hz / 1000,
-            expire_after: (self.spec.renewal == Renewal::EveryPacket).then_some(buckets.into()),
-        };
-        let mut cycles_per_clock = Vec::new();
-        for _ in 0..self.repeats {
-            cycles_per_clock.extend(cores.run(&mut [()], |()| measure_cycles_per_clock()));
-            for (index, outcome) in modes.iter_mut().enumerate() {
-                outcome.slices.push(cores.run(&mut lanes, |lane| lane.measure(index, &timing)));
-            }
-        }
+        let (modes, cycles_per_clock) = self.rounds(buckets, &mut lanes, cores);
         let passed = passed(&lanes).since(before);
         conserved(passed)?;
         let checked = cores.run(&mut lanes, |lane| self.check_all(lane));
         checked.into_iter().collect::<Result<Vec<()>, String>>()?;
         drop(appliances);
         Ok(Outcome { modes, cycles_per_clock, buckets, passed })
+    }
+
+    /// Runs it on a port that brings the packets by itself, `packets` different ones, on the calling
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// A configuration that is refused, or packets that were dropped or went elsewhere than to ASs.
+    pub fn run_on_port<I: PacketIo>(
+        &self,
+        io: I,
+        port: PortId,
+        mac: MacAddress,
+        packets: u64,
+    ) -> Result<Outcome, String> {
+        let buckets = self.buckets.unwrap_or_else(|| self.fitting_buckets(1));
+        let mut lanes =
+            vec![Lane { port: Some(io), stations: Vec::new(), flows: 0..self.spec.flows }];
+        let appliances = self.add_stations(buckets, port, mac, &mut lanes)?;
+        // Two rounds: one for flows to begin, one for caches.
+        (0..self.modes.len()).for_each(|mode| lanes[0].pass(mode, packets * 2));
+        let (modes, cycles_per_clock) = self.rounds(buckets, &mut lanes, &Cores::here());
+        let mut passed = Passed::default();
+        for (mode, station) in self.modes.iter().zip(&lanes[0].stations) {
+            let Some(shared) = station.shared() else { continue };
+            let one = counted(*mode, shared)?;
+            passed.received += one.received;
+            passed.sent += one.sent;
+        }
+        drop(appliances);
+        Ok(Outcome { modes, cycles_per_clock, buckets, passed })
+    }
+
+    /// Measures all modes in turns.
+    fn rounds<I: PacketIo>(
+        &self,
+        buckets: u32,
+        lanes: &mut [Lane<I>],
+        cores: &Cores,
+    ) -> (Vec<ModeOutcome>, Vec<f64>) {
+        let timing = Timing {
+            slice: self.slice,
+            chunk: self.hz / 1000,
+            expire_after: (self.spec.renewal == Renewal::EveryPacket).then_some(buckets.into()),
+        };
+        let mut modes: Vec<ModeOutcome> =
+            self.modes.iter().map(|mode| new_outcome(*mode)).collect();
+        let mut cycles_per_clock = Vec::new();
+        for _ in 0..self.repeats {
+            cycles_per_clock.extend(cores.run(&mut [()], |()| measure_cycles_per_clock()));
+            for (index, outcome) in modes.iter_mut().enumerate() {
+                outcome.slices.push(cores.run(lanes, |lane| lane.measure(index, &timing)));
+            }
+        }
+        (modes, cycles_per_clock)
     }
 
     /// A number of buckets that keeps tables at most half full.
@@ -133,7 +168,7 @@ impl Experiment {
     }
 
     /// Each worker has its share of the flows.
-    fn lanes(&self, workers: usize) -> Vec<Lane> {
+    fn lanes(&self, workers: usize) -> Vec<Lane<MemoryPort>> {
         let share = (self.spec.flows / workers as u64).max(1);
         let lane = |worker: usize| {
             let flows = share * worker as u64..share * (worker as u64 + 1);
@@ -144,51 +179,56 @@ impl Experiment {
         (0..workers).map(lane).collect()
     }
 
-    /// Gives every lane a station for a mode. What comes back must live as long as the stations.
-    fn add_stations(
+    /// Gives every lane a station for each mode. What comes back must live as long as the stations.
+    fn add_stations<I: PacketIo>(
         &self,
-        mode: Mode,
         buckets: u32,
-        lanes: &mut [Lane],
-    ) -> Result<Option<Appliance<MemoryPort>>, String> {
-        if !mode.has_graph() {
-            for lane in lanes {
-                let interface = Appliance::<MemoryPort>::interface();
-                let plain = Plain::new(PORT, QueueId(0), interface, mode == Mode::Macswap);
-                lane.stations.push(Station::Plain(plain));
+        port: PortId,
+        mac: MacAddress,
+        lanes: &mut [Lane<I>],
+    ) -> Result<Vec<Appliance<I>>, String> {
+        let mut appliances = Vec::new();
+        for mode in &self.modes {
+            if !mode.has_graph() {
+                for lane in &mut *lanes {
+                    let interface = Appliance::<I>::interface();
+                    let plain = Plain::new(port, QueueId(0), interface, *mode == Mode::Macswap);
+                    lane.stations.push(Station::Plain(plain));
+                }
+                continue;
             }
-            return Ok(None);
+            let mut appliance = Appliance::new(&Setup {
+                mode: *mode,
+                protocol: self.spec.protocol,
+                servers: self.servers,
+                buckets,
+                workers: lanes.len(),
+                port,
+                mac,
+                hz: self.hz,
+            })?;
+            for (lane, worker) in lanes.iter_mut().zip(appliance.workers.drain(..)) {
+                lane.stations.push(Station::Graph(Box::new(worker)));
+            }
+            appliances.push(appliance);
         }
-        let mut appliance = Appliance::new(&Setup {
-            mode,
-            protocol: self.spec.protocol,
-            servers: self.servers,
-            buckets,
-            workers: lanes.len(),
-            port: PORT,
-            mac: MAC,
-            hz: self.hz,
-        })?;
-        for (lane, worker) in lanes.iter_mut().zip(appliance.workers.drain(..)) {
-            lane.stations.push(Station::Graph(Box::new(worker)));
-        }
-        Ok(Some(appliance))
+        Ok(appliances)
     }
 
     /// Sets up the flows of every mode that has any, and sees that packets go where they should.
-    fn prepare(&self, lane: &mut Lane) -> Result<(), String> {
+    fn prepare(&self, lane: &mut Lane<MemoryPort>) -> Result<(), String> {
         let answers = self.modes.iter().position(|mode| mode.direction() == Direction::Return);
         if let Some(index) = answers {
             // Clients have to send before ASs can answer.
-            let observer = self.set_up_flows(lane, index)?;
+            let observer = self.set_up_flows(lane, index, Expect::ToServer(Way::Nat4))?;
             let servers = observer.servers().ok_or("not every flow reached an AS")?;
             let flows = lane.flows.clone();
             let traffic = Traffic::answers(&self.spec, flows, servers, MAC, self.hz);
             lane.port.as_mut().ok_or("no port")?.traffic = traffic;
         }
         for (index, mode) in self.modes.iter().enumerate() {
-            if mode.expect() == Expect::Translated {
-                self.set_up_flows(lane, index)?;
+            if matches!(mode.expect(), Expect::ToServer(_)) {
+                self.set_up_flows(lane, index, mode.expect())?;
             } else {
                 let observer = Observer::new(mode.expect(), lane.flows.clone(), self.servers);
                 lane.observe(index, observer, OBSERVED)?;
@@ -198,10 +238,15 @@ impl Experiment {
     }
 
     /// One round of first packets, then one of others, which are looked at.
-    fn set_up_flows(&self, lane: &mut Lane, index: usize) -> Result<Observer, String> {
+    fn set_up_flows(
+        &self,
+        lane: &mut Lane<MemoryPort>,
+        index: usize,
+        expect: Expect,
+    ) -> Result<Observer, String> {
         let flows = lane.flows.clone();
         let round = (flows.end - flows.start).max(OBSERVED);
-        let observer = || Observer::new(Expect::Translated, flows.clone(), self.servers);
+        let observer = || Observer::new(expect, flows.clone(), self.servers);
         lane.set_opening(true);
         lane.observe(index, observer(), round)?;
         lane.set_opening(false);
@@ -209,7 +254,7 @@ impl Experiment {
     }
 
     /// Sees that packets still go where they should.
-    fn check_all(&self, lane: &mut Lane) -> Result<(), String> {
+    fn check_all(&self, lane: &mut Lane<MemoryPort>) -> Result<(), String> {
         for (index, mode) in self.modes.iter().enumerate() {
             // Flows may be others by now: none is followed.
             lane.observe(index, Observer::new(mode.expect(), 0..0, self.servers), OBSERVED)?;
@@ -224,7 +269,7 @@ fn new_outcome(mode: Mode) -> ModeOutcome {
     ModeOutcome { mode, slices: Vec::new(), node_names }
 }
 
-fn passed(lanes: &[Lane]) -> Passed {
+fn passed(lanes: &[Lane<MemoryPort>]) -> Passed {
     let ports = lanes.iter().filter_map(|lane| lane.port.as_ref());
     ports.map(MemoryPort::passed).fold(Passed::default(), |all, one| Passed {
         received: all.received + one.received,
@@ -234,60 +279,19 @@ fn passed(lanes: &[Lane]) -> Passed {
     })
 }
 
-/// Everything that came has left, and nothing else.
-fn conserved(passed: Passed) -> Result<(), String> {
-    let Passed { received, sent, freed, made } = passed;
-    if received == sent && freed == 0 && made == 0 {
-        return Ok(());
+/// What the counters of a worker say has passed.
+fn counted(mode: Mode, shared: &WorkerShared) -> Result<Passed, String> {
+    let interface = &shared.interfaces[Appliance::<MemoryPort>::interface().index()];
+    let (received, sent) = (interface.rx_packets.get(), interface.tx_packets.get());
+    let freed = interface.drops.get() + interface.tx_errors.get();
+    let passed = Passed { received, sent, freed, made: 0 };
+    conserved(passed).map_err(|error| format!("{}: {error}", mode.name()))?;
+    let balanced: u64 = match mode.direction() {
+        Direction::Forward => shared.servers.iter().map(|server| server.packets.get()).sum(),
+        Direction::Return => shared.servers.iter().map(|server| server.reply_packets.get()).sum(),
+    };
+    if mode.encap().is_some() && balanced != received {
+        return Err(format!("{}: {balanced} of {received} packets were balanced", mode.name()));
     }
-    Err(format!("of {received} packets {sent} were sent and {freed} dropped; {made} were made"))
-}
-
-impl Lane {
-    fn measure(&mut self, index: usize, timing: &Timing) -> Slice {
-        let Self { port, stations, .. } = self;
-        let Some(lent) = port.take() else { return Slice::default() };
-        stations[index].put(lent);
-        let slice = measure(&mut stations[index], timing);
-        *port = stations[index].take();
-        slice
-    }
-
-    fn set_opening(&mut self, opening: bool) {
-        if let Some(port) = &mut self.port {
-            port.traffic.set_opening(opening);
-        }
-    }
-
-    /// Lets at least `packets` packets through, all of them looked at.
-    fn observe(
-        &mut self,
-        index: usize,
-        observer: Observer,
-        packets: u64,
-    ) -> Result<Observer, String> {
-        let Self { port, stations, .. } = self;
-        let mut lent = port.take().ok_or("no port")?;
-        lent.observer = Some(observer);
-        let before = lent.passed();
-        stations[index].put(lent);
-        let mut seen = 0;
-        while seen < packets {
-            match stations[index].turn() {
-                0 => return Err("the port ran out of packets".to_owned()),
-                more => seen += more as u64,
-            }
-        }
-        let mut lent = stations[index].take().ok_or("no port")?;
-        let outstanding = lent.outstanding();
-        let (observer, passed) = (lent.observer.take(), lent.passed().since(before));
-        *port = Some(lent);
-        let observer = observer.ok_or("no observer")?;
-        observer.verdict()?;
-        conserved(passed)?;
-        if outstanding != 0 {
-            return Err(format!("{outstanding} packets did not come back"));
-        }
-        Ok(observer)
-    }
+    Ok(passed)
 }

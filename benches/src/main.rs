@@ -1,20 +1,22 @@
 //! `sluice-bench`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::arguments::{
-    Action, Arguments, CompareArguments, Group, LimitsArguments, RunArguments,
+    Action, Arguments, CompareArguments, Group, Harness, LimitsArguments, RunArguments,
 };
 use benches::calibration::{Calibration, measure_cycles_per_clock, measure_tsc_hz};
 use benches::cores::Cores;
-use benches::experiment::Experiment;
+use benches::experiment::{Experiment, Outcome};
 use benches::flow::Renewal;
+use benches::frame_template::Direction;
 use benches::host::Host;
 use benches::limits::{self, Limit};
 use benches::mode::Mode;
-use benches::report::{Case, Report, SCHEMA, results};
+use benches::pcap_harness::{self, PcapHarness};
+use benches::report::{Case, CaseResult, Report, SCHEMA, results};
 use benches::{compare, table};
 use clap::Parser;
 
@@ -53,9 +55,18 @@ fn run(arguments: &RunArguments) -> Result<(), String> {
         tsc_hz,
         results: Vec::new(),
     };
+    let mut harness = match arguments.harness {
+        Harness::Memory => None,
+        Harness::Pcap => Some(Replay::start(&groups, arguments, cores.cpus())?),
+    };
     print!("{}", table::heading(&report));
-    for group in groups {
-        let measured = measure_group(&group, arguments, &cores, tsc_hz)?;
+    for group in &groups {
+        let experiment = experiment(group, arguments, tsc_hz);
+        let outcome = match &mut harness {
+            None => experiment.run(&cores)?,
+            Some(replay) => replay.run(&experiment)?,
+        };
+        let measured = results_of(group, arguments, &outcome, tsc_hz);
         for result in &measured {
             print!("{}", table::line(result));
             if arguments.nodes {
@@ -71,16 +82,10 @@ fn run(arguments: &RunArguments) -> Result<(), String> {
     }
 }
 
-fn measure_group(
-    group: &Group,
-    arguments: &RunArguments,
-    cores: &Cores,
-    tsc_hz: f64,
-) -> Result<Vec<benches::report::CaseResult>, String> {
-    let Group { spec, modes } = group;
-    let outcome = Experiment {
-        spec: *spec,
-        modes: modes.clone(),
+fn experiment(group: &Group, arguments: &RunArguments, tsc_hz: f64) -> Experiment {
+    Experiment {
+        spec: group.spec,
+        modes: group.modes.clone(),
         servers: arguments.servers,
         buckets: arguments.buckets,
         burst: usize::from(arguments.burst),
@@ -88,10 +93,26 @@ fn measure_group(
         slice: (tsc_hz * f64::from(arguments.millis) / 1000.0) as u64,
         hz: tsc_hz as u64,
     }
-    .run(cores)?;
+}
+
+fn results_of(
+    group: &Group,
+    arguments: &RunArguments,
+    outcome: &Outcome,
+    tsc_hz: f64,
+) -> Vec<CaseResult> {
+    let spec = &group.spec;
+    let harness = match arguments.harness {
+        Harness::Memory => "memory",
+        Harness::Pcap => "pcap",
+    };
     let case = Case {
-        harness: "memory".to_owned(),
+        harness: harness.to_owned(),
         mode: Mode::Io,
+        direction: match group.direction {
+            Direction::Forward => "forward".to_owned(),
+            Direction::Return => "return".to_owned(),
+        },
         flows: spec.flows,
         size: spec.size.to_string(),
         protocol: spec.protocol.name().to_owned(),
@@ -104,7 +125,58 @@ fn measure_group(
         servers: arguments.servers,
         buckets: outcome.buckets,
     };
-    Ok(results(&outcome, &case, spec.size.mean(), tsc_hz))
+    results(outcome, &case, spec.size.mean(), tsc_hz)
+}
+
+/// A folder that goes with its owner. The driver opens a file again when its port is opened.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // There is none when the files are kept elsewhere.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The files that are replayed, and the ports that do it.
+struct Replay {
+    harness: PcapHarness,
+    _temporary: Temporary,
+    /// By file: its packets.
+    packets: Vec<u64>,
+    next: usize,
+}
+
+impl Replay {
+    fn start(groups: &[Group], arguments: &RunArguments, cpus: &[usize]) -> Result<Self, String> {
+        let temporary = std::env::temp_dir().join(format!("sluice-bench-{}", std::process::id()));
+        let folder = arguments.pcaps.clone().unwrap_or_else(|| temporary.clone());
+        let temporary = Temporary(temporary);
+        std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        let mut files = Vec::new();
+        for (index, group) in groups.iter().enumerate() {
+            let Group { direction, spec, .. } = group;
+            let way = if *direction == Direction::Forward { "in" } else { "out" };
+            let name = format!("{}_{way}_{}_{}.pcap", spec.protocol.name(), spec.size, spec.flows);
+            let file = folder.join(name);
+            pcap_harness::write_file(&file, spec, *direction, arguments.servers, index)?;
+            files.push(file);
+        }
+        let packets: Vec<_> = groups.iter().map(|g| pcap_harness::packets_of(&g.spec)).collect();
+        let longest = packets.iter().copied().max().unwrap_or(0);
+        let cpu = cpus.first().copied().unwrap_or(0);
+        let harness = PcapHarness::start(&files, longest, cpu)?;
+        Ok(Self { harness, _temporary: temporary, packets, next: 0 })
+    }
+
+    /// Runs an experiment on the next file.
+    fn run(&mut self, experiment: &Experiment) -> Result<Outcome, String> {
+        let index = self.next;
+        self.next += 1;
+        let (port, io) = self.harness.open(index)?;
+        let packets = self.packets.get(index).copied().unwrap_or(0);
+        experiment.run_on_port(io, port.id(), pcap_harness::mac_of(index), packets)
+    }
 }
 
 fn compare_reports(arguments: &CompareArguments) -> Result<bool, String> {
@@ -151,7 +223,8 @@ fn io_limit(cores: &Cores, tsc_hz: f64) -> Result<Limit, String> {
         return Err("internal error: run was asked for".to_owned());
     };
     let group = arguments.groups()?.remove(0);
-    let results = measure_group(&group, &arguments, cores, tsc_hz)?;
+    let outcome = experiment(&group, &arguments, tsc_hz).run(cores)?;
+    let results = results_of(&group, &arguments, &outcome, tsc_hz);
     let io = results.first().ok_or("nothing was measured")?;
     let name = "io forwarding of a 64-byte packet, source and sink included".to_owned();
     Ok(Limit { name, cycles: io.cycles.median, ns: io.ns.median })

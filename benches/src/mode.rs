@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::frame_template::Direction;
-use crate::observer::Expect;
+use crate::observer::{Expect, Way};
 
 /// A forward mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,6 +15,18 @@ pub enum Mode {
     Macswap,
     /// Routed by the graph: one route for all.
     Ip4,
+    /// Balanced to ASs by GRE over IPv4.
+    LbGre4,
+    /// Balanced to ASs by GRE over IPv6.
+    LbGre6,
+    /// Balanced to ASs by IP in IP.
+    LbIpip,
+    /// Balanced to ASs by GUE.
+    LbGue,
+    /// Balanced to ASs by their address and a DSCP.
+    LbL3dsr,
+    /// Balanced to ASs by their Ethernet address.
+    LbDr,
     /// Balanced to ASs by NAT.
     LbNat4,
     /// Answers of ASs, on their way back through NAT.
@@ -37,6 +49,18 @@ pub enum ModeWord {
 /// What `--encap` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EncapWord {
+    /// GRE over IPv4
+    Gre4,
+    /// GRE over IPv6
+    Gre6,
+    /// IP in IP
+    Ipip,
+    /// GUE
+    Gue,
+    /// The AS's address and a DSCP
+    L3dsr,
+    /// The AS's Ethernet address
+    Dr,
     /// Clients to ASs by NAT
     Nat4,
     /// ASs' answers to clients
@@ -66,6 +90,12 @@ impl Mode {
 
     fn of_encap(encap: EncapWord) -> Self {
         match encap {
+            EncapWord::Gre4 => Self::LbGre4,
+            EncapWord::Gre6 => Self::LbGre6,
+            EncapWord::Ipip => Self::LbIpip,
+            EncapWord::Gue => Self::LbGue,
+            EncapWord::L3dsr => Self::LbL3dsr,
+            EncapWord::Dr => Self::LbDr,
             EncapWord::Nat4 => Self::LbNat4,
             EncapWord::Nat4Return => Self::LbNat4Return,
         }
@@ -77,6 +107,12 @@ impl Mode {
             Self::Io => "io",
             Self::Macswap => "macswap",
             Self::Ip4 => "ip4",
+            Self::LbGre4 => "lb gre4",
+            Self::LbGre6 => "lb gre6",
+            Self::LbIpip => "lb ipip",
+            Self::LbGue => "lb gue",
+            Self::LbL3dsr => "lb l3dsr",
+            Self::LbDr => "lb dr",
             Self::LbNat4 => "lb nat4",
             Self::LbNat4Return => "lb nat4-return",
         }
@@ -87,9 +123,18 @@ impl Mode {
         !matches!(self, Self::Io | Self::Macswap)
     }
 
-    /// Is there a VIP?
-    pub fn balances(self) -> bool {
-        matches!(self, Self::LbNat4 | Self::LbNat4Return)
+    /// How its VIP sends packets to ASs, if it has one, in words of `lb vip`.
+    pub fn encap(self) -> Option<&'static str> {
+        match self {
+            Self::Io | Self::Macswap | Self::Ip4 => None,
+            Self::LbGre4 => Some("gre4"),
+            Self::LbGre6 => Some("gre6"),
+            Self::LbIpip => Some("ipip"),
+            Self::LbGue => Some("gue"),
+            Self::LbL3dsr => Some("l3dsr"),
+            Self::LbDr => Some("dr"),
+            Self::LbNat4 | Self::LbNat4Return => Some("nat4"),
+        }
     }
 
     /// The way of the packets it makes sense for. Modes without a VIP take packets of either.
@@ -104,7 +149,13 @@ impl Mode {
     pub fn expect(self) -> Expect {
         match self {
             Self::Io | Self::Macswap | Self::Ip4 => Expect::Unchanged,
-            Self::LbNat4 => Expect::Translated,
+            Self::LbGre4 => Expect::ToServer(Way::Gre4),
+            Self::LbGre6 => Expect::ToServer(Way::Gre6),
+            Self::LbIpip => Expect::ToServer(Way::Ipip),
+            Self::LbGue => Expect::ToServer(Way::Gue),
+            Self::LbL3dsr => Expect::ToServer(Way::L3dsr),
+            Self::LbDr => Expect::ToServer(Way::Dr),
+            Self::LbNat4 => Expect::ToServer(Way::Nat4),
             Self::LbNat4Return => Expect::Answers,
         }
     }

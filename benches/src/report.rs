@@ -34,10 +34,12 @@ pub struct Report {
 /// What tells cases apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Case {
-    /// Where packets come from: `memory`.
+    /// Where packets come from: `memory` or `pcap`.
     pub harness: String,
     /// Forward mode.
     pub mode: Mode,
+    /// `forward` from clients, `return` from ASs.
+    pub direction: String,
     /// Flows that are alive at once.
     pub flows: u64,
     /// Frame length on the wire, or `imix`.
@@ -200,6 +202,7 @@ mod tests {
         Case {
             harness: "memory".into(),
             mode: Mode::Io,
+            direction: "forward".into(),
             flows: 1000,
             size: "64".into(),
             protocol: "udp".into(),

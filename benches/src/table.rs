@@ -91,6 +91,7 @@ mod tests {
         let case = Case {
             harness: "memory".into(),
             mode: Mode::LbNat4,
+            direction: "forward".into(),
             flows: 1_000_000,
             size: "imix".into(),
             protocol: "tcp".into(),

@@ -1,6 +1,6 @@
 //! [`Traffic`]: which packet comes next.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use dataplane::interface::MacAddress;
@@ -16,6 +16,10 @@ pub const VIP_PORT: u16 = 20_000;
 pub const SERVER_PORT: u16 = 3307;
 /// The AS with number 0; the others follow.
 pub const FIRST_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// The network of ASs that are reached over IPv6; number 0 is ::1 there.
+const SERVERS6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
+/// The DSCP of `l3dsr`.
+pub const DSCP: u8 = 7;
 /// Most ASs.
 pub const SERVERS_MAX: u16 = 1000;
 /// The station that packets come from, as far as Ethernet is concerned.
@@ -24,6 +28,17 @@ const PEER_MAC: MacAddress = MacAddress([0x02, 0, 0, 0, 0, 0xaa]);
 /// The address of an AS.
 pub fn server_address(number: u16) -> Ipv4Addr {
     Ipv4Addr::from_bits(FIRST_SERVER.to_bits() + u32::from(number))
+}
+
+/// The address of an AS that is reached over IPv6.
+pub fn server_address6(number: u16) -> Ipv6Addr {
+    Ipv6Addr::from_bits(SERVERS6.to_bits() + 1 + u128::from(number))
+}
+
+/// The Ethernet address of an AS.
+pub fn server_mac(number: u16) -> MacAddress {
+    let [high, low] = number.to_be_bytes();
+    MacAddress([0x02, 0, 0, 0x01, high, low])
 }
 
 /// Lengths of frames on the wire.

@@ -44,6 +44,20 @@ fn packets_of_every_kind_are_forwarded() {
 }
 
 #[test]
+fn every_way_to_an_as_works() {
+    let modes = [
+        Mode::Io,
+        Mode::LbGre4,
+        Mode::LbGre6,
+        Mode::LbIpip,
+        Mode::LbGue,
+        Mode::LbL3dsr,
+        Mode::LbDr,
+    ];
+    run(&experiment(&modes, Protocol::Udp, Size::Imix, NO_RENEWAL));
+}
+
+#[test]
 fn answers_are_translated_back() {
     for protocol in [Protocol::Udp, Protocol::Tcp] {
         let modes = [Mode::Io, Mode::LbNat4Return];

@@ -1,0 +1,140 @@
+//! [`PcapHarness`]: DPDK ports that replay a file for ever and drop what is sent, through EAL as the
+//! daemon has it. Other programs on DPDK can be fed the same files the same way.
+
+use std::path::{Path, PathBuf};
+
+use dataplane::dpdk::eal::Eal;
+use dataplane::dpdk::eal_args::EalArgs;
+use dataplane::dpdk::hugepages::{HugepagePolicy, choose_here, node_of_cpu};
+use dataplane::dpdk::io::DpdkIo;
+use dataplane::dpdk::log;
+use dataplane::dpdk::mempool::{Mempool, needed_mib};
+use dataplane::dpdk::port::{Port, PortConfig};
+use dataplane::interface::MacAddress;
+
+use crate::frame_template::Direction;
+use crate::pcap_file;
+use crate::traffic::{Traffic, TrafficSpec};
+
+/// Mbufs beside those that hold the file: receive bursts, transmit rings, caches.
+const SPARE_MBUFS: u64 = 32 << 10;
+/// Packets of a file at least: a burst.
+const PACKETS_MIN: u64 = 256;
+const DESCRIPTORS: u16 = 1024;
+
+/// Running EAL with one port for each file.
+#[derive(Debug)]
+pub struct PcapHarness {
+    // Dropped in this order.
+    pool: Mempool,
+    eal: Eal,
+}
+
+/// The Ethernet address that DPDK's driver gives to `net_pcap` number `index`.
+pub fn mac_of(index: usize) -> MacAddress {
+    MacAddress([0x02, 0x70, 0x63, 0x61, 0x70, index as u8])
+}
+
+/// Packets of the file for this traffic: each flow, and each length of the mix, as often as another.
+pub fn packets_of(spec: &TrafficSpec) -> u64 {
+    let lengths = spec.size.lengths().len() as u64;
+    spec.flows.max(PACKETS_MIN).next_multiple_of(spec.flows).next_multiple_of(lengths)
+}
+
+/// Writes the file of some traffic for port `index`. Answers come from each AS in turn.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_file(
+    path: &Path,
+    spec: &TrafficSpec,
+    direction: Direction,
+    servers: u16,
+    index: usize,
+) -> Result<(), String> {
+    let mac = mac_of(index);
+    let mut traffic = match direction {
+        Direction::Forward => Traffic::forward(spec, 0..spec.flows, mac, 1),
+        Direction::Return => {
+            let server = |flow: u64| (flow % u64::from(servers)) as u16;
+            let servers = (0..spec.flows).map(server).collect();
+            Traffic::answers(spec, 0..spec.flows, servers, mac, 1)
+        }
+    };
+    let frames = (0..packets_of(spec)).map(|_| traffic.next_frame());
+    pcap_file::write(path, frames).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+impl PcapHarness {
+    /// Starts EAL on the calling thread, which is bound to `cpu` from then on. `packets` is the
+    /// length of the longest file.
+    ///
+    /// # Errors
+    ///
+    /// What EAL says.
+    pub fn start(files: &[PathBuf], packets: u64, cpu: usize) -> Result<Self, String> {
+        let mbufs = u32::try_from(packets + SPARE_MBUFS).map_err(|_| "too many packets")?;
+        let node = node_of_cpu(cpu);
+        let (memory, why) = choose_here(HugepagePolicy::Auto, needed_mib(mbufs), &[node])?;
+        println!("{why}");
+        let vdev = |(index, file): (usize, &PathBuf)| {
+            format!("net_pcap{index},rx_pcap={},infinite_rx=1", file.display())
+        };
+        log::set_sink(|line| eprintln!("dpdk: {line}"));
+        let eal = Eal::start(&EalArgs {
+            main_cpus: vec![cpu],
+            worker_cpus: Vec::new(),
+            file_prefix: format!("sluice-bench-{}", std::process::id()),
+            memory,
+            vdevs: files.iter().enumerate().map(vdev).collect(),
+            pci: Vec::new(),
+            extra: vec!["--no-telemetry".to_owned()],
+        })
+        .map_err(|error| error.to_string())?;
+        let pool = Mempool::create("bench", mbufs, node).map_err(|error| error.to_string())?;
+        Ok(Self { pool, eal })
+    }
+
+    /// Opens port `index`: its owner, and the way to its packets.
+    ///
+    /// # Errors
+    ///
+    /// What the driver says, or an Ethernet address that the file's packets are not for.
+    pub fn open(&self, index: usize) -> Result<(Port, DpdkIo), String> {
+        let config = PortConfig {
+            name: format!("pcap{index}"),
+            device: format!("net_pcap{index}"),
+            rx_queues: 1,
+            tx_queues: 1,
+            rx_descriptors: DESCRIPTORS,
+            tx_descriptors: DESCRIPTORS,
+        };
+        let mut port = Port::start(&self.eal, &config, &self.pool).map_err(|e| e.to_string())?;
+        if port.info().mac != mac_of(index) {
+            let mac = port.info().mac;
+            return Err(format!("net_pcap{index} has the address {mac}, not {}", mac_of(index)));
+        }
+        let (rx, tx) = (port.take_rx_queues(), port.take_tx_queues());
+        Ok((port, DpdkIo::new(self.pool.clone(), rx, tx)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Renewal;
+    use crate::traffic::{Protocol, Size};
+
+    #[test]
+    fn a_file_has_every_flow_equally_often() {
+        let spec = |flows, size| {
+            let renewal = Renewal::PerSecond(0);
+            TrafficSpec { flows, size, protocol: Protocol::Udp, renewal }
+        };
+        assert_eq!(packets_of(&spec(1, Size::Fixed(64))), 256);
+        assert_eq!(packets_of(&spec(100, Size::Fixed(64))), 300);
+        assert_eq!(packets_of(&spec(1_000_000, Size::Fixed(64))), 1_000_000);
+        assert_eq!(packets_of(&spec(1000, Size::Imix)) % 12, 0);
+    }
+}
