@@ -101,6 +101,8 @@ pub struct Interface {
     pub name: Box<str>,
     /// The port behind it, a sub-interface's being its parent's; `None` for `local0` and tunnels.
     pub port: Option<PortId>,
+    /// Of a sub-interface: the interface whose VLAN it is.
+    pub parent: Option<InterfaceId>,
     /// Its Ethernet address.
     pub mac: MacAddress,
     /// Largest IP packet it may send, in bytes (no Ethernet header).

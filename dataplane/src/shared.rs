@@ -31,7 +31,8 @@ pub struct NodeStats {
     pub clocks: Counter,
 }
 
-/// Traffic of one interface through one worker.
+/// Traffic of one interface through one worker. An interface with VLANs has those of its
+/// sub-interfaces among its own: what its port received and sent.
 #[derive(Debug, Default)]
 pub struct InterfaceStats {
     /// Packets received.

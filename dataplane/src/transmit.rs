@@ -10,6 +10,8 @@ const FLUSH_AT: usize = 64;
 
 struct Buffer {
     port: PortId,
+    /// The interface that sends it all too: a sub-interface's parent.
+    parent: Option<InterfaceId>,
     packets: Vec<Packet>,
     bytes: u64,
 }
@@ -31,7 +33,12 @@ impl std::fmt::Debug for Transmit {
 impl Transmit {
     /// Buffers that send to `queue` of every port.
     pub fn new(queue: QueueId) -> Self {
-        let buffer = || Buffer { port: PortId(0), packets: Vec::with_capacity(FLUSH_AT), bytes: 0 };
+        let buffer = || Buffer {
+            port: PortId(0),
+            parent: None,
+            packets: Vec::with_capacity(FLUSH_AT),
+            bytes: 0,
+        };
         Self {
             queue,
             buffers: (0..MAX_INTERFACES).map(|_| buffer()).collect(),
@@ -52,7 +59,7 @@ impl Transmit {
         let buffer = &mut self.buffers[interface.id.index()];
         if buffer.packets.is_empty() {
             self.dirty.push(interface.id);
-            buffer.port = port;
+            (buffer.port, buffer.parent) = (port, interface.parent);
         }
         buffer.bytes += packet.len() as u64;
         buffer.packets.push(packet);
@@ -77,12 +84,14 @@ impl Transmit {
         io: &mut dyn PacketIo,
         shared: &WorkerShared,
     ) {
-        let stats = &shared.interfaces[interface.index()];
         let sent = io.tx_burst(buffer.port, queue, &mut buffer.packets);
         let unsent_bytes: u64 = buffer.packets.iter().map(|packet| packet.len() as u64).sum();
-        stats.tx_packets.add(sent as u64);
-        stats.tx_bytes.add(buffer.bytes - unsent_bytes);
-        stats.tx_errors.add(buffer.packets.len() as u64);
+        let through = [Some(interface), buffer.parent].into_iter().flatten();
+        for stats in through.filter_map(|id| shared.interfaces.get(id.index())) {
+            stats.tx_packets.add(sent as u64);
+            stats.tx_bytes.add(buffer.bytes - unsent_bytes);
+            stats.tx_errors.add(buffer.packets.len() as u64);
+        }
         buffer.bytes = 0;
         if !buffer.packets.is_empty() {
             io.free(&mut buffer.packets);

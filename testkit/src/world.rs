@@ -54,6 +54,7 @@ impl World {
             id: InterfaceId::LOCAL0,
             name: "local0".into(),
             port: None,
+            parent: None,
             mac: MacAddress::default(),
             mtu: 9000,
             up: false,
@@ -91,6 +92,7 @@ impl World {
             id,
             name: format!("port{}", id.0).into(),
             port: Some(PortId(id.0 - 1)),
+            parent: None,
             mac: Self::mac(id),
             mtu: 1500,
             up: true,
@@ -118,6 +120,7 @@ impl World {
         vlans.push(SubInterface { outer, inner, interface: id });
         self.interface(parent).sub_interfaces = vlans.into();
         self.interface(id).port = port;
+        self.interface(id).parent = Some(parent);
         self.interface(id).mac = mac;
         for (address, prefix_len) in addresses {
             self.add_address(id, *address, *prefix_len);

@@ -104,6 +104,10 @@ fn interface(model: &Model, of: &InterfaceModel, id: InterfaceId) -> Interface {
         id,
         name: (*of.name).into(),
         port: model.port_of(of),
+        parent: match of.kind {
+            Kind::SubInterface { parent, .. } => Some(parent),
+            _ => None,
+        },
         mac: of.mac,
         mtu: of.mtu,
         up: model.is_up(of.id),

@@ -183,6 +183,7 @@ pub(crate) fn interfaces(config: &Config) -> Box<[Interface]> {
         id: InterfaceId::LOCAL0,
         name: "local0".into(),
         port: None,
+        parent: None,
         mac: MacAddress::default(),
         mtu: 0,
         up: false,
@@ -215,6 +216,10 @@ fn interface(config: &Config, index: u16) -> Interface {
             Kind::Port => Some(PortId(index - 1)),
             Kind::Vlan { parent, .. } => Some(PortId(parent - 1)),
             Kind::Tunnel { .. } => None,
+        },
+        parent: match link.kind {
+            Kind::Vlan { parent, .. } => Some(InterfaceId(parent)),
+            Kind::Port | Kind::Tunnel { .. } => None,
         },
         mac: MacAddress(link.mac),
         mtu: link.mtu as u16,

@@ -100,6 +100,25 @@ fn packets_leave_with_the_tags_of_their_link() {
 }
 
 #[test]
+fn a_port_counts_what_its_vlans_send() {
+    let mut harness = harness();
+    harness.worker.io.tx_room = 2;
+    let at_server = |address: Ipv4Addr| {
+        let builder = PacketBuilder::udp((HOST, 1), (address, 2)).data(*b"back");
+        builder.macs(World::mac(SERVER_LINK), HOST_MAC).build()
+    };
+    for address in [ON_PLAIN, ON_PLAIN, ON_PLAIN] {
+        harness.arrive(SERVER_LINK, &at_server(address));
+    }
+    let sent: u64 = harness.turn().iter().map(|(_, frame)| frame.len() as u64).sum();
+    for interface in [PLAIN, CLIENT_LINK] {
+        assert_eq!(counts(&harness, interface)[2..], [2, sent]);
+        assert_eq!(harness.shared().interfaces[interface.index()].tx_errors.get(), 1);
+    }
+    assert_eq!(counts(&harness, DOUBLE)[2..], [0, 0]);
+}
+
+#[test]
 fn frames_of_nobodys_vlan() {
     let mut harness = harness();
     let from = to_host(ON_PLAIN);

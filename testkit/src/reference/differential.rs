@@ -570,8 +570,6 @@ impl Totals {
             let kind = &config.interface(index).kind;
             if matches!(kind, Kind::Port) {
                 self.rx += stats.rx_packets.get();
-            }
-            if !matches!(kind, Kind::Tunnel { .. }) {
                 self.tx += stats.tx_packets.get();
             }
         }

@@ -4,6 +4,7 @@ use config::{Problem, Spanned};
 
 use crate::control::Control;
 use crate::control::baseline::{NodeWork, Traffic};
+use crate::model::Kind;
 use crate::show::buffers::Buffers;
 use crate::show::errors::{ErrorCount, Errors};
 use crate::show::runtime::{NodeRuntime, Runtime, ThreadRuntime};
@@ -59,14 +60,23 @@ impl Control {
     }
 
     fn worker_traffic(&self, worker: usize) -> Traffic {
-        self.workers[worker].shared.interfaces.iter().fold(Traffic::default(), |sum, stats| {
-            Traffic {
-                rx: sum.rx + stats.rx_packets.get(),
-                tx: sum.tx + stats.tx_packets.get(),
-                drops: sum.drops + stats.drops.get(),
-                punts: sum.punts + stats.punts.get(),
-            }
-        })
+        let mut sum = Traffic::default();
+        let interfaces = &self.workers[worker].shared.interfaces;
+        for stats in interfaces {
+            sum.drops += stats.drops.get();
+            sum.punts += stats.punts.get();
+        }
+        // What sub-interfaces and tunnels receive and send, ports do too.
+        let ports = self
+            .model
+            .interfaces
+            .iter()
+            .filter(|link| matches!(link.kind, Kind::Device(_) | Kind::Punt(_)));
+        for stats in ports.filter_map(|link| interfaces.get(link.id.index())) {
+            sum.rx += stats.rx_packets.get();
+            sum.tx += stats.tx_packets.get();
+        }
+        sum
     }
 
     /// `show runtime`.
