@@ -182,8 +182,8 @@ impl NeighborMessage {
     }
 }
 
-/// The Ethernet address in the first option of type `wanted`; every option must be whole
-/// (RFC 4861 §4.6: type, length in units of 8 bytes, never 0).
+/// The Ethernet address in the first option of type `wanted`, its first 6 bytes however long it is
+/// padded; every option must be whole (RFC 4861 §4.6: type, length in units of 8 bytes, never 0).
 fn find_option(mut options: &[u8], wanted: u8) -> Result<Option<MacAddress>, NeighborError> {
     let mut found = None;
     while let [kind, units, ..] = *options {
@@ -191,8 +191,10 @@ fn find_option(mut options: &[u8], wanted: u8) -> Result<Option<MacAddress>, Nei
         let Some(option) = options.get(..len).filter(|_| len > 0) else {
             return Err(NeighborError::Truncated);
         };
-        if kind == wanted && found.is_none() && len == OPTION_LEN {
-            let [_, _, a, b, c, d, e, f] = *option else { return Err(NeighborError::Truncated) };
+        if let [_, _, a, b, c, d, e, f, ..] = *option
+            && kind == wanted
+            && found.is_none()
+        {
             found = Some(MacAddress([a, b, c, d, e, f]));
         }
         options = &options[len..];
@@ -305,6 +307,15 @@ mod tests {
         options.resize(16, 7);
         options.extend([1, 1, 9, 9, 9, 9, 9, 9, 2, 1, 2, 0, 0, 0, 0, 1]);
         let bytes = raw(136, 0, OVERRIDE, &options, &direct);
+        assert_eq!(NeighborMessage::parse(&bytes, &direct).unwrap().link_layer, Some(MAC));
+    }
+
+    #[test]
+    fn a_padded_option_has_the_address_in_front() {
+        let direct = envelope(ASKER, TARGET);
+        let padded = [1, 2, 2, 0, 0, 0, 0, 1, 9, 9, 9, 9, 9, 9, 9, 9];
+        let second = [1, 1, 2, 0, 0, 0, 0, 2];
+        let bytes = raw(135, 0, 0, &[&padded[..], &second].concat(), &direct);
         assert_eq!(NeighborMessage::parse(&bytes, &direct).unwrap().link_layer, Some(MAC));
     }
 
