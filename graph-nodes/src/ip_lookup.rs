@@ -49,10 +49,11 @@ family_node_counters! {
     }
 }
 
-/// Longest-prefix match of the destination.
+/// Longest-prefix match of the destination. Our own packets to link-local addresses leave by the
+/// interface that the packets they answer came from.
 ///
 /// # Reads
-/// The addresses; `Snapshot::fib4` or `Snapshot::fib6`.
+/// The addresses; `Snapshot::fib4` or `Snapshot::fib6`; lane `rx_interface`, flag `ORIGINATED`.
 /// # Writes
 /// Lanes `adjacency`, `tx_interface` (of a connected network), `vip` (of an address with VIPs: the
 /// number of their prefix, until `lb4-vip` puts the VIP's there), `icmp`; flag `LOCAL_FALLBACK`.
@@ -72,6 +73,29 @@ impl<F> Default for IpLookup<F> {
     }
 }
 
+/// What becomes of packet `at`. One of our own to a link-local address answers one from the link
+/// that this address is good on, which no FIB can tell from the same address on another link
+/// (RFC 4007 §6).
+fn entry<F: Family>(
+    snapshot: &Snapshot,
+    frame: &Frame,
+    at: usize,
+    destination: F::Address,
+) -> FibEntry {
+    let entry = F::lookup(snapshot, destination);
+    let originated = frame.lanes.flags[at] & flag::ORIGINATED != 0;
+    if !originated || !F::is_link_local(destination) || entry == FibEntry::Local {
+        return entry;
+    }
+    let rx = frame.lanes.rx_interface[at];
+    // Control's own packets come from no link, and tunnels have no neighbours.
+    if snapshot.interface(rx).is_none_or(|link| link.port.is_none()) {
+        return entry;
+    }
+    let known = snapshot.adjacency_of(rx, destination.into());
+    known.map_or(FibEntry::Glean(rx), FibEntry::Adjacency)
+}
+
 fn stays_on_link<F: Family>(header: &F::Header) -> bool {
     F::is_link_local(header.source()) || F::is_link_local(header.destination())
 }
@@ -88,7 +112,7 @@ impl<F: Family> Node for IpLookup<F> {
                 cx.drop_packet(frame, at, Next::Drop, Counter::TooShort);
                 continue;
             };
-            let entry = F::lookup(cx.snapshot, header.destination());
+            let entry = entry::<F>(cx.snapshot, frame, at, header.destination());
             let originated = frame.lanes.flags[at] & flag::ORIGINATED != 0;
             if F::V6 && !originated && entry != FibEntry::Local && stays_on_link::<F>(header) {
                 cx.drop_packet(frame, at, Next::Drop, Counter::LinkLocal);
@@ -137,7 +161,8 @@ impl<F: Family> Node for IpLookup<F> {
 
     fn trace(&self, snapshot: &Snapshot, frame: &Frame, at: usize) -> TraceDetail {
         let l3 = usize::from(frame.lanes.l3_offset[at]);
-        F::Header::at(frame.data(at), l3)
-            .map_or(TraceDetail::None, |ip| TraceDetail::Fib(F::lookup(snapshot, ip.destination())))
+        F::Header::at(frame.data(at), l3).map_or(TraceDetail::None, |ip| {
+            TraceDetail::Fib(entry::<F>(snapshot, frame, at, ip.destination()))
+        })
     }
 }

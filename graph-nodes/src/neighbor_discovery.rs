@@ -86,9 +86,10 @@ fn read(frame: &Frame, at: usize) -> Result<Heard, Counter> {
     Ok(Heard { message, source, destination, mac })
 }
 
-/// True for an address on a network of the interface.
+/// True for an address on a network of the interface. That of link-local addresses is everywhere.
 fn is_connected(interface: &Interface, address: Ipv6Addr) -> bool {
-    interface.addresses.iter().any(|own| own.contains(address.into()))
+    address.is_unicast_link_local()
+        || interface.addresses.iter().any(|own| own.contains(address.into()))
 }
 
 fn is_vip(snapshot: &Snapshot, address: Ipv6Addr) -> bool {
@@ -109,9 +110,7 @@ fn check_teller(snapshot: &Snapshot, interface: &Interface, heard: &Heard) -> Re
     }
     let target = heard.message.target;
     let on_link = if heard.message.kind == NeighborKind::Solicitation {
-        heard.is_probe()
-            || heard.source.is_unicast_link_local()
-            || is_connected(interface, heard.source)
+        heard.is_probe() || is_connected(interface, heard.source)
     } else {
         let ours = has(interface, target)
             || matches!(snapshot.fib6.lookup(target), FibEntry::Local | FibEntry::Vip { .. });

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use dataplane::event::{Event, Request};
 use dataplane::fib::FibEntry;
-use dataplane::interface::MacAddress;
+use dataplane::interface::{InterfaceId, MacAddress};
 use dataplane::trace::TraceDetail;
 use testkit::harness::Harness;
 use testkit::packet_builder::{L2, PacketBuilder, validated6};
@@ -13,8 +13,8 @@ use testkit::world::World;
 
 use crate::plan::{CLIENT_LINK, CLIENT_MAC, HOST_MAC, SERVER_LINK, from_host};
 use crate::plan6::{
-    CLIENT, CLIENT_LINK_LOCAL, FAR, HOST, NOWHERE, OUR_CLIENT_SIDE, OUR_LINK_LOCAL, STRANGER,
-    between, harness, transit, world,
+    CLIENT, CLIENT_LINK_LOCAL, FAR, HOST, NOWHERE, OUR_CLIENT_SIDE, OUR_LINK_LOCAL,
+    OUR_SERVER_SIDE, STRANGER, between, harness, transit, world,
 };
 
 const STRANGER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 2, 0x77]);
@@ -65,6 +65,40 @@ fn link_local_packets_stay_on_their_link() {
     // Ours is answered.
     let frame = between(CLIENT, OUR_LINK_LOCAL).build();
     harness.expect_drop(CLIENT_LINK, &frame, "ip6-local", "no listener");
+}
+
+/// The same address may be a neighbour's on every link.
+#[test]
+fn answers_to_link_local_addresses_go_back_where_they_came_from() {
+    let own = |link| if link == CLIENT_LINK { OUR_CLIENT_SIDE } else { OUR_SERVER_SIDE };
+    let mac = |link: InterfaceId| MacAddress([2, 0, 0, 0, 5, link.0 as u8]);
+    let mut world = world();
+    world.add_address(SERVER_LINK, OUR_LINK_LOCAL, 64);
+    world.add_neighbor(CLIENT_LINK, CLIENT_LINK_LOCAL, mac(CLIENT_LINK));
+    world.add_neighbor(SERVER_LINK, CLIENT_LINK_LOCAL, mac(SERVER_LINK));
+    let mut harness = Harness::new(world);
+    let echo = |link, from| {
+        let builder = PacketBuilder::icmp(from, own(link), (128, 0), [0, 7, 0, 1]);
+        builder.data(*b"ping").macs(World::mac(link), mac(link)).build()
+    };
+    for link in [CLIENT_LINK, SERVER_LINK] {
+        let (sent_by, sent) = harness.forward(link, &echo(link, CLIENT_LINK_LOCAL));
+        let packet = validated6(&sent);
+        assert_eq!((sent_by, &sent[..6]), (link, &mac(link).0[..]));
+        assert_eq!((packet.src_addr(), packet.dst_addr()), (own(link), CLIENT_LINK_LOCAL));
+        assert_eq!(sent[L2 + 40], 129);
+    }
+    // Those not known are asked for there.
+    let unknown = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
+    for link in [CLIENT_LINK, SERVER_LINK] {
+        assert_eq!(harness.receive(link, &echo(link, unknown)), []);
+        match harness.event() {
+            Some(Event::NeighborNeeded { interface, address }) => {
+                assert_eq!((interface, address), (link, IpAddr::from(unknown)));
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
 }
 
 #[test]

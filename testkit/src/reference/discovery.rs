@@ -135,9 +135,7 @@ impl Reference {
         }
         let on_link = |address: Ipv6Addr| is_connected(interface, address);
         if message.solicitation {
-            let good = message.is_probe()
-                || is_link_local(message.source.into())
-                || on_link(message.source);
+            let good = message.is_probe() || on_link(message.source);
             return (!good).then_some(reason::ND_OFF_LINK);
         }
         let target = IpAddr::V6(message.target);
@@ -187,8 +185,10 @@ impl Reference {
     }
 }
 
+/// True for an address that hosts on the link can have: every link has link-local ones.
 fn is_connected(interface: &Interface, address: Ipv6Addr) -> bool {
-    interface.addresses.iter().any(|(own, len)| covers(*own, *len, address.into()))
+    is_link_local(address.into())
+        || interface.addresses.iter().any(|(own, len)| covers(*own, *len, address.into()))
 }
 
 /// The answer to a solicitation: router, override, and solicited unless nobody has asked.

@@ -189,11 +189,22 @@ impl Reference {
         }
     }
 
+    /// What becomes of a destination. Our own packets to link-local addresses go back by the link
+    /// that the packets they answer came from.
+    fn way_out(&self, transit: &Transit, destination: IpAddr) -> Destination {
+        let to = self.destination(destination);
+        let answers = transit.originated && is_link_local(destination);
+        if !answers || to == Destination::Local || self.is_tunnel(transit.rx) {
+            return to;
+        }
+        Destination::Neighbor { interface: transit.rx, next_hop: destination }
+    }
+
     /// Sends a packet on by its destination.
     pub(super) fn lookup(&mut self, transit: Transit, table: &dyn NewFlowOrder) {
         let header = Header::of(&transit.packet);
         let texts = reason::of(header.v6);
-        let to = self.destination(header.destination);
+        let to = self.way_out(&transit, header.destination);
         let near = is_link_local(header.source) || is_link_local(header.destination);
         if near && !transit.originated && to != Destination::Local {
             return self.out.drop(reason::LINK_LOCAL);
