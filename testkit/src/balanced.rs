@@ -138,10 +138,14 @@ impl Balanced {
         StickyOwner::new(self.buckets, key, MAX_SERVERS.min(1024)).expect("a power of two")
     }
 
-    /// Addresses of all ASs, and whether their replies are translated.
+    /// Addresses of all ASs, and whether their replies are translated; those last, as the FIB prefers
+    /// them.
     pub fn servers(&self) -> Vec<(IpAddr, bool)> {
         let methods = self.methods.iter().map(|method| *method == Method::Nat);
-        self.servers.iter().map(|server| server.address).zip(methods).collect()
+        let servers = self.servers.iter().map(|server| server.address);
+        let mut servers: Vec<_> = servers.zip(methods).collect();
+        servers.sort_by_key(|(_, nat)| *nat);
+        servers
     }
 
     /// Prefixes with VIPs, and their numbers.

@@ -6,6 +6,7 @@
 #![allow(missing_docs)]
 
 mod arp_input;
+mod conservation;
 mod control_input;
 mod dpdk_input;
 mod ethernet_input;

@@ -90,7 +90,7 @@ proptest! {
 
 /// A world where every node has something to do: one VIP per method and combination of families,
 /// NAT with node ports, and the policy that makes resets.
-fn full_world() -> testkit::world::World {
+pub(crate) fn full_world() -> testkit::world::World {
     use crate::services::{dual_world, server, vip};
     use balancer::{Ports, Protocol};
     use dataplane::forwarding::{Method, MssClamp, NoMatch, TooBig};
@@ -120,7 +120,7 @@ fn full_world() -> testkit::world::World {
 }
 
 /// Packets that together reach every lb node, whole.
-fn full_seeds(v6: bool) -> Vec<(dataplane::interface::InterfaceId, Vec<u8>)> {
+pub(crate) fn full_seeds(v6: bool) -> Vec<(dataplane::interface::InterfaceId, Vec<u8>)> {
     use crate::services::{OUR_CLIENT_SIDE6, answering, arriving, client, server, vip};
     let mss = [2, 4, 35, 0];
     let to = |port| {
