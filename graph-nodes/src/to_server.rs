@@ -64,6 +64,8 @@ pub(crate) fn deliver<F: Family>(
     if keeps_hops {
         frame.lanes.flags[at] |= flag::ORIGINATED;
     }
+    // An error of ours about what an AS sent as its VIP goes to that AS.
+    let keeps_hops = frame.lanes.flags[at] & flag::ORIGINATED != 0;
     let Some(rewrite) = &way.adjacency.rewrite else { return false };
     if !frame.set_l2(at, rewrite) {
         return false;

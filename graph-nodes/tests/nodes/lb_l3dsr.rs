@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use balancer::{Ports, Protocol};
 use dataplane::forwarding::Method;
 use proptest::prelude::*;
@@ -6,8 +8,8 @@ use testkit::packet_builder::{L2, PacketBuilder, quote, reassembled, validated_p
 
 use crate::plan::{CLIENT_LINK, SERVER_LINK};
 use crate::services::{
-    SERVER_MAC, all_ports, arriving, client, datagram, leaving, only_server, segment, server,
-    service, vip,
+    SERVER_MAC, all_ports, answering, arriving, client, datagram, leaving, only_server, segment,
+    server, service, vip,
 };
 
 const METHOD: Method = Method::L3dsr { dscp: 7 };
@@ -165,5 +167,19 @@ proptest! {
         let (_, sent) = harness.forward(CLIENT_LINK, &frame);
         let expected = build(server(v6)).tos(dscp << 2 | class & 3).ttl(ttl - 1);
         prop_assert_eq!(sent, leaving(expected));
+    }
+}
+
+/// The AS speaks as the VIP, so that an error about what it sent is for the VIP.
+#[test]
+fn an_error_of_ours_to_the_as_keeps_its_hops() {
+    for v6 in [false, true] {
+        let mut harness = all_ports(v6, v6, METHOD);
+        let nowhere: IpAddr = if v6 { "3fff::1".parse() } else { "198.18.7.7".parse() }.unwrap();
+        let sent = PacketBuilder::udp((vip(v6), 20000), (nowhere, 4000));
+        let (link, error) = harness.forward(SERVER_LINK, &answering(sent));
+        let (protocol, _) = validated_packet(&error[L2..]);
+        assert_eq!((link, protocol), (SERVER_LINK, if v6 { 58 } else { 1 }));
+        assert_eq!(error[L2 + if v6 { 7 } else { 8 }], 64);
     }
 }
