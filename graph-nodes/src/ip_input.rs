@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use balancer::VipGroupId;
+use balancer::{Address, VipGroupId};
 use dataplane::family::Family;
 use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::frame::{Frame, flag};
@@ -148,6 +148,11 @@ fn check_source<F: HeaderRules>(
     from_kernel: bool,
 ) -> Option<Counter> {
     let source = header.source();
+    // A host without an address yet asks whether one is free (RFC 4862 §5.4.2); the header was
+    // checked for speaking to a group.
+    if source.bits() == 0 {
+        return None;
+    }
     match F::lookup(cx.snapshot, source) {
         FibEntry::Drop(FibDrop::Broadcast) => Some(Counter::MartianSource),
         // What the kernel answers for a VIP comes from the VIP.

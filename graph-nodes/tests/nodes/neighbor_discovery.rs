@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 
+use balancer::{Ports, Prefix};
 use dataplane::event::Event;
 use dataplane::interface::{InterfaceId, MacAddress};
 use testkit::harness::Harness;
@@ -85,6 +86,18 @@ fn a_probe_for_our_address_is_answered_to_all() {
     let (_, sent) = harness.forward(CLIENT_LINK, &probe);
     assert_eq!(sent, answer(OUR_CLIENT_SIDE, (ALL_NODES_MAC, ALL_NODES), false));
     assert_eq!(seen(&mut harness), None);
+}
+
+/// The source of a probe is nobody's address, be there a VIP for all addresses.
+#[test]
+fn a_probe_is_answered_beside_a_vip_of_everything() {
+    let mut world = world();
+    let everything = Prefix { network: Ipv6Addr::UNSPECIFIED.into(), len: 0 };
+    world.balanced.add_vip_without_nat(everything, Ports::All);
+    let mut harness = Harness::new(world);
+    let probe = neighbor_solicitation((NEIGHBOR_MAC, Ipv6Addr::UNSPECIFIED), OUR_CLIENT_SIDE);
+    let (_, sent) = harness.forward(CLIENT_LINK, &probe);
+    assert_eq!(sent, answer(OUR_CLIENT_SIDE, (ALL_NODES_MAC, ALL_NODES), false));
 }
 
 #[test]
