@@ -13,7 +13,7 @@ use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
 use dataplane::wire::Header;
 use dataplane::wire::checksum::Delta;
-use dataplane::wire::extension::UpperLayerError;
+use dataplane::wire::extension::{UpperLayerError, is_extension};
 use dataplane::wire::icmpv4::Icmpv4Header;
 use dataplane::wire::ip::IpHeader;
 use dataplane::wire::ipv4::protocol;
@@ -168,13 +168,17 @@ impl<F: FragmentWays> LbNatIn2out<F> {
             Err(_) => return Ok(true),
         };
         debug_assert_eq!(packet.l3, l3);
-        if packet.upper.protocol == F::ICMP {
-            return Self::judge_icmp(cx, frame, at, &packet);
+        let (upper, later) = (packet.upper.protocol, packet.is_later_fragment());
+        // Where IPv6 options are fragmented too, only the first fragment shows what they lead to.
+        let unknown = F::V6 && later && is_extension(upper);
+        if !has_ports(upper) && !unknown {
+            if F::V6 && !later {
+                self.remember(cx, &packet, FragmentWay::Untouched);
+            }
+            let icmp = upper == F::ICMP;
+            return if icmp { Self::judge_icmp(cx, frame, at, &packet) } else { Ok(true) };
         }
-        if !has_ports(packet.upper.protocol) {
-            return Ok(true);
-        }
-        if packet.is_later_fragment() {
+        if later {
             return self.judge_later_fragment(cx, frame, at, &packet);
         }
         match packet.flow(frame.data(at)) {

@@ -84,7 +84,7 @@ pub fn ip6_upper_layer(bytes: &[u8], l3_offset: usize) -> Result<UpperLayer, Upp
 
 /// True for the extension headers that are walked over.
 #[inline]
-fn is_extension(protocol: u8) -> bool {
+pub fn is_extension(protocol: u8) -> bool {
     use protocol::{AH, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ROUTING};
     matches!(protocol, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT | AH)
 }

@@ -370,3 +370,29 @@ proptest! {
         prop_assert_eq!(sent, delivered(back((vip(v6), [80, 20000])).ttl(ttl - 1)));
     }
 }
+
+/// What is fragmented may start with destination options (RFC 8200 §4.5); the fragment headers name
+/// those then, not UDP.
+#[test]
+fn fragments_of_a_datagram_with_destination_options_stay_together() {
+    let data: Vec<u8> = (0..=255).cycle().take(400).collect();
+    let whole = |from, to| PacketBuilder::udp(from, to).data(data.clone()).padded_extension(60, 0);
+    let there = |to| whole((client(true), 1), to);
+    let back = |from| whole(from, (client(true), 1));
+    for order in [[0, 1], [1, 0]] {
+        let mut harness = Harness::new(nat_world(true));
+        for (link, macs, sent, expected) in [
+            (CLIENT_LINK, CLIENT_LINK, there((vip(true), 20000)), there((server(true), 3307))),
+            (SERVER_LINK, SERVER_LINK, back((server(true), 3307)), back((vip(true), 20000))),
+        ] {
+            let pieces = sent.macs(World::mac(macs), SERVER_MAC).fragments(300, 99);
+            assert_eq!(pieces.len(), 2);
+            let mut got = Vec::new();
+            for at in order {
+                got.extend(harness.receive(link, &pieces[at]));
+            }
+            let got: Vec<Vec<u8>> = got.iter().map(|(_, f)| f[L2..].to_vec()).collect();
+            assert_eq!(reassembled(&got), expected.ttl(63).packet(), "{order:?}");
+        }
+    }
+}

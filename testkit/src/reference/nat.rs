@@ -46,7 +46,14 @@ impl Reference {
         {
             return self.error_from_server(transit, &upper, table);
         }
-        if !has_ports(upper.protocol) {
+        let is_option = matches!(upper.protocol, 0 | 43 | 44 | 51 | 60);
+        if !has_ports(upper.protocol) && !(header.v6 && upper.is_later() && is_option) {
+            if header.v6 && !upper.is_later() && self.is_reachable_server(header.source) {
+                self.remember_from_server(&transit, &upper, Place::Itself);
+                let first = transit.clone();
+                self.lookup(transit, table);
+                return self.release_from_server(&first, &upper, table);
+            }
             return self.lookup(transit, table);
         }
         if upper.is_later() {
