@@ -140,8 +140,14 @@ impl Model {
                 None => problem,
             });
         };
+        // A tunnel has but one other end, whatever address of its network names it.
+        let is_its_end = |via: IpAddr| {
+            let link = self.interface(route.interface);
+            route.next_hop.is_none() && link.is_some_and(|link| link.is_connected_to(via))
+        };
         if let Some(via) = via
             && Some(via.value) != route.next_hop
+            && !is_its_end(via.value)
         {
             let reason = format!("{network} is not routed via {}", via.value);
             return Err(Problem::new(via.span, reason)

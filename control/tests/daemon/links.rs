@@ -202,3 +202,18 @@ fn tunnels_that_cannot_be() {
     bench.ok("delete ipip tunnel ipip0");
     assert_eq!(bench.ok("show ipip tunnel"), "No IPIP tunnels configured...\n");
 }
+
+#[test]
+fn a_route_over_a_tunnel_goes_by_the_words_that_made_it() {
+    let mut bench = Bench::routed();
+    bench.all(&[
+        "create ipip tunnel src 192.168.1.254 dst 192.168.1.1",
+        "set interface ip address ipip0 172.30.0.1/30",
+        "set interface state ipip0 up",
+        "ip route add 10.88.0.0/16 via 172.30.0.2",
+    ]);
+    let error = bench.refused("ip route del 10.88.0.0/16 via 192.168.1.1");
+    assert!(error.contains("10.88.0.0/16 is not routed via 192.168.1.1"), "{error}");
+    bench.ok("ip route del 10.88.0.0/16 via 172.30.0.2");
+    assert_eq!(lookup(&bench, "10.88.0.1"), FibEntry::Drop(FibDrop::NoRoute));
+}
