@@ -22,7 +22,7 @@ pub struct FlowStatus {
     pub worker: Option<usize>,
     /// The slot of the new-flow table.
     pub slot: Option<u32>,
-    /// What packets get that no VIP takes.
+    /// What packets get that no VIP takes; absent at an address of our own.
     pub no_match: Option<&'static str>,
     /// Destination port at the AS.
     pub target_port: Option<u16>,
@@ -47,8 +47,11 @@ impl Display for FlowStatus {
             "rr" => "a new flow: the next in turn".to_owned(),
             "no server" => "dropped: no AS takes new flows".to_owned(),
             "no match" => format!(
-                "no VIP of the address takes this protocol and port: no-match {}",
-                self.no_match.unwrap_or("drop")
+                "no VIP of the address takes this protocol and port: {}",
+                match self.no_match {
+                    Some(policy) => format!("no-match {policy}"),
+                    None => "the address is our own".to_owned(),
+                }
             ),
             _ => "no VIP has this address".to_owned(),
         };

@@ -44,6 +44,9 @@ fn flows_that_no_as_gets() {
     bench.ok("lb conf no-match rst");
     let text = bench.ok("show lb flow 10.10.10.1 1 10.10.2.2 8081 tcp");
     assert!(text.contains("no VIP of the address takes this protocol and port: no-match rst"));
+    bench.ok("lb vip 192.168.1.254/32 protocol tcp port 80 encap dr");
+    let text = bench.ok("show lb flow 10.10.10.1 1 192.168.1.254 81 tcp");
+    assert!(text.ends_with("protocol and port: the address is our own\n"), "{text}");
     let text = bench.ok("show lb flow 10.10.10.1 1 8.8.8.8 53 udp");
     assert!(text.ends_with("  why: no VIP has this address\n"), "{text}");
     bench.ok(&format!("lb as {VIP} 192.168.1.1 192.168.1.3 del flush"));
