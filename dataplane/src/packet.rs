@@ -148,11 +148,22 @@ impl Packet {
         true
     }
 
-    /// Shortens a single-segment packet to `len` bytes; longer or multi-segment ones stay as they are.
+    /// Shortens the packet to `len` bytes; a packet that is not longer stays as it is. Segments
+    /// behind the new end stay too, empty, for only the pool could take them.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        if len <= usize::from(self.mbuf().data_len) && self.segments() == 1 {
-            self.set_lengths(len as u16, len as u32);
+        if len >= self.len() {
+            return;
+        }
+        self.mbuf_mut().pkt_len = len as u32;
+        let mut left = len;
+        let mut next = Some(self.mbuf_mut());
+        while let Some(segment) = next {
+            segment.data_len = left.min(usize::from(segment.data_len)) as u16;
+            left -= usize::from(segment.data_len);
+            // SAFETY: `from_raw` demands that `next` is null or a valid segment, owned like the
+            // first, and `&mut self` keeps everybody else away.
+            next = unsafe { segment.next.as_mut() };
         }
     }
 

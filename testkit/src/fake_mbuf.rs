@@ -204,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn packets_end_where_they_are_cut() {
+        let bytes: Vec<u8> = (0..=40).collect();
+        for cuts in [&[][..], &[8], &[8, 8, 11, 40], &[2, 3, 4]] {
+            for len in 0..45 {
+                let mut packet = FakePool::new(9).segmented(&bytes, cuts);
+                packet.truncate(len);
+                assert_eq!(packet.len(), len.min(41));
+                assert_eq!(free(packet), bytes[..len.min(41)]);
+            }
+        }
+    }
+
+    #[test]
     fn every_range_is_read_across_segments() {
         let bytes: Vec<u8> = (0..=40).collect();
         // Odd lengths, and an empty segment.

@@ -34,6 +34,10 @@ impl Quote {
         if header.header_len < least || quoted.len() < header.header_len {
             return None;
         }
+        // A header that says of its packet that it is shorter than the header.
+        if header.total_len < header.header_len {
+            return None;
+        }
         let upper = Upper::of(quoted).ok()?;
         if quoted.len() < upper.at + 8 {
             return None;
