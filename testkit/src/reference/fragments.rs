@@ -36,8 +36,8 @@ pub(super) struct Datagram {
 pub(super) enum Place {
     /// To an AS of a VIP.
     Server(VipKey, IpAddr),
-    /// From an AS, in the name of this address.
-    As(IpAddr),
+    /// From an AS of a VIP, in the name of this address.
+    As(VipKey, IpAddr),
     /// From an AS, in its own name.
     Itself,
 }
@@ -178,7 +178,7 @@ impl Reference {
         let family = self.family(header.v6);
         let place = family.from_servers.get(&key).filter(|(_, dies_s)| now_s < *dies_s);
         match place.copied() {
-            Some((Place::As(address), _)) => {
+            Some((Place::As(_, address), _)) => {
                 self.reply_as(transit, upper, None, (address, None), table);
             }
             Some(_) => self.lookup(transit, table),
@@ -203,13 +203,18 @@ impl Reference {
         (0..from).for_each(|_| self.out.drop(texts.reply_fragment_alone));
     }
 
-    /// Forgets what went to a VIP that is gone.
-    pub(super) fn forget_fragments_to(&mut self, vip: VipKey) {
+    /// Forgets the datagrams to and from ASs whose flows have ended all at once.
+    pub(super) fn forget_fragments(&mut self, ended: impl Fn(VipKey, IpAddr) -> bool) {
         for worker in &mut self.workers {
             for family in [&mut worker.ip4, &mut worker.ip6] {
-                family
-                    .to_servers
-                    .retain(|_, (place, _)| !matches!(place, Place::Server(key, _) if *key == vip));
+                family.to_servers.retain(|_, (place, _)| match place {
+                    Place::Server(vip, server) => !ended(*vip, *server),
+                    Place::As(..) | Place::Itself => true,
+                });
+                family.from_servers.retain(|datagram, (place, _)| match place {
+                    Place::As(vip, _) => !ended(*vip, datagram.source),
+                    Place::Server(..) | Place::Itself => true,
+                });
             }
         }
     }

@@ -28,6 +28,7 @@ impl Reference {
                 }
                 if flush {
                     *self.flushes.entry((key, server)).or_default() += 1;
+                    self.forget_fragments(|vip, of| (vip, of) == (key, server));
                 }
             }
             Change::AddVip(vip) => config.vips.push(vip),
@@ -55,14 +56,16 @@ impl Reference {
         for worker in &mut self.workers {
             worker.flows.retain(|flow, _| flow.goal != Goal::Vip(key));
         }
-        self.forget_fragments_to(key);
+        self.forget_fragments(|vip, _| vip == key);
     }
 
     /// Control notices which removed ASs have no flows any more, and forgets them. What clients have
     /// with a service that no VIP leads to any more is not the balancer's business.
     pub fn collect(&mut self) {
         let live = self.live_flows();
-        self.removed.retain(|server, _| live.contains_key(server));
+        let mut gone = std::mem::take(&mut self.removed);
+        self.removed = gone.extract_if(.., |server, _| live.contains_key(server)).collect();
+        self.forget_fragments(|vip, server| gone.contains_key(&(vip, server)));
         for worker in 0..self.workers.len() {
             let mut flows = std::mem::take(&mut self.workers[worker].flows);
             flows.retain(|key, _| match key.goal {

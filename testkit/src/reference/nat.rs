@@ -68,7 +68,7 @@ impl Reference {
         let verdict = Tuple::of(&transit.packet, &upper)
             .map_or(Verdict::NotMapped, |tuple| self.attribute(&tuple.reversed()));
         let place = match verdict {
-            Verdict::As(_, address, _) => Place::As(address),
+            Verdict::As(vip, address, _) => Place::As(vip, address),
             _ => Place::Itself,
         };
         if verdict != Verdict::Unknown && self.is_reachable_server(header.source) {
