@@ -29,6 +29,8 @@ pub enum Command {
     LbAs(LbAs),
     /// `lb flush vip <prefix> …`
     LbFlushVip(VipKey),
+    /// `test lb flowtable flush`: the flows of all VIPs, as VPP's debugging command does.
+    LbFlushAll,
     /// `lb no-match <prefix> drop|rst|icmp|punt|del`
     LbNoMatch(LbNoMatch),
     /// `lb set interface nat4|nat6 in <interface> … [del]`
@@ -174,6 +176,7 @@ impl Command {
             | Command::LbVipDel(_)
             | Command::LbAs(_)
             | Command::LbFlushVip(_)
+            | Command::LbFlushAll
             | Command::LbNoMatch(_)
             | Command::LbSetInterfaceNat { .. }
             | Command::CreateIpipTunnel { .. }

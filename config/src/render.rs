@@ -17,6 +17,7 @@ impl Display for Command {
             Command::LbVipDel(key) => write!(f, "lb vip {key} del"),
             Command::LbAs(servers) => servers.fmt(f),
             Command::LbFlushVip(key) => write!(f, "lb flush vip {key}"),
+            Command::LbFlushAll => f.write_str("test lb flowtable flush"),
             Command::LbNoMatch(no_match) => no_match.fmt(f),
             Command::LbSetInterfaceNat { family, interfaces, del } => {
                 interface_nat(f, *family, interfaces, *del)

@@ -359,6 +359,7 @@ fn command() -> impl Strategy<Value = Command> {
         3 => servers().prop_map(Command::LbAs),
         1 => vip_key().prop_map(Command::LbVipDel),
         1 => vip_key().prop_map(Command::LbFlushVip),
+        1 => Just(Command::LbFlushAll),
         2 => update()
             .prop_filter("says something", |update| *update != LbVipUpdate::new(update.key))
             .prop_map(Command::LbVipUpdate),

@@ -85,6 +85,7 @@ LINES = [
     "lb conf ip4-src-address 39.40.41.42 ip6-src-address 2004::1 buckets 2048 timeout 30",
     "lb conf timeout 40",
     "lb conf buckets-log2 12",
+    "test lb flowtable flush",
     "lb vip 1.2.3.0/24",
     "lb vip 1.2.4.0/24 encap gre4 new_len 1024",
     "lb vip 1.2.5.0/24 new_len 16 encap gre6",

@@ -92,6 +92,16 @@ pub(super) const FORMS: &[Form] = &[
         rest: None,
         build: |words| vip_key(words).map(Command::LbFlushVip),
     },
+    Form {
+        path: &["test", "lb", "flowtable", "flush"],
+        usage: "",
+        summary: "forget the flows of all VIPs",
+        leading: &[],
+        required: 0,
+        options: &[],
+        rest: None,
+        build: |_| Ok(Command::LbFlushAll),
+    },
 ];
 
 /// Prefix, protocol and port(s). Protocol and port come together or not at all; port 0 is VPP's

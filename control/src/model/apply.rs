@@ -20,6 +20,10 @@ impl Model {
             Command::LbVipDel(key) => self.lb_vip_del(key),
             Command::LbAs(servers) => self.lb_as(servers),
             Command::LbFlushVip(key) => return self.lb_flush_vip(key),
+            Command::LbFlushAll => {
+                self.lb_flush_all();
+                Ok(())
+            }
             Command::LbNoMatch(command) => self.lb_no_match(command),
             Command::CreateIpipTunnel { source, destination, instance } => {
                 return self.create_tunnel(source, destination, instance.as_ref());

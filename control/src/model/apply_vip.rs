@@ -157,12 +157,22 @@ impl Model {
 
     pub(super) fn lb_flush_vip(&mut self, key: &config::VipKey) -> Result<String, Problem> {
         let index = self.vip_index(key)?;
-        if let Some(vip) = self.lb.vip_mut(index) {
-            for server in &mut vip.servers {
-                server.epoch = server.epoch.wrapping_add(1);
-            }
-        }
+        self.flush_servers(index);
         Ok(format!("lb_flush_vip ok {index}"))
+    }
+
+    pub(super) fn lb_flush_all(&mut self) {
+        let indices: Vec<u32> = self.lb.vips.keys().copied().collect();
+        for index in indices {
+            self.flush_servers(index);
+        }
+    }
+
+    fn flush_servers(&mut self, vip: u32) {
+        let servers = self.lb.vip_mut(vip).map(|vip| &mut vip.servers);
+        for server in servers.into_iter().flatten() {
+            server.epoch = server.epoch.wrapping_add(1);
+        }
     }
 
     pub(super) fn lb_no_match(&mut self, command: &LbNoMatch) -> Result<(), Problem> {

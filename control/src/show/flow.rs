@@ -18,8 +18,8 @@ pub struct FlowStatus {
     /// `sticky` (a worker knows the flow), `table` (a new flow, by the new-flow table), `rr` (a new
     /// flow, by turn), `no server`, `no match` (a VIP's address, but no VIP's port) or `no VIP`.
     pub why: &'static str,
-    /// The worker whose sticky table has the flow.
-    pub worker: Option<usize>,
+    /// The thread of the worker whose sticky table has the flow, as `show threads` numbers it.
+    pub thread: Option<usize>,
     /// The slot of the new-flow table.
     pub slot: Option<u32>,
     /// What packets get that no VIP takes; absent at an address of our own.
@@ -39,7 +39,7 @@ impl Display for FlowStatus {
         }
         let why = match self.why {
             "sticky" => {
-                format!("sticky: worker {} knows the flow", self.worker.unwrap_or_default())
+                format!("sticky: thread {} knows the flow", self.thread.unwrap_or_default())
             }
             "table" => {
                 format!("a new flow: slot {} of the new-flow table", self.slot.unwrap_or_default())

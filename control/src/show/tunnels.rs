@@ -49,7 +49,8 @@ impl Display for Tunnels {
             )?;
             match (&tunnel.next_hop, &tunnel.interface) {
                 (Some(next_hop), Some(interface)) => writeln!(f, " via {next_hop} {interface}")?,
-                _ => writeln!(f, " no route")?,
+                _ if tunnel.up => writeln!(f, " no route")?,
+                _ => writeln!(f, " down")?,
             }
         }
         Ok(())

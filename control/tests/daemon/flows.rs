@@ -11,28 +11,32 @@ fn why(bench: &mut Bench, port: u16) -> (String, Option<u64>, String) {
     let body = bench.control.api(&path).unwrap();
     let flow: serde_json::Value = serde_json::from_str(&body).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    (text(&flow["why"]), flow["worker"].as_u64(), text(&flow["as"]["address"]))
+    (text(&flow["why"]), flow["thread"].as_u64(), text(&flow["as"]["address"]))
 }
 
 #[test]
 fn a_flow_is_explained_before_and_after_its_first_packet() {
     let mut bench = served();
-    let (reason, worker, server) = why(&mut bench, 4000);
-    assert_eq!((&*reason, worker), ("table", None));
+    let (reason, thread, server) = why(&mut bench, 4000);
+    assert_eq!((&*reason, thread), ("table", None));
     bench.arrive(0, &syn(4000, ("10.10.2.2", 8080)));
-    assert_eq!(why(&mut bench, 4000), ("sticky".into(), Some(0), server.clone()));
+    assert_eq!(why(&mut bench, 4000), ("sticky".into(), Some(1), server.clone()));
     let text = bench.ok("show lb flow 10.10.10.1 4000 10.10.2.2 8080 tcp");
     assert!(
         text.starts_with("10.10.10.1 port 4000 -> 10.10.2.2 port 8080 tcp\n  vip [1]: ip4-nat4")
     );
-    assert!(text.contains("  why: sticky: worker 0 knows the flow\n"), "{text}");
+    assert!(text.contains("  why: sticky: thread 1 knows the flow\n"), "{text}");
     assert!(text.contains(&format!("]: {server} port 80 encap nat4 weight:100 used\n")), "{text}");
     assert!(text.contains(&format!("  path: via {server} GigabitEthernet0/9/0, resolved\n")));
     // The flow stays where it is when the AS takes no more new ones, and says so.
     bench.ok(&format!("lb as {VIP} {server} del"));
-    assert_eq!(why(&mut bench, 4000), ("sticky".into(), Some(0), server));
+    assert_eq!(why(&mut bench, 4000), ("sticky".into(), Some(1), server));
     assert!(bench.ok("show lb flow 10.10.10.1 4000 10.10.2.2 8080 tcp").contains(" removed\n"));
     bench.ok(&format!("lb flush vip {VIP}"));
+    assert_eq!(why(&mut bench, 4000).0, "table");
+    bench.arrive(0, &syn(4000, ("10.10.2.2", 8080)));
+    assert_eq!(why(&mut bench, 4000).0, "sticky");
+    bench.ok("test lb flowtable flush");
     assert_eq!(why(&mut bench, 4000).0, "table");
     bench.ok(&format!("lb as {VIP} 192.168.1.1 192.168.1.3 del flush").replace(" 192.168.1.1 ", " "));
     bench.end();

@@ -213,7 +213,7 @@ fn lb_flow() {
         vip_index: Some(8),
         vip: Some("ip4-nat4 91.0.0.8/32".into()),
         why: "sticky",
-        worker: Some(1),
+        thread: Some(2),
         slot: None,
         no_match: None,
         target_port: Some(3307),
@@ -223,14 +223,14 @@ fn lb_flow() {
         known.to_string(),
         "10.1.1.1 port 4000 -> 91.0.0.8 port 20000 udp
   vip [8]: ip4-nat4 91.0.0.8/32
-  why: sticky: worker 1 knows the flow
+  why: sticky: thread 2 knows the flow
   as [17]: 10.0.0.2 port 3307 encap nat4 weight:100 used
   path: via 10.0.0.2 pg1, resolved
 "
     );
     let new = FlowStatus {
         why: "table",
-        worker: None,
+        thread: None,
         slot: Some(77),
         server: Some(server(19, 9, false)),
         ..known.clone()
@@ -255,7 +255,7 @@ fn lb_flow() {
     assert!(nobody.to_string().ends_with(
         "20000 udp\n  why: no VIP of the address takes this protocol and port: no-match rst\n"
     ));
-    let start = r#"{"flow":"10.1.1.1 port 4000 -> 91.0.0.8 port 20000 udp","vip_index":8,"vip":"ip4-nat4 91.0.0.8/32","why":"table","worker":null,"slot":77,"no_match":null,"target_port":3307,"as":{"index":19,"#;
+    let start = r#"{"flow":"10.1.1.1 port 4000 -> 91.0.0.8 port 20000 udp","vip_index":8,"vip":"ip4-nat4 91.0.0.8/32","why":"table","thread":null,"slot":77,"no_match":null,"target_port":3307,"as":{"index":19,"#;
     assert!(json(&new).starts_with(start));
 }
 

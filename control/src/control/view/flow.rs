@@ -74,7 +74,7 @@ impl Control {
             vip_index: None,
             vip: None,
             why: "no VIP",
-            worker: None,
+            thread: None,
             slot: None,
             no_match: None,
             target_port: None,
@@ -108,7 +108,7 @@ impl Control {
         status.vip = Some(shown.line());
         let Some(answer) = answer else { return };
         status.why = answer.why;
-        status.worker = answer.worker;
+        status.thread = answer.worker.map(|worker| worker + 1);
         status.slot = answer.slot;
         let Some(server) = answer.server else { return };
         status.server = shown.servers.into_iter().find(|shown| shown.index == server.get());
