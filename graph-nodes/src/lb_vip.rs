@@ -160,7 +160,9 @@ impl<F: FragmentWays> LbVip<F> {
         })?;
         let local = frame.lanes.flags[at] & flag::LOCAL_FALLBACK != 0;
         let place = frame.lanes.vip[at];
-        match find_vip::<F>(cx.snapshot, place, local, tuple.protocol, tuple.dst_port) {
+        // A node port takes whole packets only, as on addresses without VIPs.
+        let node_ports = local && packet.upper.fragment.is_none();
+        match find_vip::<F>(cx.snapshot, place, node_ports, tuple.protocol, tuple.dst_port) {
             Some(vip) => self.balance(cx, frame, at, &packet, vip, (&tuple, flags)),
             None if local => Ok(Some(Next::Local)),
             None => Self::no_match(cx, place, tuple.protocol),
