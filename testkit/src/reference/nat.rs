@@ -47,7 +47,9 @@ impl Reference {
             return self.error_from_server(transit, &upper, table);
         }
         let is_option = matches!(upper.protocol, 0 | 43 | 44 | 51 | 60);
-        if !has_ports(upper.protocol) && !(header.v6 && upper.is_later() && is_option) {
+        let may_have_ports =
+            has_ports(upper.protocol) || header.v6 && upper.is_later() && is_option;
+        if !may_have_ports {
             if header.v6 && !upper.is_later() && self.is_reachable_server(header.source) {
                 self.remember_from_server(&transit, &upper, Place::Itself);
                 let first = transit.clone();
