@@ -163,6 +163,12 @@ impl VipGroups {
         self.groups.get(group.index()).is_some_and(|group| group.direct_return)
     }
 
+    /// Whether a group is every address, those of clients among them.
+    #[must_use]
+    pub fn is_everything(&self, group: VipGroupId) -> bool {
+        self.groups.get(group.index()).is_some_and(|group| group.prefix.len == 0)
+    }
+
     /// The VIP to which a node port leads, for packets to an address of an interface.
     #[must_use]
     pub fn find_node_port(&self, v6: bool, protocol: u8, port: u16) -> Option<VipId> {

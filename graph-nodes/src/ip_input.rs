@@ -153,18 +153,22 @@ fn check_source<F: HeaderRules>(
     if source.bits() == 0 {
         return None;
     }
-    match F::lookup(cx.snapshot, source) {
-        FibEntry::Drop(FibDrop::Broadcast) => Some(Counter::MartianSource),
+    let groups = &cx.snapshot.lb.groups;
+    let place = match F::lookup(cx.snapshot, source) {
+        // A VIP of every address says nothing of a source: most are clients'.
+        FibEntry::Vip { group, .. } if groups.is_everything(VipGroupId::new(group)) => None,
+        entry => Some(entry),
+    };
+    match place {
+        Some(FibEntry::Drop(FibDrop::Broadcast)) => Some(Counter::MartianSource),
         // What the kernel answers for a VIP comes from the VIP.
         _ if from_kernel => None,
         // A server that answers its client directly speaks as the VIP, and may do so through us.
-        FibEntry::Vip { group, .. }
-            if cx.snapshot.lb.groups.returns_directly(VipGroupId::new(group)) =>
-        {
+        Some(FibEntry::Vip { group, .. }) if groups.returns_directly(VipGroupId::new(group)) => {
             let to = F::lookup(cx.snapshot, header.destination());
             matches!(to, FibEntry::Local | FibEntry::Vip { .. }).then_some(Counter::Spoofed)
         }
-        FibEntry::Local | FibEntry::Vip { .. } => Some(Counter::Spoofed),
+        Some(FibEntry::Local | FibEntry::Vip { .. }) => Some(Counter::Spoofed),
         // An outer header of ours that came back: it would go round for ever.
         _ => F::is_tunnel_source(&cx.snapshot.tunnel_policy, source).then_some(Counter::Spoofed),
     }

@@ -1,12 +1,14 @@
-use balancer::Ports;
+use std::net::IpAddr;
+
+use balancer::{Ports, Prefix};
 use dataplane::forwarding::Method;
 use testkit::harness::Harness;
 use testkit::packet_builder::{L2, PacketBuilder, quote, validated_packet};
 
 use crate::plan::{CLIENT_LINK, SERVER_LINK};
 use crate::services::{
-    SERVER_MAC, all_ports, arriving, client, datagram, leaving, only_server, segment, server,
-    service, vip,
+    SERVER_MAC, all_ports, arriving, client, datagram, dual_world, leaving, only_server, segment,
+    server, service, source, vip,
 };
 
 const METHOD: Method = Method::DirectRouting;
@@ -77,5 +79,28 @@ fn what_does_not_fit_and_what_has_no_way() {
         harness.publish();
         let frame = arriving(datagram(v6));
         harness.expect_drop(CLIENT_LINK, &frame, node(v6), "no route to the server");
+    }
+}
+
+/// Clients from everywhere come to a VIP of every address, in which they are themselves.
+#[test]
+fn defect_16_a_vip_of_every_address_has_clients() {
+    for v6 in [false, true] {
+        let mut world = dual_world();
+        let [client, to]: [IpAddr; 2] = match v6 {
+            true => ["3fff::1", "3fff:1::1"],
+            false => ["198.18.7.7", "198.19.8.8"],
+        }
+        .map(|address| address.parse().unwrap());
+        let everything = Prefix::new(to, 0).unwrap();
+        let id = world.balanced.add_vip_without_nat(everything, Ports::All);
+        world.balanced.add_server_by(id, server(v6), Method::DirectRouting);
+        let mut harness = Harness::new(world);
+        let packet = |from: IpAddr| PacketBuilder::udp((from, 4000), (to, 20000)).data(*b"x");
+        let sent = harness.forward(CLIENT_LINK, &arriving(packet(client)));
+        assert_eq!(sent, (SERVER_LINK, leaving(packet(client))));
+        let node = if v6 { "ip6-input" } else { "ip4-input" };
+        let text = format!("ip{} spoofed local-address packet drops", if v6 { 6 } else { 4 });
+        harness.expect_drop(CLIENT_LINK, &arriving(packet(source(v6))), node, &text);
     }
 }

@@ -161,16 +161,21 @@ impl Reference {
     }
 
     /// True for a source that only we have. A VIP's address is also the source of a server that
-    /// answers its client directly; that answer may take us for its router, but never goes to us.
+    /// answers its client directly; that answer may take us for its router, but never goes to us. A VIP
+    /// of every address says nothing.
     fn is_spoofed(&self, source: IpAddr, destination: IpAddr) -> bool {
         let is_ours =
             |address| matches!(self.destination(address), Destination::Local | Destination::Vip);
+        let mut vips = self.config.vips.iter().filter(|vip| vip.key.has(source));
+        let anybody =
+            self.destination(source) == Destination::Vip && vips.all(|vip| vip.key.prefix_len == 0);
         if self.destination(source) == Destination::Vip
+            && !anybody
             && self.config.vips.iter().any(|vip| !vip.is_nat() && vip.key.has(source))
         {
             return is_ours(destination);
         }
-        let ours = is_ours(source);
+        let ours = is_ours(source) && !anybody;
         let outer = self.config.tunnels.source(source.is_ipv6()) == Some(source);
         ours || outer
     }
