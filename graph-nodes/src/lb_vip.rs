@@ -299,6 +299,10 @@ impl<F: FragmentWays> LbVip<F> {
             count(stats, decision);
         }
         let server = server_of(decision)?;
+        // Whose turn it was could not be told before.
+        if packet.header.hop_limit() <= 1 && takes_hop(cx.snapshot, vip, Some(server)) {
+            return Err(Refusal::Icmp(Counter::Ttl, IcmpError::TtlExceeded));
+        }
         if let Some(key) = fragment_key(packet) {
             let way = FragmentWay::ToServer { vip: vip.id, as_id: server };
             F::ways(cx.worker).insert(key, way, &cx.snapshot.lb, cx.now.tick_s);

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use balancer::{Ports, Protocol};
+use balancer::{Ports, Protocol, Scheduler};
 use dataplane::forwarding::Method;
 use proptest::prelude::*;
 use testkit::harness::Harness;
@@ -8,8 +8,8 @@ use testkit::packet_builder::{L2, PacketBuilder, quote, reassembled, validated_p
 
 use crate::plan::{CLIENT_LINK, SERVER_LINK};
 use crate::services::{
-    SERVER_MAC, all_ports, answering, arriving, client, datagram, leaving, only_server, segment,
-    server, service, vip,
+    SERVER_MAC, all_ports, answering, arriving, client, datagram, leaving, only_server, only_vip,
+    segment, server, service, vip,
 };
 
 const METHOD: Method = Method::L3dsr { dscp: 7 };
@@ -181,5 +181,24 @@ fn an_error_of_ours_to_the_as_keeps_its_hops() {
         let (protocol, _) = validated_packet(&error[L2..]);
         assert_eq!((link, protocol), (SERVER_LINK, if v6 { 58 } else { 1 }));
         assert_eq!(error[L2 + if v6 { 7 } else { 8 }], 64);
+    }
+}
+
+/// Where ASs of several methods take turns, only the choice tells whether a hop is needed.
+#[test]
+fn nothing_leaves_without_hops_where_methods_take_turns() {
+    for v6 in [false, true] {
+        let mut world = service(Ports::All, v6, v6, METHOD);
+        world.balanced.vip(only_vip()).scheduler = Scheduler::RoundRobin;
+        let other: IpAddr =
+            if v6 { "2001:db8:2::9".parse() } else { "192.168.1.9".parse() }.unwrap();
+        world.add_neighbor(SERVER_LINK, other, SERVER_MAC);
+        world.balanced.add_server_by(only_vip(), other, Method::DirectRouting);
+        let mut harness = Harness::new(world);
+        for port in 1..40 {
+            let last = PacketBuilder::udp((client(v6), port), (vip(v6), 20000)).ttl(1);
+            let (link, sent) = harness.forward(CLIENT_LINK, &arriving(last));
+            assert!(sent[L2 + if v6 { 7 } else { 8 }] > 0, "to {link:?}");
+        }
     }
 }

@@ -108,6 +108,11 @@ impl Reference {
             return self.error(transit, Error::TimeExceeded, table);
         }
         let Some(server) = self.select(&vip, &tuple, flags, table) else { return };
+        let decrements = self.server(&vip, server).is_some_and(|s| s.method.decrements());
+        if header.ttl <= 1 && decrements {
+            self.out.count(texts.vip_ttl_expired);
+            return self.error(transit, Error::TimeExceeded, table);
+        }
         if let Some(fragment) = upper.fragment {
             self.remember_to_server(&transit, &upper, fragment, Place::Server(key, server));
         }
