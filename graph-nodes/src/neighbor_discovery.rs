@@ -105,7 +105,8 @@ fn has(interface: &Interface, address: Ipv6Addr) -> bool {
 fn check_teller(snapshot: &Snapshot, interface: &Interface, heard: &Heard) -> Result<(), Counter> {
     let mac = heard.mac;
     let nobody = mac.is_multicast() || mac == MacAddress::default() || mac == interface.mac;
-    if !heard.is_probe() && nobody {
+    // Nobody has an Ethernet address at the other end of a tunnel.
+    if !heard.is_probe() && nobody || interface.port.is_none() {
         return Err(Counter::NeighborMac);
     }
     let target = heard.message.target;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::checksum;
-use super::config::{Interface, covers};
+use super::config::{Interface, Kind, covers};
 use super::ip::{Header, ICMP6, address6, is_link_local};
 use super::model::{Reference, Transit};
 use super::outcome::Reason;
@@ -130,7 +130,9 @@ impl Reference {
     fn check_teller(&self, interface: &Interface, message: &Message) -> Option<Reason> {
         let mac = message.mac;
         let nobody = mac[0] & 1 == 1 || mac == [0; 6] || mac == interface.mac;
-        if !message.is_probe() && nobody {
+        // A tunnel carries no Ethernet.
+        let tunnel = matches!(interface.kind, Kind::Tunnel { .. });
+        if !message.is_probe() && nobody || tunnel {
             return Some(reason::ND_MAC);
         }
         let on_link = |address: Ipv6Addr| is_connected(interface, address);
