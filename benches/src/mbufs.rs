@@ -55,7 +55,9 @@ pub(crate) fn rearm(packet: Packet, len: u16) -> Packet {
     let mut raw = packet.into_raw();
     // SAFETY: the handle was the only one and was just given up.
     let mbuf = unsafe { raw.as_mut() };
-    assert!(mbuf.buf_len >= HEADROOM + len && mbuf.nb_segs == 1, "a whole buffer of our own");
+    // Wider than the fields: a sum that wrapped would let the data reach out of the buffer.
+    let fits = u32::from(mbuf.buf_len) >= u32::from(HEADROOM) + u32::from(len);
+    assert!(fits && mbuf.nb_segs == 1, "a whole buffer of our own");
     mbuf.data_off = HEADROOM;
     mbuf.refcnt = 1;
     mbuf.ol_flags = 0;
@@ -89,5 +91,11 @@ mod tests {
     #[should_panic(expected = "a whole buffer")]
     fn a_frame_longer_than_a_buffer_is_refused() {
         rearm(make(1).remove(0), DATA_ROOM + 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "a whole buffer")]
+    fn a_length_that_would_wrap_is_refused() {
+        rearm(make(1).remove(0), u16::MAX);
     }
 }
