@@ -1,6 +1,5 @@
 //! [`Appliance`]: the load balancer under test, configured by the same commands as the daemon.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use control::compile::{new_instance_key, new_sticky_owner};
@@ -16,11 +15,13 @@ use dataplane::packet::Packet;
 use dataplane::worker::{PollMode, RxAssignment, Worker, WorkerShared, WorkerState};
 
 use crate::bench_clock::BenchClock;
+use crate::family::Family;
+use crate::frame_template::Direction;
 use crate::lent::Lent;
 use crate::mode::Mode;
-use crate::traffic::{
-    DSCP, Protocol, SERVER_PORT, VIP, VIP_PORT, server_address, server_address6, server_mac,
-};
+use crate::service::{Service, VipPorts};
+use crate::site::{DSCP, SERVER_PORT, VIP_PORT, server, server_mac, vip};
+use crate::traffic::Protocol;
 
 /// The interface that has all the traffic, in and out.
 const INTERFACE: &str = "bench0";
@@ -30,10 +31,12 @@ const INTERFACE: &str = "bench0";
 pub struct Setup {
     /// What it does with packets; a mode with a graph.
     pub mode: Mode,
+    /// Family of the VIP.
+    pub family: Family,
     /// Protocol of the VIP.
     pub protocol: Protocol,
-    /// Number of ASs.
-    pub servers: u16,
+    /// VIPs and ASs.
+    pub service: Service,
     /// Sticky buckets per worker.
     pub buckets: u32,
     /// Number of workers.
@@ -54,42 +57,48 @@ impl Setup {
             // Frames of 1518 bytes are to fit into tunnels.
             format!("set interface mtu 2000 {INTERFACE}"),
             format!("set interface ip address {INTERFACE} 10.0.255.254/16"),
+            format!("set interface ip address {INTERFACE} 2001:db8:1::fffe/64"),
             format!("set ip neighbor {INTERFACE} 10.0.255.253 02:00:00:00:ff:fd static"),
+            format!("set ip neighbor {INTERFACE} 2001:db8:1::fffd 02:00:00:00:ff:fd static"),
             // To the clients.
             "ip route add 16.0.0.0/8 via 10.0.255.253".to_owned(),
+            "ip route add 2001:db8:16::/48 via 2001:db8:1::fffd".to_owned(),
         ];
-        let Some(encap) = self.mode.encap() else {
-            lines
-                .push(format!("set ip neighbor {INTERFACE} 10.0.255.252 02:00:00:00:ff:fc static"));
-            lines.push("ip route add 90.0.0.0/8 via 10.0.255.252".to_owned());
-            return lines;
-        };
-        // What the VPP of the comparison has: a port where there is NAT, all ports elsewhere.
-        let protocol = if self.protocol == Protocol::Udp { "udp" } else { "tcp" };
-        let (key, more) = match self.mode {
-            Mode::LbNat4 | Mode::LbNat4Return => (
-                format!("{VIP}/32 protocol {protocol} port {VIP_PORT}"),
-                format!(" type clusterip target_port {SERVER_PORT}"),
-            ),
-            Mode::LbL3dsr => (format!("{VIP}/32"), format!(" dscp {DSCP}")),
-            _ => (format!("{VIP}/32"), String::new()),
-        };
-        let ip6 = self.mode == Mode::LbGre6;
-        if ip6 {
-            lines.push(format!("set interface ip address {INTERFACE} 2001:db8:1::fffe/64"));
+        match self.mode.encap() {
+            Some(encap) => lines.extend(self.vip_commands(encap)),
+            // Routed to the same neighbour, which makes no difference.
+            None => lines.push(match self.family {
+                Family::Ip4 => "ip route add 90.0.0.0/8 via 10.0.255.253".to_owned(),
+                Family::Ip6 => "ip route add 2001:db8:90::/48 via 2001:db8:1::fffd".to_owned(),
+            }),
         }
-        lines.push(format!("lb vip {key} encap {encap}{more}"));
-        for number in 0..self.servers {
-            let address: IpAddr = match ip6 {
-                true => server_address6(number).into(),
-                false => server_address(number).into(),
-            };
+        lines
+    }
+
+    fn vip_commands(&self, encap: &str) -> Vec<String> {
+        let prefix = match self.family {
+            Family::Ip4 => format!("{}/32", vip(self.family)),
+            Family::Ip6 => format!("{}/128", vip(self.family)),
+        };
+        let protocol = if self.protocol == Protocol::Udp { "udp" } else { "tcp" };
+        let key = match self.mode.ports(self.service.ports) {
+            VipPorts::One => format!("{prefix} protocol {protocol} port {VIP_PORT}"),
+            VipPorts::All => prefix,
+        };
+        let more = match self.mode {
+            mode if mode.is_nat() => format!(" type clusterip target_port {SERVER_PORT}"),
+            Mode::LbL3dsr => format!(" dscp {DSCP}"),
+            _ => String::new(),
+        };
+        let mut lines = vec![format!("lb vip {key} encap {encap}{more}")];
+        for number in 0..self.service.servers {
+            let address = server(number, self.mode.server_family(self.family));
             let mac = server_mac(number);
             lines.push(format!("set ip neighbor {INTERFACE} {address} {mac} static"));
             lines.push(format!("lb as {key} {address}"));
         }
-        if self.mode == Mode::LbNat4Return {
-            lines.push(format!("lb set interface nat4 in {INTERFACE}"));
+        if self.mode.direction() == Direction::Return {
+            lines.push(format!("lb set interface {encap} in {INTERFACE}"));
         }
         lines
     }

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::family::Family;
 use crate::flow::{FLOWS_MAX, Renewal};
 use crate::frame_template::Direction;
 use crate::mode::{EncapWord, Mode, ModeWord};
-use crate::traffic::{Protocol, SERVERS_MAX, Size, TrafficSpec};
+use crate::service::{Service, VipPorts};
+use crate::site::SERVERS_MAX;
+use crate::traffic::{Protocol, Size, TrafficSpec};
 
 /// Measures what a packet costs: the balancer's own workers and graph on packets made in memory, in
 /// one process, without root or NIC.
@@ -23,7 +26,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Measure forward modes
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Compare two reports; exit with 1 when a case got worse by more than the threshold
     Compare(CompareArguments),
     /// Measure what this machine allows: reads of memory, hash, checksums, ports
@@ -54,10 +57,16 @@ pub struct RunArguments {
     /// How the mode lb sends packets to ASs
     #[arg(long, value_enum, value_delimiter = ',', default_value = "nat4")]
     pub encap: Vec<EncapWord>,
+    /// Family of clients and VIP; by default 6 for nat6 and ip6, 4 for all others
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub family: Vec<Family>,
+    /// Ports of the VIP; by default one for NAT and all for others. NAT always has one
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub vip_ports: Vec<VipPorts>,
     /// Flows that are alive at once, over all workers
     #[arg(long, value_parser = flows, value_delimiter = ',', default_value = "1,1k,100k,1M")]
     pub flows: Vec<u64>,
-    /// Bytes of a frame on the wire (64 to 1518), or imix (7 × 64, 4 × 594, 1 × 1518)
+    /// Bytes of a frame on the wire (64 to 1518, IPv6 at least 78), or imix (7 × 64, 4 × 594, 1 × 1518)
     #[arg(long, value_delimiter = ',', default_value = "64")]
     pub size: Vec<Size>,
     /// What flows are made of: UDP, TCP connections, or only TCP SYNs
@@ -187,6 +196,8 @@ pub struct Group {
     pub direction: Direction,
     /// The packets.
     pub spec: TrafficSpec,
+    /// VIPs and ASs.
+    pub service: Service,
     /// The modes, `io` first.
     pub modes: Vec<Mode>,
 }
@@ -204,25 +215,66 @@ impl RunArguments {
             return Err("--pcaps is for --harness pcap".to_owned());
         }
         let named = Mode::named(&self.mode, &self.encap);
-        let of = |direction| {
-            let fits = |mode: &Mode| *mode == Mode::Io || mode.direction() == direction;
-            named.iter().copied().filter(fits).collect::<Vec<_>>()
-        };
         let mut groups = Vec::new();
         for direction in [Direction::Forward, Direction::Return] {
-            let modes = of(direction);
-            // `io` alone is of interest only when nothing else was asked for.
-            if modes.len() < 2 && (direction == Direction::Return || named.len() > 1) {
-                continue;
-            }
-            for spec in self.specs() {
-                if direction == Direction::Return {
-                    answerable(&spec)?;
+            for family in self.families(&named)? {
+                let wanted = |mode: &Mode| match self.family.is_empty() {
+                    true => mode.usual_family() == family,
+                    false => mode.takes(family),
+                };
+                let fits = |mode: &Mode| {
+                    matches!(mode, Mode::Io | Mode::Macswap)
+                        || mode.direction() == direction && wanted(mode)
+                };
+                let modes: Vec<_> = named.iter().copied().filter(fits).collect();
+                // `io` alone is of interest only when nothing else was asked for.
+                let alone = modes.iter().all(|mode| matches!(mode, Mode::Io | Mode::Macswap));
+                if alone && (direction == Direction::Return || modes.len() < named.len()) {
+                    continue;
                 }
-                groups.push(Group { direction, spec, modes: modes.clone() });
+                self.add_groups(&mut groups, direction, family, &modes)?;
             }
         }
         Ok(groups)
+    }
+
+    /// The families of clients: those asked for, or those that the modes need.
+    fn families(&self, modes: &[Mode]) -> Result<Vec<Family>, String> {
+        let takes = |mode: &Mode| self.family.iter().any(|family| mode.takes(*family));
+        if let Some(mode) = modes.iter().find(|mode| !self.family.is_empty() && !takes(mode)) {
+            return Err(format!("{} is not for this family of clients", mode.name()));
+        }
+        let both = [Family::Ip4, Family::Ip6];
+        let needed = |family: &Family| match self.family.as_slice() {
+            [] => modes.iter().any(|mode| mode.usual_family() == *family),
+            asked_for => asked_for.contains(family),
+        };
+        Ok(both.into_iter().filter(needed).collect())
+    }
+
+    fn add_groups(
+        &self,
+        groups: &mut Vec<Group>,
+        direction: Direction,
+        family: Family,
+        modes: &[Mode],
+    ) -> Result<(), String> {
+        let ports: Vec<_> = match self.vip_ports.as_slice() {
+            [] => vec![None],
+            some => some.iter().copied().map(Some).collect(),
+        };
+        for spec in self.specs(family) {
+            if direction == Direction::Return {
+                answerable(&spec)?;
+            }
+            groups.extend(ports.iter().map(|ports| Group {
+                direction,
+                spec,
+                service: Service { servers: self.servers, ports: *ports },
+                modes: modes.to_vec(),
+            }));
+        }
+        Ok(())
     }
 
     /// A file is the same every time, has one queue, and comes in whole frames.
@@ -236,7 +288,7 @@ impl RunArguments {
         Ok(())
     }
 
-    fn specs(&self) -> Vec<TrafficSpec> {
+    fn specs(&self, family: Family) -> Vec<TrafficSpec> {
         let mut specs = Vec::new();
         for protocol in &self.protocol {
             for size in &self.size {
@@ -244,7 +296,7 @@ impl RunArguments {
                     for flows in &self.flows {
                         let (flows, size) = (*flows, *size);
                         let (protocol, renewal) = (*protocol, *renewal);
-                        specs.push(TrafficSpec { flows, size, protocol, renewal });
+                        specs.push(TrafficSpec { family, flows, size, protocol, renewal });
                     }
                 }
             }
@@ -256,10 +308,10 @@ impl RunArguments {
 /// ASs answer flows that exist.
 fn answerable(spec: &TrafficSpec) -> Result<(), String> {
     if spec.renewal != Renewal::PerSecond(0) {
-        return Err("nat4-return has no new flows: they begin with clients".to_owned());
+        return Err("answers have no new flows: they begin with clients".to_owned());
     }
     if spec.protocol == Protocol::Syn {
-        return Err("nat4-return has no SYNs: they come from clients".to_owned());
+        return Err("answers have no SYNs: they come from clients".to_owned());
     }
     Ok(())
 }
@@ -271,7 +323,7 @@ mod tests {
     fn run(line: &str) -> Result<RunArguments, clap::Error> {
         let words = ["sluice-bench", "run"].into_iter().chain(line.split_whitespace());
         match Arguments::try_parse_from(words)?.action {
-            Action::Run(run) => Ok(run),
+            Action::Run(run) => Ok(*run),
             _ => unreachable!("run was asked for"),
         }
     }
@@ -312,6 +364,37 @@ mod tests {
         assert_eq!(groups[1].direction, Direction::Return);
         assert!(run("--encap nat4-return --new-flows 1k").is_err());
         assert!(run("--encap nat4-return --protocol syn").is_err());
+    }
+
+    #[test]
+    fn each_family_has_the_modes_that_take_it() {
+        let run = |line: &str| self::run(&format!("--flows 1 {line}")).unwrap().groups();
+        let shape = |line| {
+            let groups = run(line).unwrap();
+            groups.into_iter().map(|group| (group.spec.family, group.modes)).collect::<Vec<_>>()
+        };
+        let (ip4, ip6) = (Family::Ip4, Family::Ip6);
+        let gre4_nat6 = shape("--encap gre4,nat6");
+        assert_eq!(gre4_nat6[0], (ip4, vec![Mode::Io, Mode::LbGre4]));
+        assert_eq!(gre4_nat6[1], (ip6, vec![Mode::Io, Mode::LbNat6]));
+        let both = shape("--encap gre4,nat6 --family 4,6");
+        assert_eq!(both[1], (ip6, vec![Mode::Io, Mode::LbGre4, Mode::LbNat6]));
+        assert_eq!(shape("--mode io --family 6"), [(ip6, vec![Mode::Io])]);
+        assert_eq!(shape("--mode macswap"), [(ip4, vec![Mode::Io, Mode::Macswap])]);
+        assert_eq!(shape("--encap nat6-return"), [(ip6, vec![Mode::Io, Mode::LbNat6Return])]);
+        assert!(run("--encap nat4 --family 6").unwrap_err().contains("nat4"));
+        assert!(self::run("--family 5").is_err());
+    }
+
+    #[test]
+    fn a_vip_may_have_one_port() {
+        let run = |line: &str| self::run(&format!("--flows 1 {line}")).unwrap().groups().unwrap();
+        let ports =
+            run("--encap gre4 --vip-ports one,all").iter().map(|g| g.service.ports).collect();
+        assert_eq!(
+            (vec![Some(VipPorts::One), Some(VipPorts::All)], run("")[0].service.ports),
+            (ports, None)
+        );
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Family;
     use crate::host::Host;
     use crate::mode::Mode;
     use crate::report::SCHEMA;
@@ -122,6 +123,8 @@ mod tests {
                 harness: "memory".into(),
                 mode,
                 direction: "forward".into(),
+                family: Family::Ip4,
+                vip_ports: None,
                 flows,
                 size: "64".into(),
                 protocol: "udp".into(),

@@ -14,6 +14,7 @@ use crate::lane::{Lane, conserved};
 use crate::memory_port::{MemoryPort, Passed};
 use crate::mode::Mode;
 use crate::observer::{Expect, Observer, Way};
+use crate::service::Service;
 use crate::slice::{Slice, Timing};
 use crate::station::{Plain, Station};
 use crate::traffic::{Traffic, TrafficSpec};
@@ -40,8 +41,8 @@ pub struct Experiment {
     pub spec: TrafficSpec,
     /// The modes, all for packets of one direction; the first is what others are compared with.
     pub modes: Vec<Mode>,
-    /// ASs.
-    pub servers: u16,
+    /// VIPs and ASs.
+    pub service: Service,
     /// Sticky buckets per worker; worked out from the flows when it is not given.
     pub buckets: Option<u32>,
     /// Packets that arrive at once, at most.
@@ -200,7 +201,8 @@ impl Experiment {
             let mut appliance = Appliance::new(&Setup {
                 mode: *mode,
                 protocol: self.spec.protocol,
-                servers: self.servers,
+                family: self.spec.family,
+                service: self.service,
                 buckets,
                 workers: lanes.len(),
                 port,
@@ -220,7 +222,7 @@ impl Experiment {
         let answers = self.modes.iter().position(|mode| mode.direction() == Direction::Return);
         if let Some(index) = answers {
             // Clients have to send before ASs can answer.
-            let observer = self.set_up_flows(lane, index, Expect::ToServer(Way::Nat4))?;
+            let observer = self.set_up_flows(lane, index, Expect::ToServer(Way::Nat))?;
             let servers = observer.servers().ok_or("not every flow reached an AS")?;
             let flows = lane.flows.clone();
             let traffic = Traffic::answers(&self.spec, flows, servers, MAC, self.hz);
@@ -230,7 +232,8 @@ impl Experiment {
             if matches!(mode.expect(), Expect::ToServer(_)) {
                 self.set_up_flows(lane, index, mode.expect())?;
             } else {
-                let observer = Observer::new(mode.expect(), lane.flows.clone(), self.servers);
+                let observer =
+                    Observer::new(mode.expect(), lane.flows.clone(), self.service.servers);
                 lane.observe(index, observer, OBSERVED)?;
             }
         }
@@ -246,7 +249,7 @@ impl Experiment {
     ) -> Result<Observer, String> {
         let flows = lane.flows.clone();
         let round = (flows.end - flows.start).max(OBSERVED);
-        let observer = || Observer::new(expect, flows.clone(), self.servers);
+        let observer = || Observer::new(expect, flows.clone(), self.service.servers);
         lane.set_opening(true);
         lane.observe(index, observer(), round)?;
         lane.set_opening(false);
@@ -257,7 +260,11 @@ impl Experiment {
     fn check_all(&self, lane: &mut Lane<MemoryPort>) -> Result<(), String> {
         for (index, mode) in self.modes.iter().enumerate() {
             // Flows may be others by now: none is followed.
-            lane.observe(index, Observer::new(mode.expect(), 0..0, self.servers), OBSERVED)?;
+            lane.observe(
+                index,
+                Observer::new(mode.expect(), 0..0, self.service.servers),
+                OBSERVED,
+            )?;
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ use crate::disturbance::Disturbance;
 use crate::flow::Client;
 use crate::pages::Pages;
 use crate::prefetch::prefetch;
+use crate::site::{VIP, VIP_PORT};
 use crate::statistics::Range;
-use crate::traffic::{VIP, VIP_PORT};
 
 /// Reads whose addresses are known together, as those of a burst's packets are.
 const BATCH: usize = 32;

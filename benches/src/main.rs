@@ -10,6 +10,7 @@ use benches::arguments::{
 use benches::calibration::{Calibration, measure_cycles_per_clock, measure_tsc_hz};
 use benches::cores::Cores;
 use benches::experiment::{Experiment, Outcome};
+use benches::family::Family;
 use benches::flow::Renewal;
 use benches::frame_template::Direction;
 use benches::host::Host;
@@ -86,7 +87,7 @@ fn experiment(group: &Group, arguments: &RunArguments, tsc_hz: f64) -> Experimen
     Experiment {
         spec: group.spec,
         modes: group.modes.clone(),
-        servers: arguments.servers,
+        service: group.service,
         buckets: arguments.buckets,
         burst: usize::from(arguments.burst),
         repeats: usize::from(arguments.repeats),
@@ -113,8 +114,10 @@ fn results_of(
             Direction::Forward => "forward".to_owned(),
             Direction::Return => "return".to_owned(),
         },
+        family: spec.family,
+        vip_ports: group.service.ports,
         flows: spec.flows,
-        size: spec.size.to_string(),
+        size: spec.size_name(),
         protocol: spec.protocol.name().to_owned(),
         new_flows: match spec.renewal {
             Renewal::PerSecond(rate) => rate.to_string(),
@@ -125,7 +128,7 @@ fn results_of(
         servers: arguments.servers,
         buckets: outcome.buckets,
     };
-    results(outcome, &case, spec.size.mean(), tsc_hz)
+    results(outcome, &case, spec.mean_len(), tsc_hz)
 }
 
 /// A folder that goes with its owner. The driver opens a file again when its port is opened.
@@ -157,7 +160,9 @@ impl Replay {
         for (index, group) in groups.iter().enumerate() {
             let Group { direction, spec, .. } = group;
             let way = if *direction == Direction::Forward { "in" } else { "out" };
-            let name = format!("{}_{way}_{}_{}.pcap", spec.protocol.name(), spec.size, spec.flows);
+            let family = if spec.family == Family::Ip4 { "" } else { "6" };
+            let (protocol, size) = (spec.protocol.name(), spec.size_name());
+            let name = format!("{protocol}{family}_{way}_{size}_{}.pcap", spec.flows);
             let file = folder.join(name);
             pcap_harness::write_file(&file, spec, *direction, arguments.servers, index)?;
             files.push(file);

@@ -6,7 +6,6 @@ use dataplane::interface::{InterfaceId, PortId, QueueId};
 use dataplane::io::PacketIo;
 use dataplane::packet::Packet;
 
-use crate::frame_template::HEAD;
 use crate::mbufs;
 use crate::observer::Observer;
 use crate::traffic::Traffic;
@@ -83,9 +82,7 @@ impl PacketIo for MemoryPort {
         for packet in self.free.drain(self.free.len() - count..) {
             let (template, client, service) = self.traffic.next_packet();
             let mut packet = mbufs::rearm(packet, template.frame_len());
-            if let Some(head) = packet.data_mut().first_chunk_mut::<HEAD>() {
-                template.write(head, client, service);
-            }
+            template.write(packet.data_mut(), client, service);
             let pushed = frame.push(packet, interface);
             debug_assert!(pushed.is_ok(), "there was room");
         }
@@ -121,6 +118,7 @@ mod tests {
     use dataplane::interface::MacAddress;
 
     use super::*;
+    use crate::family::Family;
     use crate::flow::Renewal;
     use crate::traffic::{Protocol, Size, TrafficSpec};
 
@@ -130,7 +128,8 @@ mod tests {
 
     fn port(size: Size, mbufs: usize, burst: usize) -> MemoryPort {
         let renewal = Renewal::PerSecond(0);
-        let spec = TrafficSpec { flows: 10, size, protocol: Protocol::Udp, renewal };
+        let spec =
+            TrafficSpec { family: Family::Ip4, flows: 10, size, protocol: Protocol::Udp, renewal };
         let traffic = Traffic::forward(&spec, 0..10, MacAddress([2; 6]), 1);
         MemoryPort::new(traffic, mbufs, burst)
     }

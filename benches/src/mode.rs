@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::family::Family;
 use crate::frame_template::Direction;
 use crate::observer::{Expect, Way};
+use crate::service::VipPorts;
 
 /// A forward mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,14 +17,20 @@ pub enum Mode {
     Macswap,
     /// Routed by the graph: one route for all.
     Ip4,
+    /// The same for IPv6.
+    Ip6,
     /// Balanced to ASs by GRE over IPv4.
     LbGre4,
     /// Balanced to ASs by GRE over IPv6.
     LbGre6,
-    /// Balanced to ASs by IP in IP.
+    /// Balanced to ASs by IP in IPv4.
     LbIpip,
-    /// Balanced to ASs by GUE.
+    /// Balanced to ASs by IP in IPv6.
+    LbIpip6,
+    /// Balanced to ASs by GUE over IPv4.
     LbGue,
+    /// Balanced to ASs by GUE over IPv6.
+    LbGue6,
     /// Balanced to ASs by their address and a DSCP.
     LbL3dsr,
     /// Balanced to ASs by their Ethernet address.
@@ -31,6 +39,10 @@ pub enum Mode {
     LbNat4,
     /// Answers of ASs, on their way back through NAT.
     LbNat4Return,
+    /// Balanced to ASs by NAT, over IPv6.
+    LbNat6,
+    /// Answers of ASs, on their way back through NAT, over IPv6.
+    LbNat6Return,
 }
 
 /// What `--mode` says.
@@ -42,6 +54,8 @@ pub enum ModeWord {
     Macswap,
     /// The graph with one route
     Ip4,
+    /// The same for IPv6
+    Ip6,
     /// The graph with a VIP; see --encap
     Lb,
 }
@@ -53,10 +67,14 @@ pub enum EncapWord {
     Gre4,
     /// GRE over IPv6
     Gre6,
-    /// IP in IP
+    /// IP in IPv4
     Ipip,
-    /// GUE
+    /// IP in IPv6
+    Ipip6,
+    /// GUE over IPv4
     Gue,
+    /// GUE over IPv6
+    Gue6,
     /// The AS's address and a DSCP
     L3dsr,
     /// The AS's Ethernet address
@@ -65,6 +83,10 @@ pub enum EncapWord {
     Nat4,
     /// ASs' answers to clients
     Nat4Return,
+    /// Clients to ASs by NAT, over IPv6
+    Nat6,
+    /// ASs' answers to clients, over IPv6
+    Nat6Return,
 }
 
 impl Mode {
@@ -77,6 +99,7 @@ impl Mode {
                 ModeWord::Io => vec![Self::Io],
                 ModeWord::Macswap => vec![Self::Macswap],
                 ModeWord::Ip4 => vec![Self::Ip4],
+                ModeWord::Ip6 => vec![Self::Ip6],
                 ModeWord::Lb => encaps.iter().map(|encap| Self::of_encap(*encap)).collect(),
             };
             all.into_iter().for_each(|mode| {
@@ -93,11 +116,15 @@ impl Mode {
             EncapWord::Gre4 => Self::LbGre4,
             EncapWord::Gre6 => Self::LbGre6,
             EncapWord::Ipip => Self::LbIpip,
+            EncapWord::Ipip6 => Self::LbIpip6,
             EncapWord::Gue => Self::LbGue,
+            EncapWord::Gue6 => Self::LbGue6,
             EncapWord::L3dsr => Self::LbL3dsr,
             EncapWord::Dr => Self::LbDr,
             EncapWord::Nat4 => Self::LbNat4,
             EncapWord::Nat4Return => Self::LbNat4Return,
+            EncapWord::Nat6 => Self::LbNat6,
+            EncapWord::Nat6Return => Self::LbNat6Return,
         }
     }
 
@@ -107,14 +134,19 @@ impl Mode {
             Self::Io => "io",
             Self::Macswap => "macswap",
             Self::Ip4 => "ip4",
+            Self::Ip6 => "ip6",
             Self::LbGre4 => "lb gre4",
             Self::LbGre6 => "lb gre6",
             Self::LbIpip => "lb ipip",
+            Self::LbIpip6 => "lb ipip6",
             Self::LbGue => "lb gue",
+            Self::LbGue6 => "lb gue6",
             Self::LbL3dsr => "lb l3dsr",
             Self::LbDr => "lb dr",
             Self::LbNat4 => "lb nat4",
             Self::LbNat4Return => "lb nat4-return",
+            Self::LbNat6 => "lb nat6",
+            Self::LbNat6Return => "lb nat6-return",
         }
     }
 
@@ -126,21 +158,60 @@ impl Mode {
     /// How its VIP sends packets to ASs, if it has one, in words of `lb vip`.
     pub fn encap(self) -> Option<&'static str> {
         match self {
-            Self::Io | Self::Macswap | Self::Ip4 => None,
+            Self::Io | Self::Macswap | Self::Ip4 | Self::Ip6 => None,
             Self::LbGre4 => Some("gre4"),
             Self::LbGre6 => Some("gre6"),
-            Self::LbIpip => Some("ipip"),
-            Self::LbGue => Some("gue"),
+            Self::LbIpip | Self::LbIpip6 => Some("ipip"),
+            Self::LbGue | Self::LbGue6 => Some("gue"),
             Self::LbL3dsr => Some("l3dsr"),
             Self::LbDr => Some("dr"),
             Self::LbNat4 | Self::LbNat4Return => Some("nat4"),
+            Self::LbNat6 | Self::LbNat6Return => Some("nat6"),
+        }
+    }
+
+    /// Is the answers' way back through us?
+    pub fn is_nat(self) -> bool {
+        matches!(self, Self::LbNat4 | Self::LbNat4Return | Self::LbNat6 | Self::LbNat6Return)
+    }
+
+    /// Ports of its VIP when `wanted` are asked for: NAT knows no VIPs of all ports, and the others
+    /// have all unless asked otherwise, as in the VPP of the comparison.
+    pub fn ports(self, wanted: Option<VipPorts>) -> VipPorts {
+        match wanted {
+            _ if self.is_nat() => VipPorts::One,
+            Some(ports) => ports,
+            None => VipPorts::All,
+        }
+    }
+
+    /// Is it of use for clients of this family?
+    pub fn takes(self, family: Family) -> bool {
+        match self {
+            Self::Ip4 | Self::LbNat4 | Self::LbNat4Return => family == Family::Ip4,
+            Self::Ip6 | Self::LbNat6 | Self::LbNat6Return => family == Family::Ip6,
+            _ => true,
+        }
+    }
+
+    /// The family of clients when none is asked for.
+    pub fn usual_family(self) -> Family {
+        if self.takes(Family::Ip4) { Family::Ip4 } else { Family::Ip6 }
+    }
+
+    /// The family of ASs whose VIP is of family `vip`: tunnels have a family of their own.
+    pub fn server_family(self, vip: Family) -> Family {
+        match self {
+            Self::LbGre4 | Self::LbIpip | Self::LbGue => Family::Ip4,
+            Self::LbGre6 | Self::LbIpip6 | Self::LbGue6 => Family::Ip6,
+            _ => vip,
         }
     }
 
     /// The way of the packets it makes sense for. Modes without a VIP take packets of either.
     pub fn direction(self) -> Direction {
         match self {
-            Self::LbNat4Return => Direction::Return,
+            Self::LbNat4Return | Self::LbNat6Return => Direction::Return,
             _ => Direction::Forward,
         }
     }
@@ -148,15 +219,17 @@ impl Mode {
     /// What leaves.
     pub fn expect(self) -> Expect {
         match self {
-            Self::Io | Self::Macswap | Self::Ip4 => Expect::Unchanged,
-            Self::LbGre4 => Expect::ToServer(Way::Gre4),
-            Self::LbGre6 => Expect::ToServer(Way::Gre6),
-            Self::LbIpip => Expect::ToServer(Way::Ipip),
-            Self::LbGue => Expect::ToServer(Way::Gue),
+            Self::Io | Self::Macswap | Self::Ip4 | Self::Ip6 => Expect::Unchanged,
+            Self::LbGre4 => Expect::ToServer(Way::Gre(Family::Ip4)),
+            Self::LbGre6 => Expect::ToServer(Way::Gre(Family::Ip6)),
+            Self::LbIpip => Expect::ToServer(Way::Ipip(Family::Ip4)),
+            Self::LbIpip6 => Expect::ToServer(Way::Ipip(Family::Ip6)),
+            Self::LbGue => Expect::ToServer(Way::Gue(Family::Ip4)),
+            Self::LbGue6 => Expect::ToServer(Way::Gue(Family::Ip6)),
             Self::LbL3dsr => Expect::ToServer(Way::L3dsr),
             Self::LbDr => Expect::ToServer(Way::Dr),
-            Self::LbNat4 => Expect::ToServer(Way::Nat4),
-            Self::LbNat4Return => Expect::Answers,
+            Self::LbNat4 | Self::LbNat6 => Expect::ToServer(Way::Nat),
+            Self::LbNat4Return | Self::LbNat6Return => Expect::Answers,
         }
     }
 }
@@ -171,5 +244,25 @@ mod tests {
         assert_eq!(lb, [Mode::Io, Mode::LbNat4, Mode::LbNat4Return]);
         let twice = Mode::named(&[ModeWord::Ip4, ModeWord::Io, ModeWord::Ip4], &[EncapWord::Nat4]);
         assert_eq!(twice, [Mode::Io, Mode::Ip4]);
+    }
+
+    #[test]
+    fn tunnels_take_both_families_and_nat_its_own() {
+        let both = [Family::Ip4, Family::Ip6];
+        let taken = |mode: Mode| both.map(|family| mode.takes(family));
+        assert_eq!(taken(Mode::LbGre6), [true, true]);
+        assert_eq!(taken(Mode::LbNat4Return), [true, false]);
+        assert_eq!(taken(Mode::LbNat6), [false, true]);
+        assert_eq!(Mode::LbNat6.usual_family(), Family::Ip6);
+        assert_eq!(Mode::LbGre6.usual_family(), Family::Ip4);
+        assert_eq!(Mode::LbGre4.server_family(Family::Ip6), Family::Ip4);
+        assert_eq!(Mode::LbDr.server_family(Family::Ip6), Family::Ip6);
+    }
+
+    #[test]
+    fn nat_has_one_port_whatever_is_asked_for() {
+        assert_eq!(Mode::LbNat4.ports(Some(VipPorts::All)), VipPorts::One);
+        assert_eq!(Mode::LbGre4.ports(Some(VipPorts::One)), VipPorts::One);
+        assert_eq!(Mode::LbGre4.ports(None), VipPorts::All);
     }
 }

@@ -1,41 +1,38 @@
 //! [`Observer`]: looks at what leaves, outside of measurements, so that a figure is known to be that
 //! of packets that went where they should.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane::wire::checksum::{is_transport_valid, is_valid, sum};
 
+use crate::family::Family;
 use crate::flow::Client;
-use crate::traffic::{
-    DSCP, FIRST_SERVER, SERVER_PORT, VIP, VIP_PORT, server_address, server_address6, server_mac,
-};
+use crate::site::{DSCP, SERVER_PORT, VIP_PORT, client4, server, server_mac, server_number, vip};
 
 /// No AS was seen for a flow.
 const NONE: u16 = u16::MAX;
 
-/// How a packet travels to its AS.
+/// How a packet travels to its AS. Tunnels have a family of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Inside GRE over IPv4.
-    Gre4,
-    /// Inside GRE over IPv6.
-    Gre6,
-    /// Inside IPv4.
-    Ipip,
-    /// Inside UDP over IPv4.
-    Gue,
+    /// Inside GRE.
+    Gre(Family),
+    /// Inside IP.
+    Ipip(Family),
+    /// Inside UDP.
+    Gue(Family),
     /// With the AS's address and a DSCP.
     L3dsr,
     /// With the AS's Ethernet address.
     Dr,
     /// With the AS's address and port.
-    Nat4,
+    Nat,
 }
 
 /// What is expected to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// Packets as they came, but for Ethernet addresses and TTL.
+    /// Packets as they came, but for Ethernet addresses and hops.
     Unchanged,
     /// Packets of clients on their way to an AS.
     ToServer(Way),
@@ -43,67 +40,102 @@ pub enum Expect {
     Answers,
 }
 
-/// A whole IPv4 packet with UDP or TCP inside, whose checksums are right.
-struct Ip4<'a> {
+/// A whole IP packet with UDP or TCP inside, without options or extension headers, whose checksums
+/// are right.
+struct Ip<'a> {
+    family: Family,
     bytes: &'a [u8],
 }
 
-impl<'a> Ip4<'a> {
+impl<'a> Ip<'a> {
     fn check(bytes: &'a [u8]) -> Result<Self, &'static str> {
-        let this = Self { bytes };
-        if bytes.len() < 40 || bytes[0] != 0x45 {
-            return Err("not IPv4 without options");
-        }
-        let end = usize::from(this.word(2));
-        let l4 = bytes.get(20..end).ok_or("shorter than its IP header says")?;
-        if !is_valid(sum(&bytes[..20])) {
+        let family = match bytes.first() {
+            Some(0x45) if bytes.len() >= 40 => Family::Ip4,
+            Some(first) if first >> 4 == 6 && bytes.len() >= 60 => Family::Ip6,
+            _ => return Err("not IP without options"),
+        };
+        let this = Self { family, bytes };
+        let (protocol, end) = match family {
+            Family::Ip4 => (bytes[9], usize::from(this.word(2))),
+            Family::Ip6 => (bytes[6], 40 + usize::from(this.word(4))),
+        };
+        let l4 = bytes.get(family.header_len()..end).ok_or("shorter than its IP header says")?;
+        if family == Family::Ip4 && !is_valid(sum(&bytes[..20])) {
             return Err("wrong IP checksum");
         }
-        let (source, destination) = (this.address(12), this.address(16));
-        if !is_transport_valid(source, destination, bytes[9], l4) {
-            return Err("wrong UDP or TCP checksum");
-        }
-        Ok(this)
+        let (source, destination) = this.addresses();
+        let valid = match (source, destination) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => is_transport_valid(from, to, protocol, l4),
+            (IpAddr::V6(from), IpAddr::V6(to)) => is_transport_valid(from, to, protocol, l4),
+            _ => false,
+        };
+        if valid { Ok(this) } else { Err("wrong UDP or TCP checksum") }
     }
 
     fn word(&self, at: usize) -> u16 {
         u16::from_be_bytes([self.bytes[at], self.bytes[at + 1]])
     }
 
-    fn address(&self, at: usize) -> Ipv4Addr {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|byte| self.bytes[at + byte]);
-        Ipv4Addr::new(a, b, c, d)
+    fn addresses(&self) -> (IpAddr, IpAddr) {
+        match self.family {
+            Family::Ip4 => (address4(self.bytes, 12), address4(self.bytes, 16)),
+            Family::Ip6 => (address6(self.bytes, 8), address6(self.bytes, 24)),
+        }
     }
 
-    fn source(&self) -> Client {
-        Client { address: self.address(12), port: self.word(20) }
+    fn source(&self) -> (IpAddr, u16) {
+        (self.addresses().0, self.word(self.family.header_len()))
     }
 
-    fn destination(&self) -> (Ipv4Addr, u16) {
-        (self.address(16), self.word(22))
+    fn destination(&self) -> (IpAddr, u16) {
+        (self.addresses().1, self.word(self.family.header_len() + 2))
+    }
+
+    /// Differentiated services code point.
+    fn dscp(&self) -> u8 {
+        match self.family {
+            Family::Ip4 => self.bytes[1] >> 2,
+            Family::Ip6 => (self.word(0) >> 6) as u8 & 0x3f,
+        }
     }
 }
 
-/// The number of the AS to which an outer IPv4 header of this protocol leads.
-fn outer4(ip: &[u8], protocol: u8) -> Result<u32, &'static str> {
-    if ip.len() < 20 || ip[0] != 0x45 || ip[9] != protocol {
+/// The address at `at`; 0 where bytes are missing.
+fn address4(bytes: &[u8], at: usize) -> IpAddr {
+    let octets: [u8; 4] = std::array::from_fn(|n| bytes.get(at + n).copied().unwrap_or(0));
+    Ipv4Addr::from(octets).into()
+}
+
+fn address6(bytes: &[u8], at: usize) -> IpAddr {
+    let octets: [u8; 16] = std::array::from_fn(|n| bytes.get(at + n).copied().unwrap_or(0));
+    Ipv6Addr::from(octets).into()
+}
+
+/// The AS to which an outer header leads that has this protocol inside.
+fn outer(ip: &[u8], family: Family, protocol: u8) -> Result<IpAddr, &'static str> {
+    let (version, next, address) = match family {
+        Family::Ip4 => (0x45, ip.get(9), address4(ip, 16)),
+        Family::Ip6 => (0x60, ip.get(6), address6(ip, 24)),
+    };
+    let starts_right = ip.first().is_some_and(|first| match family {
+        Family::Ip4 => *first == version,
+        Family::Ip6 => *first & 0xf0 == version,
+    });
+    if ip.len() < family.header_len() || !starts_right || next != Some(&protocol) {
         return Err("not in the tunnel");
     }
-    if !is_valid(sum(&ip[..20])) {
+    if family == Family::Ip4 && !is_valid(sum(&ip[..20])) {
         return Err("wrong outer checksum");
     }
-    let address = Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]);
-    Ok(address.to_bits().wrapping_sub(FIRST_SERVER.to_bits()))
+    Ok(address)
 }
 
-/// The same for an outer IPv6 header.
-fn outer6(ip: &[u8], protocol: u8) -> Result<u32, &'static str> {
-    let address: [u8; 16] = match ip.get(24..40).map(TryInto::try_into) {
-        Some(Ok(address)) if ip[0] >> 4 == 6 && ip[6] == protocol => address,
-        _ => return Err("not in the tunnel"),
-    };
-    let number = u128::from_be_bytes(address).wrapping_sub(server_address6(0).to_bits());
-    Ok(u32::try_from(number).unwrap_or(u32::MAX))
+/// The protocol of an IP packet inside another one (RFC 2003, RFC 2473).
+fn protocol_of_inner(ip: &[u8], family: Family) -> u8 {
+    match ip.get(family.header_len()).map(|first| first >> 4) {
+        Some(6) => 41,
+        _ => 4,
+    }
 }
 
 /// What was seen.
@@ -149,11 +181,11 @@ impl Observer {
     fn check(&mut self, frame: &[u8]) -> Result<(), &'static str> {
         let ip = frame.get(14..).unwrap_or_default();
         match self.expect {
-            Expect::Unchanged => Ip4::check(ip).map(drop),
+            Expect::Unchanged => Ip::check(ip).map(drop),
             Expect::Answers => {
-                let source = Ip4::check(ip)?.source();
-                let vip = Client { address: VIP, port: VIP_PORT };
-                if source == vip { Ok(()) } else { Err("not from the VIP") }
+                let packet = Ip::check(ip)?;
+                let from_vip = packet.source() == (vip(packet.family), VIP_PORT);
+                if from_vip { Ok(()) } else { Err("not from the VIP") }
             }
             Expect::ToServer(way) => self.check_forwarded(way, frame, ip),
         }
@@ -161,19 +193,21 @@ impl Observer {
 
     /// A packet of a client that was sent to an AS.
     fn check_forwarded(&mut self, way: Way, frame: &[u8], ip: &[u8]) -> Result<(), &'static str> {
-        let (number, inner) = match way {
-            Way::Gre4 => (outer4(ip, 47)?, 24),
-            Way::Gre6 => (outer6(ip, 47)?, 44),
-            Way::Ipip => (outer4(ip, 4)?, 20),
-            Way::Gue => (outer4(ip, 17)?, 28),
-            Way::Dr => (u32::from(u16::from_be_bytes([frame[4], frame[5]])), 0),
-            Way::L3dsr | Way::Nat4 => {
-                let (to, _) = Ip4::check(ip)?.destination();
-                (to.to_bits().wrapping_sub(FIRST_SERVER.to_bits()), 0)
+        let (address, skipped) = match way {
+            Way::Gre(family) => (Some(outer(ip, family, 47)?), family.header_len() + 4),
+            Way::Ipip(family) => {
+                let protocol = protocol_of_inner(ip, family);
+                (Some(outer(ip, family, protocol)?), family.header_len())
             }
+            Way::Gue(family) => (Some(outer(ip, family, 17)?), family.header_len() + 8),
+            Way::L3dsr | Way::Nat => (Some(Ip::check(ip)?.destination().0), 0),
+            Way::Dr => (None, 0),
         };
-        let inner = Ip4::check(ip.get(inner..).unwrap_or_default())?;
-        let number = u16::try_from(number).map_err(|_| "not to an AS")?;
+        let inner = Ip::check(ip.get(skipped..).unwrap_or_default())?;
+        let number = match address {
+            Some(address) => server_number(address).ok_or("not to an AS")?,
+            None => u16::from_be_bytes([frame[4], frame[5]]),
+        };
         if usize::from(number) >= self.per_server.len() {
             return Err("not to an AS");
         }
@@ -181,18 +215,20 @@ impl Observer {
             return Err("not to the AS's Ethernet address");
         }
         let destination = match way {
-            Way::Nat4 => (server_address(number), SERVER_PORT),
-            Way::L3dsr => (server_address(number), VIP_PORT),
-            _ => (VIP, VIP_PORT),
+            Way::Nat => (server(number, inner.family), SERVER_PORT),
+            Way::L3dsr => (server(number, inner.family), VIP_PORT),
+            _ => (vip(inner.family), VIP_PORT),
         };
         if inner.destination() != destination {
             return Err("not to the right address and port");
         }
-        if way == Way::L3dsr && ip[1] >> 2 != DSCP {
+        if way == Way::L3dsr && inner.dscp() != DSCP {
             return Err("not with the VIP's DSCP");
         }
         self.per_server[usize::from(number)] += 1;
-        self.note_server(inner.source(), number)
+        let (address, port) = inner.source();
+        let address = client4(address).ok_or("not from a client")?;
+        self.note_server(Client { address, port }, number)
     }
 
     /// Sees that a flow stays where it is.
@@ -254,14 +290,21 @@ mod tests {
 
     use super::*;
     use crate::frame_template::{Content, Direction, FrameTemplate, Shape};
-    fn frame(direction: Direction, flow: u64, service: Ipv4Addr, service_port: u16) -> Vec<u8> {
-        let mac = MacAddress([2; 6]);
-        let (content, to_mac, from_mac) = (Content::Udp, mac, mac);
-        let shape = Shape { wire_len: 64, content, direction, to_mac, from_mac, service_port };
-        FrameTemplate::new(&shape).frame(Client::of(flow), service)
+    use crate::site::{VIP, low_bits, server_address, server_address6};
+
+    fn frame_of(direction: Direction, flow: u64, service: IpAddr, service_port: u16) -> Vec<u8> {
+        let (to_mac, from_mac) = (MacAddress([2; 6]), MacAddress([2; 6]));
+        let family = if service.is_ipv4() { Family::Ip4 } else { Family::Ip6 };
+        let (content, wire_len) = (Content::Udp, 64);
+        let shape = Shape { family, wire_len, content, direction, to_mac, from_mac, service_port };
+        FrameTemplate::new(&shape, service).frame(Client::of(flow), low_bits(service))
     }
 
-    const NAT4: Expect = Expect::ToServer(Way::Nat4);
+    fn frame(direction: Direction, flow: u64, service: Ipv4Addr, service_port: u16) -> Vec<u8> {
+        frame_of(direction, flow, service.into(), service_port)
+    }
+
+    const NAT4: Expect = Expect::ToServer(Way::Nat);
 
     fn with_mac(server: u16, mut frame: Vec<u8>) -> Vec<u8> {
         frame[..6].copy_from_slice(&server_mac(server).0);
@@ -273,9 +316,17 @@ mod tests {
     }
 
     /// Something in front of a client's packet.
-    fn tunnelled(server: u16, outer: &[u8]) -> Vec<u8> {
-        let plain = with_mac(server, frame(Direction::Forward, 0, VIP, VIP_PORT));
+    fn tunnelled(family: Family, server: u16, outer: &[u8]) -> Vec<u8> {
+        let plain = frame_of(Direction::Forward, 0, vip(family), VIP_PORT);
+        let plain = with_mac(server, plain);
         [&plain[..14], outer, &plain[14..]].concat()
+    }
+
+    fn outer_ip6(protocol: u8, server: u16) -> Vec<u8> {
+        let mut ip = vec![0; 40];
+        (ip[0], ip[6]) = (0x60, protocol);
+        ip[24..40].copy_from_slice(&server_address6(server).octets());
+        ip
     }
 
     fn outer_ip4(protocol: u8, server: u16) -> Vec<u8> {
@@ -320,7 +371,7 @@ mod tests {
         corrupt[22] ^= 1;
         assert!(reason(Expect::Unchanged, &corrupt).contains("wrong IP checksum"));
         assert!(reason(Expect::Unchanged, &good[..56]).contains("shorter"));
-        assert!(reason(Expect::Unchanged, &good[..40]).contains("not IPv4"));
+        assert!(reason(Expect::Unchanged, &good[..40]).contains("not IP without"));
         assert!(reason(NAT4, &forwarded(0, 2)).contains("not to an AS"));
         let port = with_mac(1, frame(Direction::Forward, 0, server_address(1), 1));
         assert!(reason(NAT4, &port).contains("not to the right address and port"));
@@ -335,30 +386,51 @@ mod tests {
         assert!(observer.verdict().unwrap_err().contains("moved to another AS"));
     }
 
+    fn verdict(way: Way, frame: &[u8]) -> Result<u64, String> {
+        let mut observer = Observer::new(Expect::ToServer(way), 0..1, 2);
+        observer.see(frame);
+        observer.verdict().map(|()| observer.per_server()[1])
+    }
+
     #[test]
     fn every_way_to_an_as_is_known() {
-        let verdict = |way, frame: &[u8]| {
-            let mut observer = Observer::new(Expect::ToServer(way), 0..1, 2);
-            observer.see(frame);
-            observer.verdict().map(|()| observer.per_server()[1])
-        };
+        for family in [Family::Ip4, Family::Ip6] {
+            let ipip = if family == Family::Ip4 { 4 } else { 41 };
+            for outside in [Family::Ip4, Family::Ip6] {
+                let ip = |protocol, server| match outside {
+                    Family::Ip4 => outer_ip4(protocol, server),
+                    Family::Ip6 => outer_ip6(protocol, server),
+                };
+                let gre = [&ip(47, 1)[..], &[0; 4]].concat();
+                assert_eq!(verdict(Way::Gre(outside), &tunnelled(family, 1, &gre)), Ok(1));
+                let plain = ip(ipip, 1);
+                assert_eq!(verdict(Way::Ipip(outside), &tunnelled(family, 1, &plain)), Ok(1));
+                let gue = [&ip(17, 1)[..], &[0; 8]].concat();
+                assert_eq!(verdict(Way::Gue(outside), &tunnelled(family, 1, &gue)), Ok(1));
+            }
+            assert_eq!(verdict(Way::Dr, &tunnelled(family, 1, &[])), Ok(1));
+            let to = |port| frame_of(Direction::Forward, 0, server(1, family), port);
+            assert_eq!(verdict(Way::Nat, &with_mac(1, to(SERVER_PORT))), Ok(1));
+        }
+        let mut l3dsr = frame_of(Direction::Forward, 0, server(1, Family::Ip6), VIP_PORT);
+        (l3dsr[14], l3dsr[15]) = (0x60 | DSCP >> 2, DSCP << 6);
+        assert_eq!(verdict(Way::L3dsr, &with_mac(1, l3dsr)), Ok(1));
+    }
+
+    #[test]
+    fn wrong_ways_are_noticed() {
+        let (gre4, ip4) = (Way::Gre(Family::Ip4), Family::Ip4);
         let gre = [&outer_ip4(47, 1)[..], &[0, 0, 8, 0]].concat();
-        assert_eq!(verdict(Way::Gre4, &tunnelled(1, &gre)), Ok(1));
-        assert_eq!(verdict(Way::Ipip, &tunnelled(1, &outer_ip4(4, 1))), Ok(1));
-        let gue = [&outer_ip4(17, 1)[..], &[0; 8]].concat();
-        assert_eq!(verdict(Way::Gue, &tunnelled(1, &gue)), Ok(1));
-        let mut outer = vec![0; 44];
-        (outer[0], outer[6]) = (0x60, 47);
-        outer[24..40].copy_from_slice(&server_address6(1).octets());
-        assert_eq!(verdict(Way::Gre6, &tunnelled(1, &outer)), Ok(1));
-        assert_eq!(verdict(Way::Dr, &tunnelled(1, &[])), Ok(1));
-        // The wrong tunnel, the wrong checksum, the wrong AS, no DSCP.
-        assert!(verdict(Way::Ipip, &tunnelled(1, &gre)).unwrap_err().contains("not in the tunnel"));
-        let mut corrupt = tunnelled(1, &gre);
+        let good = tunnelled(ip4, 1, &gre);
+        for way in [Way::Ipip(ip4), Way::Gre(Family::Ip6)] {
+            assert!(verdict(way, &good).unwrap_err().contains("not in the tunnel"));
+        }
+        let mut corrupt = good;
         corrupt[16] ^= 1;
-        assert!(verdict(Way::Gre4, &corrupt).unwrap_err().contains("wrong outer checksum"));
-        assert!(verdict(Way::Gre4, &tunnelled(0, &gre)).unwrap_err().contains("Ethernet address"));
-        assert!(verdict(Way::Dr, &tunnelled(2, &[])).unwrap_err().contains("not to an AS"));
+        assert!(verdict(gre4, &corrupt).unwrap_err().contains("wrong outer checksum"));
+        let wrong_mac = tunnelled(ip4, 0, &gre);
+        assert!(verdict(gre4, &wrong_mac).unwrap_err().contains("Ethernet address"));
+        assert!(verdict(Way::Dr, &tunnelled(ip4, 2, &[])).unwrap_err().contains("not to an AS"));
         let l3dsr = with_mac(1, frame(Direction::Forward, 0, server_address(1), VIP_PORT));
         assert!(verdict(Way::L3dsr, &l3dsr).unwrap_err().contains("DSCP"));
     }

@@ -37,7 +37,7 @@ pub fn mac_of(index: usize) -> MacAddress {
 
 /// Packets of the file for this traffic: each flow, and each length of the mix, as often as another.
 pub fn packets_of(spec: &TrafficSpec) -> u64 {
-    let lengths = spec.size.lengths().len() as u64;
+    let lengths = spec.lengths().len() as u64;
     spec.flows.max(PACKETS_MIN).next_multiple_of(spec.flows).next_multiple_of(lengths)
 }
 
@@ -123,6 +123,7 @@ impl PcapHarness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Family;
     use crate::flow::Renewal;
     use crate::traffic::{Protocol, Size};
 
@@ -130,7 +131,7 @@ mod tests {
     fn a_file_has_every_flow_equally_often() {
         let spec = |flows, size| {
             let renewal = Renewal::PerSecond(0);
-            TrafficSpec { flows, size, protocol: Protocol::Udp, renewal }
+            TrafficSpec { family: Family::Ip4, flows, size, protocol: Protocol::Udp, renewal }
         };
         assert_eq!(packets_of(&spec(1, Size::Fixed(64))), 256);
         assert_eq!(packets_of(&spec(100, Size::Fixed(64))), 300);

@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
 use crate::experiment::{ModeOutcome, Outcome};
+use crate::family::Family;
 use crate::host::Host;
 use crate::mode::Mode;
+use crate::service::VipPorts;
 use crate::slice::Slice;
 use crate::statistics::Range;
 
 /// Version of the JSON: counts up when a reader of the old would misread the new.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 /// What a frame takes on the wire beside itself: preamble, start and gap, in bytes.
 const WIRE_OVERHEAD: f64 = 20.0;
 
@@ -40,6 +42,10 @@ pub struct Case {
     pub mode: Mode,
     /// `forward` from clients, `return` from ASs.
     pub direction: String,
+    /// Family of the clients and of the VIP.
+    pub family: Family,
+    /// Ports of the VIP; absent without one.
+    pub vip_ports: Option<VipPorts>,
     /// Flows that are alive at once.
     pub flows: u64,
     /// Frame length on the wire, or `imix`.
@@ -60,8 +66,16 @@ pub struct Case {
 
 impl std::fmt::Display for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { flows, size, protocol, workers, .. } = self;
-        write!(f, "{} {protocol} {size} B, {flows} flows", self.mode.name())?;
+        let Self { mode, flows, size, protocol, workers, .. } = self;
+        write!(f, "{} ", mode.name())?;
+        // What is usual for a mode goes without saying.
+        if self.family != mode.usual_family() {
+            write!(f, "{} ", if self.family == Family::Ip4 { "v4" } else { "v6" })?;
+        }
+        if self.vip_ports.is_some_and(|ports| ports != mode.ports(None)) {
+            write!(f, "one port ")?;
+        }
+        write!(f, "{protocol} {size} B, {flows} flows")?;
         if self.new_flows != "0" {
             write!(f, ", new flows {}", self.new_flows)?;
         }
@@ -125,7 +139,10 @@ pub fn results(outcome: &Outcome, case: &Case, mean_len: f64, tsc_hz: f64) -> Ve
     let baseline = outcome.modes.first();
     let result = |mode: &ModeOutcome| {
         let baseline = baseline.filter(|baseline| baseline.mode != mode.mode);
-        let case = Case { mode: mode.mode, buckets: outcome.buckets, ..case.clone() };
+        // `case` has the ports that were asked for.
+        let vip_ports = mode.mode.encap().map(|_| mode.mode.ports(case.vip_ports));
+        let buckets = outcome.buckets;
+        let case = Case { mode: mode.mode, vip_ports, buckets, ..case.clone() };
         let ratios = &outcome.cycles_per_clock;
         case_result(mode, baseline, ratios, case, mean_len, tsc_hz)
     };
@@ -203,6 +220,8 @@ mod tests {
             harness: "memory".into(),
             mode: Mode::Io,
             direction: "forward".into(),
+            family: Family::Ip4,
+            vip_ports: None,
             flows: 1000,
             size: "64".into(),
             protocol: "udp".into(),
@@ -256,6 +275,17 @@ mod tests {
         assert_eq!((lb.case.mode, lb.case.buckets), (Mode::LbNat4, 1024));
         let [node] = lb.nodes.as_slice() else { panic!("one node") };
         assert_eq!((node.name.as_str(), node.clocks, node.share), ("dpdk-input", 7.0, 1.0));
+    }
+
+    #[test]
+    fn a_case_says_what_is_not_usual() {
+        let name = |mode, family, vip_ports| Case { mode, family, vip_ports, ..case() }.to_string();
+        let (ip4, ip6) = (Family::Ip4, Family::Ip6);
+        assert_eq!(name(Mode::LbGre4, ip4, Some(VipPorts::All)), "lb gre4 udp 64 B, 1000 flows");
+        let unusual = name(Mode::LbGre4, ip6, Some(VipPorts::One));
+        assert_eq!(unusual, "lb gre4 v6 one port udp 64 B, 1000 flows");
+        assert_eq!(name(Mode::LbNat6, ip6, Some(VipPorts::One)), "lb nat6 udp 64 B, 1000 flows");
+        assert_eq!(name(Mode::Io, ip6, None), "io v6 udp 64 B, 1000 flows");
     }
 
     #[test]

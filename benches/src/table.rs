@@ -82,6 +82,7 @@ Source and sink are software in the worker's own thread: io is what they cost.
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Family;
     use crate::host::Host;
     use crate::mode::Mode;
     use crate::report::{Case, NodeResult, SCHEMA};
@@ -92,6 +93,8 @@ mod tests {
             harness: "memory".into(),
             mode: Mode::LbNat4,
             direction: "forward".into(),
+            family: Family::Ip4,
+            vip_ports: None,
             flows: 1_000_000,
             size: "imix".into(),
             protocol: "tcp".into(),

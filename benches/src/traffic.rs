@@ -1,45 +1,13 @@
 //! [`Traffic`]: which packet comes next.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use dataplane::interface::MacAddress;
 
+use crate::family::Family;
 use crate::flow::{Client, FlowWindow, Renewal};
-use crate::frame_template::{Content, Direction, FrameTemplate, HEAD, Shape};
-
-/// The VIP that all packets of clients are for.
-pub const VIP: Ipv4Addr = Ipv4Addr::new(90, 0, 0, 1);
-/// Its port.
-pub const VIP_PORT: u16 = 20_000;
-/// The port of the ASs.
-pub const SERVER_PORT: u16 = 3307;
-/// The AS with number 0; the others follow.
-pub const FIRST_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-/// The network of ASs that are reached over IPv6; number 0 is ::1 there.
-const SERVERS6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
-/// The DSCP of `l3dsr`.
-pub const DSCP: u8 = 7;
-/// Most ASs.
-pub const SERVERS_MAX: u16 = 1000;
-/// The station that packets come from, as far as Ethernet is concerned.
-const PEER_MAC: MacAddress = MacAddress([0x02, 0, 0, 0, 0, 0xaa]);
-
-/// The address of an AS.
-pub fn server_address(number: u16) -> Ipv4Addr {
-    Ipv4Addr::from_bits(FIRST_SERVER.to_bits() + u32::from(number))
-}
-
-/// The address of an AS that is reached over IPv6.
-pub fn server_address6(number: u16) -> Ipv6Addr {
-    Ipv6Addr::from_bits(SERVERS6.to_bits() + 1 + u128::from(number))
-}
-
-/// The Ethernet address of an AS.
-pub fn server_mac(number: u16) -> MacAddress {
-    let [high, low] = number.to_be_bytes();
-    MacAddress([0x02, 0, 0, 0x01, high, low])
-}
+use crate::frame_template::{Content, Direction, FrameTemplate, Shape};
+use crate::site::{PEER_MAC, SERVER_PORT, VIP_PORT, low_bits, server, vip};
 
 /// Lengths of frames on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +26,6 @@ impl Size {
             // Mixed, as lengths come in a random order in networks.
             Self::Imix => vec![64, 594, 64, 64, 594, 64, 1518, 64, 594, 64, 594, 64],
         }
-    }
-
-    /// Mean length on the wire, check sequence included.
-    pub fn mean(self) -> f64 {
-        let lengths = self.lengths();
-        lengths.iter().map(|len| f64::from(*len)).sum::<f64>() / lengths.len() as f64
     }
 }
 
@@ -124,6 +86,8 @@ impl Protocol {
 /// What is sent, but for the way it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrafficSpec {
+    /// Family of the clients and of the VIP.
+    pub family: Family,
     /// Flows that are alive at once, over all workers.
     pub flows: u64,
     /// Frame lengths.
@@ -132,6 +96,29 @@ pub struct TrafficSpec {
     pub protocol: Protocol,
     /// New flows.
     pub renewal: Renewal,
+}
+
+impl TrafficSpec {
+    /// Lengths on the wire, in the order in which they come again and again: those of the size, but
+    /// none shorter than the family allows.
+    pub fn lengths(&self) -> Vec<u16> {
+        let shortest = self.family.shortest();
+        self.size.lengths().into_iter().map(|len| len.max(shortest)).collect()
+    }
+
+    /// Mean length on the wire, check sequence included.
+    pub fn mean_len(&self) -> f64 {
+        let lengths = self.lengths();
+        lengths.iter().map(|len| f64::from(*len)).sum::<f64>() / lengths.len() as f64
+    }
+
+    /// The lengths in a word.
+    pub fn size_name(&self) -> String {
+        match self.size {
+            Size::Fixed(_) => self.lengths()[0].to_string(),
+            Size::Imix => self.size.to_string(),
+        }
+    }
 }
 
 /// One worker's share of the traffic.
@@ -143,6 +130,9 @@ pub struct Traffic {
     at: usize,
     /// By flow of the window: the AS that answers. Empty when clients send.
     servers: Vec<u16>,
+    /// The last four bytes of the VIP and of AS number 0.
+    vip: u32,
+    first_server: u32,
     first_flow: u64,
     /// All packets are the first of their flow, for setting connections up.
     opening: bool,
@@ -158,8 +148,7 @@ impl Traffic {
     ) -> Self {
         let window = FlowWindow::new(flows.start, flows.end - flows.start, spec.renewal, hz);
         let templates = templates(spec, Direction::Forward, mac);
-        let first_flow = flows.start;
-        Self { window, templates, at: 0, servers: Vec::new(), first_flow, opening: false }
+        Self::new(spec, window, templates, Vec::new(), flows.start)
     }
 
     /// ASs answer: flow `flows.start + n` comes from AS `servers[n]`.
@@ -177,7 +166,18 @@ impl Traffic {
         assert_eq!(servers.len() as u64, len, "an AS for each flow");
         let window = FlowWindow::new(flows.start, len, Renewal::PerSecond(0), hz);
         let templates = templates(spec, Direction::Return, mac);
-        Self { window, templates, at: 0, servers, first_flow: flows.start, opening: false }
+        Self::new(spec, window, templates, servers, flows.start)
+    }
+
+    fn new(
+        spec: &TrafficSpec,
+        window: FlowWindow,
+        templates: Vec<[FrameTemplate; 2]>,
+        servers: Vec<u16>,
+        first_flow: u64,
+    ) -> Self {
+        let (vip, first_server) = (low_bits(vip(spec.family)), low_bits(server(0, spec.family)));
+        Self { window, templates, at: 0, servers, vip, first_server, first_flow, opening: false }
     }
 
     /// From now on every packet is the first of its flow (or no longer): a round of such packets
@@ -197,15 +197,16 @@ impl Traffic {
         self.window.begin_burst(tsc);
     }
 
-    /// Decides about the next packet; returns its template and whom it is from and to.
+    /// Decides about the next packet; returns its template, its client, and the last four bytes of
+    /// the other address.
     #[inline]
-    pub fn next_packet(&mut self) -> (&FrameTemplate, Client, Ipv4Addr) {
+    pub fn next_packet(&mut self) -> (&FrameTemplate, Client, u32) {
         let (flow, first) = self.window.next_flow();
         self.at = if self.at + 1 < self.templates.len() { self.at + 1 } else { 0 };
         let [opening, later] = &self.templates[self.at];
         let service = match self.servers.get((flow - self.first_flow) as usize) {
-            Some(server) => server_address(*server),
-            None => VIP,
+            Some(server) => self.first_server + u32::from(*server),
+            None => self.vip,
         };
         let template = if first || self.opening { opening } else { later };
         (template, Client::of(flow), service)
@@ -219,7 +220,7 @@ impl Traffic {
 
     /// Longest frame.
     pub fn longest(&self) -> u16 {
-        self.templates.iter().map(|[_, later]| later.frame_len()).max().unwrap_or(HEAD as u16)
+        self.templates.iter().map(|[_, later]| later.frame_len()).max().unwrap_or(0)
     }
 }
 
@@ -228,27 +229,30 @@ fn templates(
     direction: Direction,
     to_mac: MacAddress,
 ) -> Vec<[FrameTemplate; 2]> {
-    let service_port = match direction {
-        Direction::Forward => VIP_PORT,
-        Direction::Return => SERVER_PORT,
+    let family = spec.family;
+    let (service, service_port) = match direction {
+        Direction::Forward => (vip(family), VIP_PORT),
+        Direction::Return => (server(0, family), SERVER_PORT),
     };
     let template = |wire_len, content| {
         let from_mac = PEER_MAC;
-        let shape = Shape { wire_len, content, direction, to_mac, from_mac, service_port };
-        FrameTemplate::new(&shape)
+        let shape = Shape { family, wire_len, content, direction, to_mac, from_mac, service_port };
+        FrameTemplate::new(&shape, service)
     };
     let both = |len| spec.protocol.contents().map(|content| template(len, content));
-    spec.size.lengths().into_iter().map(both).collect()
+    spec.lengths().into_iter().map(both).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::site::{VIP, VIP6, server_address};
 
     fn spec(size: Size, protocol: Protocol, renewal: Renewal) -> TrafficSpec {
-        TrafficSpec { flows: 100, size, protocol, renewal }
+        TrafficSpec { family: Family::Ip4, flows: 100, size, protocol, renewal }
     }
 
     /// Source address and port, destination address and port.
@@ -274,7 +278,7 @@ mod tests {
         let lengths: Vec<_> = (0..1200).map(|_| traffic.next_frame().len() + 4).collect();
         let count = |len| lengths.iter().filter(|l| **l == len).count();
         assert_eq!((count(64), count(594), count(1518)), (700, 400, 100));
-        assert_eq!((traffic.longest(), spec.size.mean().round()), (1514, 362.0));
+        assert_eq!((traffic.longest(), spec.mean_len().round()), (1514, 362.0));
     }
 
     #[test]
@@ -304,6 +308,19 @@ mod tests {
             assert_eq!(frame[26..30], server_address(((flow - 200) % 7) as u16).octets());
             assert_eq!(frame[34..36], SERVER_PORT.to_be_bytes());
         }
+    }
+
+    #[test]
+    fn packets_of_ipv6_clients_are_for_the_vip_and_not_too_short() {
+        let mut spec = spec(Size::Fixed(64), Protocol::Udp, Renewal::PerSecond(0));
+        spec.family = Family::Ip6;
+        let mut traffic = Traffic::forward(&spec, 0..100, MacAddress([2; 6]), 1);
+        let frames: HashSet<_> = (0..500).map(|_| traffic.next_frame()).collect();
+        assert_eq!(frames.len(), 100);
+        assert!(frames.iter().all(|frame| frame.len() == 74 && frame[38..54] == VIP6.octets()));
+        assert_eq!((spec.size_name().as_str(), spec.mean_len()), ("78", 78.0));
+        spec.size = Size::Imix;
+        assert_eq!((spec.size_name().as_str(), spec.lengths()[0]), ("imix", 78));
     }
 
     #[test]

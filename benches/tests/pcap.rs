@@ -2,35 +2,39 @@
 //! as EAL starts once per process.
 
 use benches::experiment::Experiment;
+use benches::family::Family;
 use benches::flow::Renewal;
 use benches::frame_template::Direction;
 use benches::mode::Mode;
 use benches::pcap_harness::{PcapHarness, mac_of, packets_of, write_file};
+use benches::service::Service;
 use benches::traffic::{Protocol, Size, TrafficSpec};
 
 /// The experiment itself fails when a packet is dropped or not balanced.
 #[test]
 fn files_are_replayed_through_every_mode() {
     let renewal = Renewal::PerSecond(0);
-    let spec = TrafficSpec { flows: 500, size: Size::Imix, protocol: Protocol::Tcp, renewal };
+    let size = Size::Imix;
+    let spec = |family| TrafficSpec { family, flows: 500, size, protocol: Protocol::Tcp, renewal };
     let folder = std::env::temp_dir().join(format!("sluice-bench-test-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let cases = [
-        (Direction::Forward, vec![Mode::Io, Mode::Ip4, Mode::LbNat4, Mode::LbGre4]),
-        (Direction::Return, vec![Mode::Io, Mode::LbNat4Return]),
+        (Direction::Forward, Family::Ip4, vec![Mode::Io, Mode::Ip4, Mode::LbNat4, Mode::LbGre4]),
+        (Direction::Return, Family::Ip4, vec![Mode::Io, Mode::LbNat4Return]),
+        (Direction::Forward, Family::Ip6, vec![Mode::Io, Mode::Ip6, Mode::LbNat6, Mode::LbIpip6]),
     ];
     let mut files = Vec::new();
-    for (index, (direction, _)) in cases.iter().enumerate() {
+    for (index, (direction, family, _)) in cases.iter().enumerate() {
         files.push(folder.join(format!("{index}.pcap")));
-        write_file(&files[index], &spec, *direction, 16, index).unwrap();
+        write_file(&files[index], &spec(*family), *direction, 16, index).unwrap();
     }
-    let harness = PcapHarness::start(&files, packets_of(&spec), 0).unwrap();
-    for (index, (_, modes)) in cases.into_iter().enumerate() {
+    let harness = PcapHarness::start(&files, packets_of(&spec(Family::Ip4)), 0).unwrap();
+    for (index, (_, family, modes)) in cases.into_iter().enumerate() {
         let graphs = modes.iter().filter(|mode| mode.has_graph()).count() as u64;
         let experiment = Experiment {
-            spec,
+            spec: spec(family),
             modes,
-            servers: 16,
+            service: Service::of(16),
             buckets: None,
             burst: 256,
             repeats: 1,
@@ -39,7 +43,7 @@ fn files_are_replayed_through_every_mode() {
             hz: 1_000_000_000,
         };
         let (port, io) = harness.open(index).unwrap();
-        let packets = packets_of(&spec);
+        let packets = packets_of(&spec(family));
         let outcome = experiment.run_on_port(io, port.id(), mac_of(index), packets).unwrap();
         assert!(outcome.passed.received >= graphs * packets * 2);
         assert_eq!(outcome.passed.received, outcome.passed.sent);

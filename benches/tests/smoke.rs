@@ -2,15 +2,17 @@
 
 use benches::cores::Cores;
 use benches::experiment::{Experiment, Outcome};
+use benches::family::Family;
 use benches::flow::Renewal;
 use benches::mode::Mode;
+use benches::service::{Service, VipPorts};
 use benches::traffic::{Protocol, Size, TrafficSpec};
 
 fn experiment(modes: &[Mode], protocol: Protocol, size: Size, renewal: Renewal) -> Experiment {
     Experiment {
-        spec: TrafficSpec { flows: 1000, size, protocol, renewal },
+        spec: TrafficSpec { family: Family::Ip4, flows: 1000, size, protocol, renewal },
         modes: modes.to_vec(),
-        servers: 16,
+        service: Service::of(16),
         buckets: None,
         burst: 256,
         repeats: 2,
@@ -43,30 +45,54 @@ fn packets_of_every_kind_are_forwarded() {
     }
 }
 
+const DIRECT: [Mode; 9] = [
+    Mode::Io,
+    Mode::LbGre4,
+    Mode::LbGre6,
+    Mode::LbIpip,
+    Mode::LbIpip6,
+    Mode::LbGue,
+    Mode::LbGue6,
+    Mode::LbL3dsr,
+    Mode::LbDr,
+];
+
 #[test]
 fn every_way_to_an_as_works() {
-    let modes = [
-        Mode::Io,
-        Mode::LbGre4,
-        Mode::LbGre6,
-        Mode::LbIpip,
-        Mode::LbGue,
-        Mode::LbL3dsr,
-        Mode::LbDr,
-    ];
-    run(&experiment(&modes, Protocol::Udp, Size::Imix, NO_RENEWAL));
+    for (family, ports) in [(Family::Ip4, VipPorts::All), (Family::Ip6, VipPorts::One)] {
+        let mut all = experiment(&DIRECT, Protocol::Udp, Size::Imix, NO_RENEWAL);
+        all.spec.family = family;
+        all.service.ports = Some(ports);
+        all.repeats = 1;
+        run(&all);
+    }
+}
+
+#[test]
+fn packets_of_ipv6_clients_are_forwarded() {
+    let modes = [Mode::Io, Mode::Macswap, Mode::Ip6, Mode::LbNat6];
+    for protocol in [Protocol::Udp, Protocol::Tcp, Protocol::Syn] {
+        let mut six = experiment(&modes, protocol, Size::Fixed(64), NO_RENEWAL);
+        six.spec.family = Family::Ip6;
+        assert!(run(&six).passed.received > 1000);
+    }
 }
 
 #[test]
 fn answers_are_translated_back() {
-    for protocol in [Protocol::Udp, Protocol::Tcp] {
-        let modes = [Mode::Io, Mode::LbNat4Return];
-        let outcome = run(&experiment(&modes, protocol, Size::Fixed(64), NO_RENEWAL));
-        let answers = &outcome.modes[1];
-        let name = |wanted: &str| answers.node_names.iter().position(|name| *name == wanted);
-        let translated = name("lb-nat4-in2out").unwrap();
-        for slice in answers.slices.iter().flatten().filter(|slice| slice.packets > 0) {
-            assert_eq!(slice.nodes[translated].vectors, slice.packets);
+    for (family, mode, node) in [
+        (Family::Ip4, Mode::LbNat4Return, "lb-nat4-in2out"),
+        (Family::Ip6, Mode::LbNat6Return, "lb-nat6-in2out"),
+    ] {
+        for protocol in [Protocol::Udp, Protocol::Tcp] {
+            let mut answers = experiment(&[Mode::Io, mode], protocol, Size::Fixed(64), NO_RENEWAL);
+            answers.spec.family = family;
+            let outcome = run(&answers);
+            let answers = &outcome.modes[1];
+            let translated = answers.node_names.iter().position(|name| *name == node).unwrap();
+            for slice in answers.slices.iter().flatten().filter(|slice| slice.packets > 0) {
+                assert_eq!(slice.nodes[translated].vectors, slice.packets);
+            }
         }
     }
 }
@@ -90,6 +116,6 @@ fn a_graph_without_room_for_flows_still_forwards() {
 fn more_servers_than_the_bench_knows_are_not_mistaken() {
     let mut many =
         experiment(&[Mode::Io, Mode::LbNat4], Protocol::Udp, Size::Fixed(64), NO_RENEWAL);
-    (many.servers, many.burst) = (300, 32);
+    (many.service.servers, many.burst) = (300, 32);
     run(&many);
 }
