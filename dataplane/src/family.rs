@@ -39,6 +39,9 @@ pub trait Family: Copy + Debug + Default + Send + Sync + 'static {
     /// What the FIB says of a destination.
     fn lookup(snapshot: &Snapshot, address: Self::Address) -> FibEntry;
 
+    /// False when `address` is surely in no local, VIP or broadcast prefix of the FIB.
+    fn may_be_ours(snapshot: &Snapshot, address: Self::Address) -> bool;
+
     /// True when routers must not fragment the packet, as they never may in IPv6.
     fn dont_fragment(header: &Self::Header) -> bool;
 
@@ -89,6 +92,11 @@ impl Family for Ip4 {
     }
 
     #[inline]
+    fn may_be_ours(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
+        snapshot.fib4.may_be_ours(address)
+    }
+
+    #[inline]
     fn dont_fragment(header: &Ipv4Header) -> bool {
         header.dont_fragment()
     }
@@ -132,6 +140,11 @@ impl Family for Ip6 {
     #[inline]
     fn lookup(snapshot: &Snapshot, address: Ipv6Addr) -> FibEntry {
         snapshot.fib6.lookup(address)
+    }
+
+    #[inline]
+    fn may_be_ours(snapshot: &Snapshot, address: Ipv6Addr) -> bool {
+        snapshot.fib6.may_be_ours(address)
     }
 
     #[inline]

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use crate::adjacency::AdjacencyId;
+use crate::care_map::CareMap;
 use crate::interface::InterfaceId;
 
 /// Why the FIB drops a destination.
@@ -61,6 +62,7 @@ pub struct Fib4 {
     root: Box<[u32]>,
     plies: Vec<[u32; PLY_SLOTS]>,
     entries: Vec<FibEntry>,
+    care: CareMap,
 }
 
 impl std::fmt::Debug for Fib4 {
@@ -83,6 +85,9 @@ impl Fib4 {
             root: vec![0; ROOT_SLOTS].into_boxed_slice(),
             plies: Vec::new(),
             entries: vec![FibEntry::Drop(FibDrop::NoRoute)],
+            care: CareMap::new(
+                routes.iter().map(|route| (route.network, route.prefix_len.min(32), route.entry)),
+            ),
         };
         let mut known = hashbrown::HashMap::new();
         let mut sorted: Vec<&FibRoute> = routes.iter().collect();
@@ -140,6 +145,13 @@ impl Fib4 {
         let new = self.plies.len() - 1;
         self.plies[ply][slot] = PLY | new as u32;
         new
+    }
+
+    /// False when `address` is surely in no local, VIP or broadcast prefix: cheaper to ask than
+    /// [`lookup`](Self::lookup).
+    #[inline]
+    pub fn may_be_ours(&self, address: Ipv4Addr) -> bool {
+        self.care.may_hold(address)
     }
 
     /// The entry of the longest prefix that covers `address`.

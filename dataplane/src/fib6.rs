@@ -9,6 +9,7 @@ use std::net::Ipv6Addr;
 
 use hashbrown::HashMap;
 
+use crate::care_map::CareMap;
 use crate::fib::{FibDrop, FibEntry};
 
 /// A destination prefix and what becomes of it.
@@ -35,6 +36,7 @@ pub struct Fib6 {
     /// Longest prefixes first; `::/0` is not among them.
     levels: Box<[Level]>,
     default: FibEntry,
+    care: CareMap,
 }
 
 impl Default for Fib6 {
@@ -63,7 +65,17 @@ impl Fib6 {
         }
         // A longer mask is a larger number.
         levels.sort_by_key(|level| std::cmp::Reverse(level.mask));
-        Self { levels: levels.into_boxed_slice(), default }
+        let care = CareMap::new(
+            routes.iter().map(|route| (route.network, route.prefix_len.min(128), route.entry)),
+        );
+        Self { levels: levels.into_boxed_slice(), default, care }
+    }
+
+    /// False when `address` is surely in no local or VIP prefix: cheaper to ask than
+    /// [`lookup`](Self::lookup).
+    #[inline]
+    pub fn may_be_ours(&self, address: Ipv6Addr) -> bool {
+        self.care.may_hold(address)
     }
 
     /// The entry of the longest prefix that covers `address`.

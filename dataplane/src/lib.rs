@@ -4,6 +4,7 @@
 
 pub mod adjacency;
 pub mod by_family;
+mod care_map;
 pub mod clock;
 pub mod dpdk;
 pub mod event;
