@@ -156,7 +156,7 @@ section_unit() { cargo_tests unit --workspace; }
 
 # A target folder of its own: the flag rebuilds every dependency.
 section_loom() {
-    RUSTFLAGS='--cfg loom' cargo_tests loom --target-dir "${CARGO_TARGET_DIR:-target}/loom" \
+    RUSTFLAGS='--cfg loom -Ctarget-feature=+aes' cargo_tests loom --target-dir "${CARGO_TARGET_DIR:-target}/loom" \
         --package balancer --package dataplane --lib model::
 }
 

@@ -4,8 +4,6 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::flow_tuple::FlowTuple;
-
 /// An IPv4 or IPv6 address. Code that is generic over it is compiled once for each family, so
 /// neither pays for the other.
 pub trait Address:
@@ -17,13 +15,6 @@ pub trait Address:
     /// The bits of an address: 32 or 128.
     const BITS: u8;
 
-    /// An address in network byte order.
-    type Octets: AsRef<[u8]>;
-
-    /// A 5-tuple in network byte order: source, destination, source port, destination port,
-    /// protocol.
-    type PackedTuple: AsRef<[u8]>;
-
     /// The address, if it is of this family.
     fn from_ip(address: IpAddr) -> Option<Self>;
 
@@ -32,19 +23,11 @@ pub trait Address:
 
     /// The address with this number; bits above [`BITS`](Self::BITS) are ignored.
     fn from_bits(bits: u128) -> Self;
-
-    /// The address in network byte order.
-    fn octets(self) -> Self::Octets;
-
-    /// The bytes over which a flow is hashed.
-    fn pack(tuple: &FlowTuple<Self>) -> Self::PackedTuple;
 }
 
 impl Address for Ipv4Addr {
     const IS_V6: bool = false;
     const BITS: u8 = 32;
-    type Octets = [u8; 4];
-    type PackedTuple = [u8; 13];
 
     fn from_ip(address: IpAddr) -> Option<Self> {
         match address {
@@ -60,25 +43,11 @@ impl Address for Ipv4Addr {
     fn from_bits(bits: u128) -> Self {
         Self::from(bits as u32)
     }
-
-    fn octets(self) -> Self::Octets {
-        Self::octets(&self)
-    }
-
-    fn pack(tuple: &FlowTuple<Self>) -> Self::PackedTuple {
-        let mut packed = [0; 13];
-        packed[0..4].copy_from_slice(&tuple.src.octets());
-        packed[4..8].copy_from_slice(&tuple.dst.octets());
-        pack_rest(&mut packed[8..], tuple);
-        packed
-    }
 }
 
 impl Address for Ipv6Addr {
     const IS_V6: bool = true;
     const BITS: u8 = 128;
-    type Octets = [u8; 16];
-    type PackedTuple = [u8; 37];
 
     fn from_ip(address: IpAddr) -> Option<Self> {
         match address {
@@ -94,24 +63,6 @@ impl Address for Ipv6Addr {
     fn from_bits(bits: u128) -> Self {
         Self::from(bits)
     }
-
-    fn octets(self) -> Self::Octets {
-        Self::octets(&self)
-    }
-
-    fn pack(tuple: &FlowTuple<Self>) -> Self::PackedTuple {
-        let mut packed = [0; 37];
-        packed[0..16].copy_from_slice(&tuple.src.octets());
-        packed[16..32].copy_from_slice(&tuple.dst.octets());
-        pack_rest(&mut packed[32..], tuple);
-        packed
-    }
-}
-
-fn pack_rest<A>(rest: &mut [u8], tuple: &FlowTuple<A>) {
-    rest[0..2].copy_from_slice(&tuple.src_port.to_be_bytes());
-    rest[2..4].copy_from_slice(&tuple.dst_port.to_be_bytes());
-    rest[4] = tuple.protocol;
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ mod model {
     }
 
     /// In every interleaving and with every reordering that the orderings allow, a reader gets a
-    /// flow's own AS or nothing. Run with `RUSTFLAGS="--cfg loom"`.
+    /// flow's own AS or nothing. Run by `./test.sh loom`.
     fn a_reader_gets_a_flow_s_own_value_or_none(flows: [(FlowKey, FlowValue); 2]) {
         // One question at a time: two in a row would square what there is to try.
         for (key, value) in flows {

@@ -69,7 +69,7 @@ impl FlowKey {
         port: u16,
         vip: VipId,
     ) -> u64 {
-        tagged(instance.hash_end(client.bits(), port), vip.get())
+        tagged(instance.hash_end(client, port), vip.get())
     }
 
     /// Whether this is a direct flow.

@@ -1,27 +1,26 @@
 //! The flow hash: one keyed 64-bit hash that selects the slot of the new-flow table.
 //!
 //! The key belongs to the cluster: replicas with the same key, VIPs and ASs choose the same AS.
-//! Sticky tables do not use this hash but one keyed for each instance ([`InstanceKey`]), so that
+//! It is made of AES rounds (`aes_hash.rs`), whose keys, like everything else that is derived from
+//! the cluster's key, are made with XXH3. Sticky tables do not use this hash but one keyed for each instance ([`InstanceKey`]), so that
 //! buckets cannot be aimed at even by somebody who knows the cluster's key.
 //!
 //! [`InstanceKey`]: crate::InstanceKey
 
 use std::fmt;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_secret, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::address::Address;
+use crate::aes_hash::AesHash;
 use crate::flow_tuple::FlowTuple;
 
 /// The version of everything that decides a slot: the packing and hash of flows, the derivation
-/// of secret and seed, and the fill of tables. Replicas of different versions disagree.
-pub const FLOW_HASH_VERSION: u32 = 1;
-
-/// The bytes of an XXH3 secret.
-const SECRET_BYTES: usize = 192;
+/// of round keys and seed, and the fill of tables. Replicas of different versions disagree.
+pub const FLOW_HASH_VERSION: u32 = 2;
 
 /// Domains keep the values derived from one key independent of each other.
-const SECRET_DOMAIN: u64 = 0x5365_6372_6574_0000;
+const ROUNDS_DOMAIN: u64 = 0x526f_756e_6473_0000;
 const TABLE_DOMAIN: u64 = 0x5461_626c_6500_0000;
 const FINGERPRINT_DOMAIN: u64 = 0x5072_696e_7400_0000;
 
@@ -71,15 +70,6 @@ impl HashKey {
     pub fn fingerprint(&self) -> String {
         format!("{:016x}", xxh3_64_with_seed(&self.0, FINGERPRINT_DOMAIN))
     }
-
-    fn secret(&self) -> [u8; SECRET_BYTES] {
-        let mut secret = [0; SECRET_BYTES];
-        for (index, word) in secret.chunks_exact_mut(8).enumerate() {
-            let value = xxh3_64_with_seed(&self.0, SECRET_DOMAIN | index as u64);
-            word.copy_from_slice(&value.to_le_bytes());
-        }
-        secret
-    }
 }
 
 impl Default for HashKey {
@@ -98,7 +88,7 @@ impl fmt::Debug for HashKey {
 /// Hashes flows with the cluster's key.
 #[derive(Clone)]
 pub struct FlowHasher {
-    secret: Box<[u8; SECRET_BYTES]>,
+    rounds: AesHash,
     table_seed: u64,
 }
 
@@ -106,7 +96,10 @@ impl FlowHasher {
     /// The hasher of a key.
     #[must_use]
     pub fn new(key: &HashKey) -> Self {
-        Self { secret: Box::new(key.secret()), table_seed: xxh3_64_with_seed(&key.0, TABLE_DOMAIN) }
+        Self {
+            rounds: AesHash::new(|word| xxh3_64_with_seed(&key.0, ROUNDS_DOMAIN | word)),
+            table_seed: xxh3_64_with_seed(&key.0, TABLE_DOMAIN),
+        }
     }
 
     /// The seed of new-flow tables, derived from the key: without it nobody can tell which AS a
@@ -118,19 +111,20 @@ impl FlowHasher {
 
     /// The hash of a flow towards a VIP: over the 5-tuple, or over the source address alone when
     /// the VIP is `src_ip_sticky`, so that a client keeps its AS on every port and address.
+    #[inline]
     #[must_use]
     pub fn hash<A: Address>(&self, tuple: &FlowTuple<A>, src_ip_sticky: bool) -> u64 {
         if src_ip_sticky {
-            return xxh3_64_with_secret(tuple.src.octets().as_ref(), self.secret.as_slice());
+            return self.rounds.end(tuple.src, 0);
         }
-        xxh3_64_with_secret(A::pack(tuple).as_ref(), self.secret.as_slice())
+        self.rounds.tuple(tuple)
     }
 }
 
 impl fmt::Debug for FlowHasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The seed and secret are as good as the key; a digest of them tells hashers apart.
-        write!(f, "FlowHasher({:016x})", xxh3_64(self.secret.as_slice()))
+        // The seed and round keys are as good as the key; a hash of nothing tells hashers apart.
+        write!(f, "FlowHasher({:016x})", self.rounds.word(0))
     }
 }
 
@@ -150,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn golden_values_of_version_1() {
-        assert_eq!(FLOW_HASH_VERSION, 1);
+    fn golden_values_of_version_2() {
+        assert_eq!(FLOW_HASH_VERSION, 2);
         let key = HashKey::default();
         assert_eq!(key.fingerprint(), "ad80071b75129b88");
         let hasher = FlowHasher::new(&key);
@@ -159,7 +153,7 @@ mod tests {
             [hasher.hash(&tuple(), false), hasher.hash(&tuple(), true), hasher.table_seed()];
         assert_eq!(
             format!("{hashes:016x?}"),
-            "[06f0ac6dd36abda5, bf5c5c84cddc4a83, fb13193e3dcda08d]"
+            "[909dc9ad2e0fdc39, 64c7f8398cb97628, fb13193e3dcda08d]"
         );
     }
 
@@ -174,10 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn golden_values_of_version_1_for_ipv6() {
+    fn golden_values_of_version_2_for_ipv6() {
         let hasher = FlowHasher::new(&HashKey::default());
         let hashes = [hasher.hash(&tuple6(), false), hasher.hash(&tuple6(), true)];
-        assert_eq!(format!("{hashes:016x?}"), "[90734cc9548d9b1f, 86547019d1580af7]");
+        assert_eq!(format!("{hashes:016x?}"), "[63586ee9ccb6d131, 3f68484d58da57b0]");
     }
 
     #[test]

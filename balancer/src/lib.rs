@@ -59,9 +59,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod address;
+mod aes_hash;
 mod application_server;
 mod balancer;
 mod bucket;
