@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# Everything that checks Sluice: format, lints, documentation, scripts, unit and property tests, and
-# end-to-end tests in network namespaces. The last line counts all of them.
+# Everything that checks Sluice: format, lints, documentation, scripts, unit and property tests,
+# instructions per packet, and end-to-end tests in network namespaces. The last line counts all of them.
 #
 # SPDX-License-Identifier: Apache-2.0
 
@@ -9,7 +9,7 @@ set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")" || exit 1
 exec </dev/null
 
-SECTIONS=(packages fmt clippy doc shellcheck scripts unit loom e2e)
+SECTIONS=(packages fmt clippy doc shellcheck scripts unit loom instructions e2e)
 
 usage() {
     cat <<USAGE
@@ -25,6 +25,9 @@ Runs all sections, or those named:
   scripts     tests/scripts: hugepages-setup.sh, packaging, licences
   unit        cargo test: unit, property, node and golden tests
   loom        every interleaving of the lock-free parts, by model checking
+  instructions
+              what packets cost: instructions of fixed work, counted by Callgrind, against
+              benches/instructions.json (benches/instructions.sh update renews it)
   e2e         tests/e2e: sluiced between real clients and servers in network namespaces and virtual
               machines (root)
 
@@ -116,7 +119,7 @@ install_packages() {
     local package missing=()
     for package in busybox-static clang cpio curl ethtool gcc git iproute2 iputils-ping jq libc6-dev \
         libclang-dev libdpdk-dev nftables pkg-config procps python3 python3-pytest python3-scapy \
-        qemu-system-x86 shellcheck tcpdump util-linux wrk; do
+        qemu-system-x86 shellcheck tcpdump util-linux valgrind wrk; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
     done
     if ((${#missing[@]} == 0)); then
@@ -172,9 +175,20 @@ cargo_tests() { # NAME ARGUMENT...
     if ((passed == 0)); then failed=$((failed + 1)); fi
 }
 
+# One test for each piece of work.
+section_instructions() {
+    local log="$LOGS/instructions"
+    echo "building sluice-instructions (profile e2e)"
+    benches/instructions.sh check 2>&1 | tee "$log"
+    # "instructions: 44 passed; 0 failed"
+    read -r passed failed < <(awk '/^instructions: / { passed = $2; failed = $4 }
+        END { print passed + 0, (NR && passed + failed) ? failed + 0 : 1 }' "$log")
+}
+
 section_e2e() {
     echo "building sluiced and sluicectl (profile e2e)"
-    if ! cargo build --profile e2e --locked --package control --package cli; then
+    # The bench is not needed here, but building it along is what lets it share all dependencies.
+    if ! cargo build --profile e2e --locked --package control --package cli --package benches; then
         passed=0 failed=1
         return
     fi
@@ -229,7 +243,7 @@ for section in "${chosen[@]}"; do
     PASSED=$((PASSED + passed))
     FAILED=$((FAILED + failed))
     if ((failed)); then colour=$RED; else colour=$GREEN; fi
-    SUMMARY+=("$(printf '%s%-11s %5d passed %5d failed %6d s%s' "$colour" "$section" "$passed" "$failed" \
+    SUMMARY+=("$(printf '%s%-12s %5d passed %5d failed %6d s%s' "$colour" "$section" "$passed" "$failed" \
         $((SECONDS - started)) "$PLAIN")")
 done
 

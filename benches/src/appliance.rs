@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use balancer::InstanceKey;
 use control::compile::{new_instance_key, new_sticky_owner};
 use control::control::{Control, Parts, TscBase, WorkerHandle};
 use control::model::Model;
 use control::runtime::hardware::{Hardware, Link, PortFacts};
 use control::show::buffers::PoolStatus;
 use control::show::hardware::{NamedCount, PortCounters};
-use dataplane::clock::read_tsc;
+use dataplane::clock::{Clock, read_tsc};
 use dataplane::interface::{InterfaceId, MacAddress, PortId, QueueId};
 use dataplane::io::PacketIo;
 use dataplane::packet::Packet;
@@ -105,34 +106,59 @@ impl Setup {
 }
 
 /// A load balancer whose ports are lent to it.
-pub struct Appliance<I: PacketIo> {
+pub struct Appliance<I: PacketIo, C: Clock = BenchClock> {
     /// Its control, which must outlive the workers' use of the snapshot.
     pub control: Control,
     /// Its workers.
-    pub workers: Vec<Worker<Lent<I>, BenchClock>>,
+    pub workers: Vec<Worker<Lent<I>, C>>,
 }
 
-impl<I: PacketIo> std::fmt::Debug for Appliance<I> {
+impl<I: PacketIo, C: Clock> std::fmt::Debug for Appliance<I, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Appliance({} workers)", self.workers.len())
     }
 }
 
 impl<I: PacketIo> Appliance<I> {
-    /// Builds and configures it.
+    /// Builds and configures it for a mode, with a key of its own and on real time.
     ///
     /// # Errors
     ///
     /// A command that is refused, or no memory for its tables.
     pub fn new(setup: &Setup) -> Result<Self, String> {
+        let instance = new_instance_key().map_err(|error| format!("making a key: {error}"))?;
+        let tsc = TscBase { start: read_tsc(), hz: setup.hz };
+        let clock = || BenchClock::new(tsc.start, tsc.hz);
+        Self::with(setup, &setup.commands(), instance, tsc, clock)
+    }
+
+    /// The interface.
+    pub fn interface() -> InterfaceId {
+        // `local0` is 0 and nothing else was added before.
+        InterfaceId(1)
+    }
+}
+
+impl<I: PacketIo, C: Clock> Appliance<I, C> {
+    /// Builds it and configures it by these commands. All workers' sticky tables have the key
+    /// `instance`, and each worker gets a clock that counts from `tsc`.
+    ///
+    /// # Errors
+    ///
+    /// A command that is refused, or no memory for its tables.
+    pub fn with(
+        setup: &Setup,
+        commands: &[String],
+        instance: InstanceKey,
+        tsc: TscBase,
+        clock: impl Fn() -> C,
+    ) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("making the sticky tables: {error}");
         let info = graph_nodes::builder().info().map_err(|error| error.to_string())?;
-        let instance = new_instance_key().map_err(failed)?;
         let mut model = Model::default();
         let mtu = config::defaults::MTU;
         let interface = model.add_device(INTERFACE, setup.port, setup.mac, mtu);
         model.lb.settings.buckets = setup.buckets;
-        let tsc = TscBase { start: read_tsc(), hz: setup.hz };
         let (mut handles, mut states) = (Vec::new(), Vec::new());
         for index in 0..setup.workers {
             let owner = new_sticky_owner(setup.buckets, instance).map_err(failed)?;
@@ -152,21 +178,14 @@ impl<I: PacketIo> Appliance<I> {
             tsc,
             main_cpus: "0".to_owned(),
         });
-        run_commands(&mut control, &setup.commands())?;
+        run_commands(&mut control, commands)?;
         let mut workers = Vec::new();
         for (state, reader) in states.into_iter().zip(readers) {
             let graph = graph_nodes::builder().build(&state.shared).map_err(|e| e.to_string())?;
-            let clock = BenchClock::new(tsc.start, tsc.hz);
             let io = Lent::default();
-            workers.push(Worker::new(state, graph, io, clock, reader, PollMode::Busy));
+            workers.push(Worker::new(state, graph, io, clock(), reader, PollMode::Busy));
         }
         Ok(Self { control, workers })
-    }
-
-    /// The interface.
-    pub fn interface() -> InterfaceId {
-        // `local0` is 0 and nothing else was added before.
-        InterfaceId(1)
     }
 }
 

@@ -113,7 +113,7 @@ fn load(loadavg: &str) -> f64 {
     loadavg.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
 
-fn target_features() -> Vec<String> {
+pub(crate) fn target_features() -> Vec<String> {
     let all = [
         ("avx2", cfg!(target_feature = "avx2")),
         ("bmi2", cfg!(target_feature = "bmi2")),

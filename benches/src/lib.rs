@@ -16,6 +16,8 @@ pub mod family;
 pub mod flow;
 pub mod frame_template;
 pub mod host;
+pub mod instructions;
+pub mod kernels;
 pub mod lane;
 pub mod lent;
 pub mod limits;
