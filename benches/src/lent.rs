@@ -45,7 +45,7 @@ impl<I: PacketIo> PacketIo for Lent<I> {
     }
 
     #[inline]
-    fn tx_burst(&mut self, port: PortId, queue: QueueId, packets: &mut Vec<Packet>) -> usize {
+    fn tx_burst(&mut self, port: PortId, queue: QueueId, packets: &mut [Option<Packet>]) -> usize {
         self.0.as_mut().map_or(0, |io| io.tx_burst(port, queue, packets))
     }
 

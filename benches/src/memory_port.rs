@@ -44,7 +44,7 @@ pub struct MemoryPort {
     pub traffic: Traffic,
     /// Looks at what leaves.
     pub observer: Option<Observer>,
-    free: Vec<Packet>,
+    free: Vec<Option<Packet>>,
     mbufs: usize,
     burst: usize,
     passed: Passed,
@@ -53,7 +53,7 @@ pub struct MemoryPort {
 impl MemoryPort {
     /// A port with `mbufs` packets of which up to `burst` arrive at once.
     pub fn new(traffic: Traffic, mbufs: usize, burst: usize) -> Self {
-        let free = mbufs::make(mbufs);
+        let free = mbufs::make(mbufs).into_iter().map(Some).collect();
         Self { traffic, observer: None, free, mbufs, burst, passed: Passed::default() }
     }
 
@@ -79,37 +79,46 @@ impl PacketIo for MemoryPort {
     ) -> usize {
         let count = self.burst.min(frame.room()).min(self.free.len());
         self.traffic.begin_burst(read_tsc);
-        for packet in self.free.drain(self.free.len() - count..) {
-            let (template, client, service) = self.traffic.next_packet();
-            let mut packet = mbufs::rearm(packet, template.frame_len());
-            template.write(packet.data_mut(), client, service);
-            let pushed = frame.push(packet, interface);
-            debug_assert!(pushed.is_ok(), "there was room");
-        }
         self.passed.received += count as u64;
-        count
+        let own = self.free.drain(self.free.len() - count..);
+        let traffic = &mut self.traffic;
+        frame.fill(interface, |slots| {
+            for (slot, packet) in slots.iter_mut().zip(own) {
+                let (template, client, service) = traffic.next_packet();
+                let mut packet = packet.map(|packet| mbufs::rearm(packet, template.frame_len()));
+                let data = packet.as_mut().map(Packet::data_mut).unwrap_or_default();
+                template.write(data, client, service);
+                *slot = packet;
+            }
+            count
+        })
     }
 
     #[inline]
-    fn tx_burst(&mut self, _port: PortId, _queue: QueueId, packets: &mut Vec<Packet>) -> usize {
+    fn tx_burst(
+        &mut self,
+        _port: PortId,
+        _queue: QueueId,
+        packets: &mut [Option<Packet>],
+    ) -> usize {
         let count = packets.len();
         if let Some(observer) = &mut self.observer {
-            packets.iter().for_each(|packet| observer.see(packet.data()));
+            packets.iter().flatten().for_each(|packet| observer.see(packet.data()));
         }
         self.passed.sent += count as u64;
-        self.free.append(packets);
+        self.free.extend(packets.iter_mut().map(Option::take));
         count
     }
 
     fn alloc(&mut self) -> Option<Packet> {
-        let packet = self.free.pop()?;
+        let packet = self.free.pop()??;
         self.passed.made += 1;
         Some(mbufs::rearm(packet, 0))
     }
 
     fn free(&mut self, packets: &mut Vec<Packet>) {
         self.passed.freed += packets.len() as u64;
-        self.free.append(packets);
+        self.free.extend(packets.drain(..).map(Some));
     }
 }
 
@@ -144,13 +153,14 @@ mod tests {
             assert_eq!(port.rx_burst(PORT, QUEUE, INTERFACE, &mut frame), 32);
             for at in 0..frame.len() {
                 assert_eq!(frame.data(at), expected.next_frame());
-                packets.extend(frame.take(at));
+                packets.push(frame.take(at));
             }
             frame.clear();
             assert_eq!(port.outstanding(), 32);
             // As if a header had been pushed: the next use starts anew.
-            assert!(packets[0].prepend(20));
+            assert!(packets[0].as_mut().is_some_and(|packet| packet.prepend(20)));
             assert_eq!(port.tx_burst(PORT, QUEUE, &mut packets), 32);
+            packets.clear();
         }
         assert_eq!(port.outstanding(), 0);
         let (received, sent) = (1600, 1600);

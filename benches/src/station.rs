@@ -87,7 +87,7 @@ pub struct Plain<I: PacketIo> {
     interface: InterfaceId,
     swap: bool,
     frame: Box<Frame>,
-    packets: Vec<Packet>,
+    refused: Vec<Packet>,
 }
 
 impl<I: PacketIo> std::fmt::Debug for Plain<I> {
@@ -99,27 +99,24 @@ impl<I: PacketIo> std::fmt::Debug for Plain<I> {
 impl<I: PacketIo> Plain<I> {
     /// For a queue of a port; with `swap`, Ethernet addresses are exchanged.
     pub fn new(port: PortId, queue: QueueId, interface: InterfaceId, swap: bool) -> Self {
-        let packets = Vec::with_capacity(dataplane::frame::FRAME_MAX);
+        let refused = Vec::with_capacity(dataplane::frame::FRAME_MAX);
         let (io, frame) = (Lent::default(), Frame::boxed());
-        Self { io, port, queue, interface, swap, frame, packets }
+        Self { io, port, queue, interface, swap, frame, refused }
     }
 
     #[inline]
     fn turn(&mut self) -> usize {
-        let Self { io, frame, packets, .. } = self;
+        let Self { io, frame, refused, .. } = self;
         let count = io.rx_burst(self.port, self.queue, self.interface, frame);
-        for at in 0..count {
-            let Some(mut packet) = frame.take(at) else { continue };
-            if self.swap {
-                swap_addresses(&mut packet);
-            }
-            packets.push(packet);
+        if self.swap {
+            frame.packets_mut().iter_mut().flatten().for_each(swap_addresses);
+        }
+        let sent = io.tx_burst(self.port, self.queue, frame.packets_mut());
+        if sent < count {
+            refused.extend(frame.packets_mut().iter_mut().filter_map(Option::take));
+            io.free(refused);
         }
         frame.clear();
-        io.tx_burst(self.port, self.queue, packets);
-        if !packets.is_empty() {
-            io.free(packets);
-        }
         count
     }
 }

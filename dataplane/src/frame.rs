@@ -1,5 +1,7 @@
 //! [`Frame`]: up to 256 packets and, beside them, what nodes have found out about each.
 
+use std::ops::Range;
+
 use crate::adjacency::L2Header;
 use crate::interface::InterfaceId;
 use crate::packet::Packet;
@@ -99,6 +101,34 @@ impl Lanes {
         self.flags[to] = from.flags[at];
     }
 
+    /// Readies the lanes of packets that have just arrived: those that somebody reads before any node
+    /// has written them. What the others hold is another packet's; a debug build makes it nonsense,
+    /// so that no node can come to rely on it unseen.
+    #[inline]
+    fn receive(&mut self, slots: Range<usize>, rx_interface: InterfaceId) {
+        self.rx_interface[slots.clone()].fill(rx_interface);
+        self.l3_offset[slots.clone()].fill(0);
+        self.mtu[slots.clone()].fill(0);
+        self.trace[slots.clone()].fill(0);
+        self.flags[slots.clone()].fill(0);
+        if cfg!(debug_assertions) {
+            self.spoil(slots);
+        }
+    }
+
+    /// Fills all lanes that [`Self::receive`] leaves as they were.
+    fn spoil(&mut self, slots: Range<usize>) {
+        self.tx_interface[slots.clone()].fill(InterfaceId(0xa5a5));
+        self.l4_offset[slots.clone()].fill(0xa5a5);
+        self.protocol[slots.clone()].fill(0xa5);
+        self.adjacency[slots.clone()].fill(0xa5a5_a5a5);
+        self.vip[slots.clone()].fill(0xa5a5_a5a5);
+        self.server[slots.clone()].fill(0xa5a5_a5a5);
+        self.hash[slots.clone()].fill(0xa5a5_a5a5_a5a5_a5a5);
+        self.error[slots.clone()].fill(0xa5a5);
+        self.icmp[slots].fill(0xa5);
+    }
+
     #[inline]
     fn reset(&mut self, at: usize, rx_interface: InterfaceId) {
         self.rx_interface[at] = rx_interface;
@@ -164,6 +194,21 @@ impl Frame {
         Ok(at)
     }
 
+    /// Adds a burst of packets that have just arrived: `source` puts them into the slots it is given,
+    /// all empty, from the first on, and says how many. Returns that.
+    #[inline]
+    pub fn fill(
+        &mut self,
+        rx_interface: InterfaceId,
+        source: impl FnOnce(&mut [Option<Packet>]) -> usize,
+    ) -> usize {
+        let from = self.len;
+        let count = source(&mut self.packets[from..]).min(FRAME_MAX - from);
+        self.len = from + count;
+        self.lanes.receive(from..self.len, rx_interface);
+        count
+    }
+
     /// Moves packet `at` of `other` with its lanes to the end of this frame; false when this frame
     /// is full or the slot is empty.
     #[inline]
@@ -176,6 +221,25 @@ impl Frame {
         self.lanes.copy(self.len, &other.lanes, at);
         self.len += 1;
         true
+    }
+
+    /// True when no packet was taken out of its slot.
+    #[inline]
+    pub fn is_whole(&self) -> bool {
+        // Without a way out of the loop, so that it takes several packets at once.
+        self.packets().iter().fold(true, |whole, slot| whole & slot.is_some())
+    }
+
+    /// All slots in use.
+    #[inline]
+    pub fn packets(&self) -> &[Option<Packet>] {
+        &self.packets[..self.len]
+    }
+
+    /// All slots in use, to take packets in bulk.
+    #[inline]
+    pub fn packets_mut(&mut self) -> &mut [Option<Packet>] {
+        &mut self.packets[..self.len]
     }
 
     /// The packet in slot `at`, unless it was taken.

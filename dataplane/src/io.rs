@@ -7,8 +7,8 @@ use crate::packet::Packet;
 
 /// A worker's packet source, sink and pool.
 pub trait PacketIo: Send {
-    /// Receives up to `frame.room()` packets from a queue, pushing them with `interface` as their
-    /// `rx_interface`. Returns how many came.
+    /// Receives up to `frame.room()` packets from a queue, adding them (by [`Frame::fill`]) with
+    /// `interface` as their `rx_interface`. Returns how many came.
     fn rx_burst(
         &mut self,
         port: PortId,
@@ -17,9 +17,9 @@ pub trait PacketIo: Send {
         frame: &mut Frame,
     ) -> usize;
 
-    /// Sends packets; those taken by the port leave `packets` (from the front), the rest stay.
-    /// Returns how many were taken.
-    fn tx_burst(&mut self, port: PortId, queue: QueueId, packets: &mut Vec<Packet>) -> usize;
+    /// Sends packets; those taken by the port leave their slots empty, from the first on, the rest
+    /// stay. Nothing behind an empty slot is sent. Returns how many were taken.
+    fn tx_burst(&mut self, port: PortId, queue: QueueId, packets: &mut [Option<Packet>]) -> usize;
 
     /// A new empty packet with headroom in front, or `None` when the pool is exhausted.
     fn alloc(&mut self) -> Option<Packet>;

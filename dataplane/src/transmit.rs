@@ -1,5 +1,6 @@
 //! Per-port transmit buffers of one worker: packets of a turn leave together.
 
+use crate::frame::FRAME_MAX;
 use crate::interface::{Interface, InterfaceId, MAX_INTERFACES, PortId, QueueId};
 use crate::io::PacketIo;
 use crate::packet::Packet;
@@ -7,21 +8,38 @@ use crate::shared::WorkerShared;
 
 /// Packets that are sent at once without waiting for the end of the turn.
 const FLUSH_AT: usize = 64;
+/// Of so many packets for one interface, waiting for more would save the port no call worth having.
+const ENOUGH: usize = 32;
 
-struct Buffer {
+/// Where packets leave.
+#[derive(Clone, Copy)]
+struct Exit {
     port: PortId,
+    interface: InterfaceId,
     /// The interface that sends it all too: a sub-interface's parent.
     parent: Option<InterfaceId>,
-    packets: Vec<Packet>,
-    bytes: u64,
+}
+
+impl Exit {
+    fn of(interface: &Interface, port: PortId) -> Self {
+        Self { port, interface: interface.id, parent: interface.parent }
+    }
+}
+
+struct Buffer {
+    exit: Exit,
+    packets: [Option<Packet>; FLUSH_AT],
+    len: usize,
 }
 
 /// Buffers of all interfaces.
 pub struct Transmit {
     queue: QueueId,
-    buffers: Vec<Buffer>,
+    buffers: Box<[Buffer]>,
     /// Interfaces with packets in their buffer.
     dirty: Vec<InterfaceId>,
+    /// What a port did not take, on its way back to the pool.
+    refused: Vec<Packet>,
 }
 
 impl std::fmt::Debug for Transmit {
@@ -33,16 +51,13 @@ impl std::fmt::Debug for Transmit {
 impl Transmit {
     /// Buffers that send to `queue` of every port.
     pub fn new(queue: QueueId) -> Self {
-        let buffer = || Buffer {
-            port: PortId(0),
-            parent: None,
-            packets: Vec::with_capacity(FLUSH_AT),
-            bytes: 0,
-        };
+        let exit = Exit { port: PortId(0), interface: InterfaceId::LOCAL0, parent: None };
+        let buffer = |_| Buffer { exit, packets: [const { None }; FLUSH_AT], len: 0 };
         Self {
             queue,
-            buffers: (0..MAX_INTERFACES).map(|_| buffer()).collect(),
+            buffers: (0..MAX_INTERFACES).map(buffer).collect(),
             dirty: Vec::with_capacity(MAX_INTERFACES),
+            refused: Vec::with_capacity(FRAME_MAX),
         }
     }
 
@@ -57,44 +72,86 @@ impl Transmit {
         shared: &WorkerShared,
     ) {
         let buffer = &mut self.buffers[interface.id.index()];
-        if buffer.packets.is_empty() {
+        if buffer.len == 0 {
             self.dirty.push(interface.id);
-            (buffer.port, buffer.parent) = (port, interface.parent);
+            buffer.exit = Exit::of(interface, port);
         }
-        buffer.bytes += packet.len() as u64;
-        buffer.packets.push(packet);
-        if buffer.packets.len() >= FLUSH_AT {
-            Self::send(buffer, self.queue, interface.id, io, shared);
-            self.dirty.retain(|id| *id != interface.id);
+        buffer.packets[buffer.len] = Some(packet);
+        buffer.len += 1;
+        if buffer.len == FLUSH_AT {
+            self.flush_one(interface.id, io, shared);
         }
+    }
+
+    /// Queues a packet from each slot for `interface`, which has `port` behind it, and leaves the
+    /// slots empty. Many are handed to the port at once, behind what has been waiting for it.
+    #[inline]
+    pub fn push_all(
+        &mut self,
+        interface: &Interface,
+        port: PortId,
+        packets: &mut [Option<Packet>],
+        io: &mut dyn PacketIo,
+        shared: &WorkerShared,
+    ) {
+        if packets.len() < ENOUGH {
+            for packet in packets.iter_mut().filter_map(Option::take) {
+                self.push(interface, port, packet, io, shared);
+            }
+            return;
+        }
+        if self.buffers[interface.id.index()].len > 0 {
+            self.flush_one(interface.id, io, shared);
+        }
+        let exit = Exit::of(interface, port);
+        send(exit, self.queue, packets, &mut self.refused, io, shared);
     }
 
     /// Sends everything. What a port does not take is freed and counted as a transmit error.
     #[inline]
     pub fn flush(&mut self, io: &mut dyn PacketIo, shared: &WorkerShared) {
-        while let Some(id) = self.dirty.pop() {
-            Self::send(&mut self.buffers[id.index()], self.queue, id, io, shared);
+        while let Some(id) = self.dirty.last() {
+            self.flush_one(*id, io, shared);
         }
     }
 
-    fn send(
-        buffer: &mut Buffer,
-        queue: QueueId,
-        interface: InterfaceId,
-        io: &mut dyn PacketIo,
-        shared: &WorkerShared,
-    ) {
-        let sent = io.tx_burst(buffer.port, queue, &mut buffer.packets);
-        let unsent_bytes: u64 = buffer.packets.iter().map(|packet| packet.len() as u64).sum();
-        let through = [Some(interface), buffer.parent].into_iter().flatten();
-        for stats in through.filter_map(|id| shared.interfaces.get(id.index())) {
-            stats.tx_packets.add(sent as u64);
-            stats.tx_bytes.add(buffer.bytes - unsent_bytes);
-            stats.tx_errors.add(buffer.packets.len() as u64);
-        }
-        buffer.bytes = 0;
-        if !buffer.packets.is_empty() {
-            io.free(&mut buffer.packets);
-        }
+    fn flush_one(&mut self, id: InterfaceId, io: &mut dyn PacketIo, shared: &WorkerShared) {
+        let Buffer { exit, packets, len } = &mut self.buffers[id.index()];
+        send(*exit, self.queue, &mut packets[..*len], &mut self.refused, io, shared);
+        *len = 0;
+        self.dirty.retain(|dirty| *dirty != id);
     }
+}
+
+/// Sends the packets and empties their slots.
+#[inline]
+fn send(
+    exit: Exit,
+    queue: QueueId,
+    packets: &mut [Option<Packet>],
+    refused: &mut Vec<Packet>,
+    io: &mut dyn PacketIo,
+    shared: &WorkerShared,
+) {
+    // Before they are the port's, which may change them.
+    let mut bytes = bytes_of(packets);
+    let sent = io.tx_burst(exit.port, queue, packets);
+    let mut errors = 0;
+    if sent < packets.len() {
+        bytes -= bytes_of(&packets[sent..]);
+        refused.extend(packets[sent..].iter_mut().filter_map(Option::take));
+        errors = refused.len() as u64;
+        io.free(refused);
+    }
+    let through = [Some(exit.interface), exit.parent].into_iter().flatten();
+    for stats in through.filter_map(|id| shared.interfaces.get(id.index())) {
+        stats.tx_packets.add(sent as u64);
+        stats.tx_bytes.add(bytes);
+        stats.tx_errors.add(errors);
+    }
+}
+
+#[inline]
+fn bytes_of(packets: &[Option<Packet>]) -> u64 {
+    packets.iter().flatten().map(|packet| packet.len() as u64).sum()
 }

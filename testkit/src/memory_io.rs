@@ -53,17 +53,21 @@ impl PacketIo for MemoryIo {
     ) -> usize {
         let Some(waiting) = self.received.get_mut(&(port, queue)) else { return 0 };
         let count = waiting.len().min(frame.room());
-        for packet in waiting.drain(..count) {
-            frame.push(packet, interface).expect("there was room");
-        }
-        count
+        frame.fill(interface, |slots| {
+            for (slot, packet) in slots.iter_mut().zip(waiting.drain(..count)) {
+                *slot = Some(packet);
+            }
+            count
+        })
     }
 
-    fn tx_burst(&mut self, port: PortId, _queue: QueueId, packets: &mut Vec<Packet>) -> usize {
+    fn tx_burst(&mut self, port: PortId, _queue: QueueId, packets: &mut [Option<Packet>]) -> usize {
         let sent = self.sent.entry(port).or_default();
-        let count = packets.len().min(self.tx_room.saturating_sub(sent.len()));
-        sent.extend(packets.drain(..count).map(fake_mbuf::free));
-        count
+        let before = sent.len();
+        let room = self.tx_room.saturating_sub(before);
+        let packets = packets.iter_mut().map_while(Option::take);
+        sent.extend(packets.take(room).map(fake_mbuf::free));
+        sent.len() - before
     }
 
     fn alloc(&mut self) -> Option<Packet> {

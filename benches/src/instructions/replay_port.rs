@@ -79,25 +79,26 @@ impl ReplayPort {
 
     fn receive(&mut self, interface: InterfaceId, frame: &mut Frame) -> usize {
         let count = BURST.min(frame.room()).min(self.free.len()).min(self.left());
-        for _ in 0..count {
-            let Some(packet) = self.free.pop() else { break };
-            let bytes = &self.frames[self.next];
-            self.next += 1;
-            let mut packet = mbufs::rearm(packet, bytes.len() as u16);
-            packet.data_mut().copy_from_slice(bytes);
-            let pushed = frame.push(packet, interface);
-            debug_assert!(pushed.is_ok(), "there was room");
-        }
-        count
+        let frames = &self.frames[self.next..self.next + count];
+        self.next += count;
+        let own = self.free.drain(self.free.len() - count..);
+        frame.fill(interface, |slots| {
+            for ((slot, packet), bytes) in slots.iter_mut().zip(own).zip(frames) {
+                let mut packet = mbufs::rearm(packet, bytes.len() as u16);
+                packet.data_mut().copy_from_slice(bytes);
+                *slot = Some(packet);
+            }
+            count
+        })
     }
 
-    fn send(&mut self, packets: &mut Vec<Packet>) -> usize {
+    fn send(&mut self, packets: &mut [Option<Packet>]) -> usize {
         let count = packets.len();
         if let Some(sent) = &mut self.sent {
-            sent.extend(packets.iter().map(|packet| packet.data().to_vec()));
+            sent.extend(packets.iter().flatten().map(|packet| packet.data().to_vec()));
         }
         self.ended.0 += count;
-        self.free.append(packets);
+        self.free.extend(packets.iter_mut().filter_map(Option::take));
         count
     }
 }
@@ -115,7 +116,12 @@ impl PacketIo for ReplayPort {
     }
 
     #[inline(never)]
-    fn tx_burst(&mut self, _port: PortId, _queue: QueueId, packets: &mut Vec<Packet>) -> usize {
+    fn tx_burst(
+        &mut self,
+        _port: PortId,
+        _queue: QueueId,
+        packets: &mut [Option<Packet>],
+    ) -> usize {
         self.uncounted(|port| port.send(packets))
     }
 
@@ -144,10 +150,10 @@ mod tests {
         for expected in [256, 44, 0] {
             let (interface, queue) = (InterfaceId(1), QueueId(0));
             assert_eq!(port.rx_burst(PortId(0), queue, interface, &mut frame), expected);
-            let mut packets: Vec<_> = (0..frame.len()).filter_map(|at| frame.take(at)).collect();
+            let last = frame.len().checked_sub(1).and_then(|at| frame.take(at));
+            let others = frame.len().saturating_sub(1);
+            port.tx_burst(PortId(0), queue, &mut frame.packets_mut()[..others]);
             frame.clear();
-            let last = packets.pop();
-            port.tx_burst(PortId(0), queue, &mut packets);
             port.free(&mut last.into_iter().collect());
             seen.extend(port.keep_sent(true));
         }

@@ -13,10 +13,13 @@ use crate::mbufs;
 const GROUP: &str = "frame";
 
 fn fill(frame: &mut Frame, packets: &mut Vec<Packet>) {
-    for packet in packets.drain(..) {
-        let pushed = frame.push(packet, InterfaceId(1));
-        debug_assert!(pushed.is_ok(), "there was room");
-    }
+    let count = packets.len();
+    frame.fill(InterfaceId(1), |slots| {
+        for (slot, packet) in slots.iter_mut().zip(packets.drain(..)) {
+            *slot = Some(packet);
+        }
+        count
+    });
 }
 
 fn empty(frame: &mut Frame, packets: &mut Vec<Packet>) {

@@ -38,7 +38,7 @@ impl PacketIo for DpdkIo {
     }
 
     #[inline]
-    fn tx_burst(&mut self, port: PortId, queue: QueueId, packets: &mut Vec<Packet>) -> usize {
+    fn tx_burst(&mut self, port: PortId, queue: QueueId, packets: &mut [Option<Packet>]) -> usize {
         let own = self.tx.iter_mut().find(|own| own.port() == port && own.id() == queue);
         own.map_or(0, |own| own.send(packets))
     }

@@ -3,12 +3,10 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::dpdk::port::Device;
-use crate::frame::{FRAME_MAX, Frame};
+use crate::frame::Frame;
 use crate::interface::{InterfaceId, PortId, QueueId};
 use crate::packet::Packet;
 
@@ -44,22 +42,16 @@ impl RxQueue {
     /// how many packets came.
     #[inline]
     pub fn receive(&mut self, frame: &mut Frame, interface: InterfaceId) -> usize {
-        let mut mbufs = [const { MaybeUninit::<*mut dpdk_sys::rte_mbuf>::uninit() }; FRAME_MAX];
-        let want = frame.room().min(FRAME_MAX) as u16;
         let (port, queue) = (self.port().0, self.id.0);
-        // SAFETY: the array has room for `want` pointers, the port is started while `device` lives,
-        // and `&mut self` of the queue's only handle makes this its only user.
-        let got =
-            unsafe { dpdk_sys::shim_eth_rx_burst(port, queue, mbufs.as_mut_ptr().cast(), want) };
-        for mbuf in &mbufs[..usize::from(got)] {
-            // SAFETY: the port has written the first `got` pointers.
-            let Some(mbuf) = NonNull::new(unsafe { mbuf.assume_init() }) else { continue };
-            // SAFETY: a received mbuf is initialised and belongs to the receiver alone.
-            let packet = unsafe { Packet::from_raw(mbuf) };
-            let pushed = frame.push(packet, interface);
-            debug_assert!(pushed.is_ok(), "the burst was limited to the frame's room");
-        }
-        usize::from(got)
+        frame.fill(interface, |slots| {
+            let want = slots.len().min(usize::from(u16::MAX)) as u16;
+            let mbufs = slots.as_mut_ptr().cast();
+            // SAFETY: `Option<Packet>` is a nullable mbuf pointer, and there are `want` of them; the
+            // mbufs that the port writes there are initialised and belong to the receiver alone. The
+            // port is started while `device` lives, and `&mut self` of the queue's only handle makes
+            // this its only user.
+            usize::from(unsafe { dpdk_sys::shim_eth_rx_burst(port, queue, mbufs, want) })
+        })
     }
 }
 
@@ -88,26 +80,39 @@ impl TxQueue {
         self.id
     }
 
-    /// Sends packets; those the port takes leave `packets` from the front, the rest stay. Returns
-    /// how many were taken. A driver may still fail to send what it took: it counts that as
+    /// Sends packets; those the port takes leave their slots empty, from the first on, the rest stay.
+    /// Nothing behind an empty slot is sent. Returns how many were taken. A driver may still fail to
+    /// send what it took: it counts that as
     /// [`tx_errors`](crate::dpdk::port_stats::PortStats::tx_errors).
     #[inline]
-    pub fn send(&mut self, packets: &mut Vec<Packet>) -> usize {
-        let count = packets.len().min(usize::from(u16::MAX)) as u16;
+    pub fn send(&mut self, packets: &mut [Option<Packet>]) -> usize {
         let (port, queue) = (self.port().0, self.id.0);
-        // SAFETY: `Packet` is a transparent mbuf pointer, so the vector's memory is an array of
-        // `count` mbufs that we own; the port is started while `device` lives, and `&mut self` of
-        // the queue's only handle makes this its only user.
-        let sent =
-            unsafe { dpdk_sys::shim_eth_tx_burst(port, queue, packets.as_mut_ptr().cast(), count) };
-        // The port owns the first `sent` now; Packet has no Drop, so dropping the handles is right.
-        packets.drain(..usize::from(sent));
+        let count = leading(packets).min(usize::from(u16::MAX)) as u16;
+        let mbufs = packets.as_mut_ptr().cast();
+        // SAFETY: `Option<Packet>` is a nullable mbuf pointer, and the first `count` are mbufs that
+        // we own; the port is started while `device` lives, and `&mut self` of the queue's only
+        // handle makes this its only user.
+        let sent = unsafe { dpdk_sys::shim_eth_tx_burst(port, queue, mbufs, count) };
+        // They are the port's now; Packet has no Drop, so overwriting the handles is right.
+        packets[..usize::from(sent)].fill_with(|| None);
         usize::from(sent)
     }
 }
 
+/// How many slots in front have packets.
+#[inline]
+fn leading(packets: &[Option<Packet>]) -> usize {
+    // Nearly always all, which is seen several at once when no loop ends early.
+    if packets.iter().fold(true, |all, slot| all & slot.is_some()) {
+        return packets.len();
+    }
+    packets.iter().position(Option::is_none).unwrap_or(packets.len())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::ptr::NonNull;
+
     use super::*;
 
     /// Compiles only if `T` may be moved to another thread.
@@ -115,9 +120,25 @@ mod tests {
     const _: () = (assert_send::<RxQueue>(), assert_send::<TxQueue>()).1;
 
     #[test]
-    fn a_packet_is_one_mbuf_pointer() {
-        // Bursts pass vectors of packets to C as arrays of mbuf pointers.
-        assert_eq!(size_of::<Packet>(), size_of::<*mut dpdk_sys::rte_mbuf>());
-        assert_eq!(align_of::<Packet>(), align_of::<*mut dpdk_sys::rte_mbuf>());
+    fn a_slot_is_one_mbuf_pointer() {
+        // Bursts pass slices of slots to C as arrays of mbuf pointers, where null is an empty slot.
+        assert_eq!(size_of::<Option<Packet>>(), size_of::<*mut dpdk_sys::rte_mbuf>());
+        assert_eq!(align_of::<Option<Packet>>(), align_of::<*mut dpdk_sys::rte_mbuf>());
+        let mut slots = [const { None::<Packet> }; 2];
+        // SAFETY: a slot has the size and alignment of a pointer, and all its bytes are initialised.
+        assert!(unsafe { slots.as_mut_ptr().cast::<*mut u8>().read() }.is_null());
+    }
+
+    #[test]
+    fn nothing_behind_an_empty_slot_is_sent() {
+        let mut mbuf = dpdk_sys::rte_mbuf::default();
+        let mut packet = || {
+            // SAFETY: the handles are compared with none, never used.
+            Some(unsafe { Packet::from_raw(NonNull::from(&mut mbuf)) })
+        };
+        assert_eq!(leading(&[]), 0);
+        assert_eq!(leading(&[None, packet()]), 0);
+        assert_eq!(leading(&[packet(), packet(), None, packet()]), 2);
+        assert_eq!(leading(&[packet(), packet()]), 2);
     }
 }

@@ -33,6 +33,21 @@ impl Bench {
         transmit.push(&links[link], PortId(link as u16), packet, io, shared);
     }
 
+    /// Pushes packets of 60 bytes, named one after the other from `first` on, all at once.
+    fn push_all(&mut self, link: usize, first: u8, count: u8) {
+        let pool = &mut self.io.pool;
+        let mut packets: Vec<_> =
+            (first..first + count).map(|name| Some(pool.packet(&[name; 60]))).collect();
+        let Self { transmit, io, shared, links } = self;
+        transmit.push_all(&links[link], PortId(link as u16), &mut packets, io, shared);
+        assert!(packets.iter().all(Option::is_none));
+    }
+
+    /// First bytes of what was sent on a link.
+    fn sent(&mut self, link: u16) -> Vec<u8> {
+        self.io.sent(PortId(link)).iter().map(|bytes| bytes[0]).collect()
+    }
+
     fn flush(&mut self) {
         self.transmit.flush(&mut self.io, &self.shared);
     }
@@ -89,4 +104,37 @@ fn what_the_port_refuses_is_freed_and_counted() {
     assert_eq!(bench.io.sent(PortId(0)).len(), 2);
     bench.flush();
     assert_eq!(bench.counts(0), [2, 121, 2]);
+}
+
+#[test]
+fn many_leave_at_once_behind_those_that_wait() {
+    let mut bench = Bench::new();
+    bench.push(0, &[1; 60]);
+    bench.push(1, &[9; 60]);
+    bench.push_all(0, 2, 40);
+    assert_eq!(bench.sent(0), (1..42).collect::<Vec<u8>>());
+    assert_eq!((bench.counts(0), bench.counts(1)), ([41, 41 * 60, 0], [0; 3]));
+    bench.push(0, &[50; 60]);
+    bench.flush();
+    assert_eq!((bench.sent(0), bench.sent(1)), (vec![50], vec![9]));
+    assert_eq!(bench.counts(0), [42, 42 * 60, 0]);
+}
+
+#[test]
+fn few_wait_for_more() {
+    let mut bench = Bench::new();
+    bench.push_all(0, 1, 31);
+    assert_eq!(bench.counts(0), [0; 3]);
+    bench.push_all(0, 32, 2);
+    bench.flush();
+    assert_eq!(bench.sent(0), (1..34).collect::<Vec<u8>>());
+}
+
+#[test]
+fn many_that_the_port_refuses_are_freed_and_counted() {
+    let mut bench = Bench::new();
+    bench.io.tx_room = 30;
+    bench.push_all(0, 0, 200);
+    assert_eq!(bench.counts(0), [30, 30 * 60, 170]);
+    assert_eq!(bench.io.pool.outstanding(), 0);
 }
