@@ -9,6 +9,9 @@ use crate::packet::Packet;
 /// Most packets in one frame.
 pub const FRAME_MAX: usize = 256;
 
+/// From so many packets in a row on, copying lane by lane beats packet by packet.
+const WORTH_A_COPY: usize = 16;
+
 /// Flag bits of [`Lanes::flags`].
 pub mod flag {
     /// The packet is addressed to one of our own addresses through a VIP's FIB entry.
@@ -99,6 +102,23 @@ impl Lanes {
         self.mtu[to] = from.mtu[at];
         self.trace[to] = from.trace[at];
         self.flags[to] = from.flags[at];
+    }
+
+    fn copy_all(&mut self, to: Range<usize>, from: &Self, at: Range<usize>) {
+        self.rx_interface[to.clone()].copy_from_slice(&from.rx_interface[at.clone()]);
+        self.tx_interface[to.clone()].copy_from_slice(&from.tx_interface[at.clone()]);
+        self.l3_offset[to.clone()].copy_from_slice(&from.l3_offset[at.clone()]);
+        self.l4_offset[to.clone()].copy_from_slice(&from.l4_offset[at.clone()]);
+        self.protocol[to.clone()].copy_from_slice(&from.protocol[at.clone()]);
+        self.adjacency[to.clone()].copy_from_slice(&from.adjacency[at.clone()]);
+        self.vip[to.clone()].copy_from_slice(&from.vip[at.clone()]);
+        self.server[to.clone()].copy_from_slice(&from.server[at.clone()]);
+        self.hash[to.clone()].copy_from_slice(&from.hash[at.clone()]);
+        self.error[to.clone()].copy_from_slice(&from.error[at.clone()]);
+        self.icmp[to.clone()].copy_from_slice(&from.icmp[at.clone()]);
+        self.mtu[to.clone()].copy_from_slice(&from.mtu[at.clone()]);
+        self.trace[to.clone()].copy_from_slice(&from.trace[at.clone()]);
+        self.flags[to].copy_from_slice(&from.flags[at]);
     }
 
     /// Readies the lanes of packets that have just arrived: those that somebody reads before any node
@@ -221,6 +241,27 @@ impl Frame {
         self.lanes.copy(self.len, &other.lanes, at);
         self.len += 1;
         true
+    }
+
+    /// Moves packets of `other` with their lanes to the end of this frame, as many as it has room for;
+    /// empty slots are left out.
+    #[inline]
+    pub fn move_all_from(&mut self, other: &mut Self, slots: Range<usize>) {
+        let whole =
+            other.packets[slots.clone()].iter().fold(true, |all, slot| all & slot.is_some());
+        if slots.len() >= WORTH_A_COPY && slots.len() <= self.room() && whole {
+            let to = self.len..self.len + slots.len();
+            self.lanes.copy_all(to.clone(), &other.lanes, slots.clone());
+            let from = other.packets[slots].iter_mut();
+            for (to, from) in self.packets[to.clone()].iter_mut().zip(from) {
+                *to = from.take();
+            }
+            self.len = to.end;
+            return;
+        }
+        for at in slots {
+            self.move_from(other, at);
+        }
     }
 
     /// True when no packet was taken out of its slot.

@@ -51,7 +51,7 @@ pub struct GraphInfo {
     pub edges: Vec<Vec<u16>>,
     /// All counters; a packet's `error` lane is an index into it.
     pub counters: Vec<CounterInfo>,
-    /// By node: index of its first counter.
+    /// By node: index of its first counter; behind the last, how many counters there are.
     first_counter: Vec<u16>,
 }
 
@@ -68,6 +68,7 @@ trait AnyNode: Send {
     fn next_names(&self) -> &'static [&'static str];
     fn counter_texts(&self) -> &'static [(&'static str, Severity)];
     fn process(&mut self, call: Call<'_, '_>, frame: &mut Frame);
+    fn wants_poll(&self, worker: &WorkerState) -> bool;
     fn poll(&mut self, call: Call<'_, '_>, frame: &mut Frame);
     fn trace(&self, snapshot: &Snapshot, frame: &Frame, at: usize) -> TraceDetail;
     fn release(&mut self, garbage: &mut Vec<Packet>);
@@ -96,6 +97,9 @@ impl<N: Node> AnyNode for N {
     fn process(&mut self, call: Call<'_, '_>, frame: &mut Frame) {
         let mut cx = NodeCx::new(call.env, call.nexts, call.counters, call.first_counter);
         Node::process(self, &mut cx, frame);
+    }
+    fn wants_poll(&self, worker: &WorkerState) -> bool {
+        N::INPUT && Node::wants_poll(self, worker)
     }
     fn poll(&mut self, call: Call<'_, '_>, frame: &mut Frame) {
         let mut cx = NodeCx::new(call.env, call.nexts, call.counters, call.first_counter);
@@ -167,6 +171,7 @@ impl GraphBuilder {
                 severity: *severity,
             }));
         }
+        info.first_counter.push(info.counters.len() as u16);
         for node in &self.nodes {
             let edges: Result<Vec<u16>, _> = node
                 .next_names()
@@ -197,6 +202,19 @@ impl GraphBuilder {
     }
 }
 
+/// How many of `nexts` in front are `next`.
+#[inline]
+fn run_of(nexts: &[u8], next: u8) -> usize {
+    // Nearly always all, which is seen many at once when no loop ends early.
+    let all = nexts.iter().fold(true, |same, other| same & (*other == next));
+    if all { nexts.len() } else { leading(nexts, next) }
+}
+
+#[inline]
+fn leading(nexts: &[u8], next: u8) -> usize {
+    nexts.iter().position(|other| *other != next).unwrap_or(nexts.len())
+}
+
 /// One worker's graph.
 pub struct Graph {
     nodes: Vec<Box<dyn AnyNode>>,
@@ -207,6 +225,7 @@ pub struct Graph {
     current: Box<Frame>,
     /// Bit per node: packets wait for it.
     ready: u64,
+    /// By packet of `current`: its next. All 0 between nodes.
     nexts: [u8; FRAME_MAX],
     trace_handle: u32,
     shared: Arc<WorkerShared>,
@@ -218,17 +237,27 @@ impl Graph {
         &self.info
     }
 
-    /// Polls every input node once and runs the graph until no packet waits. Returns how many
-    /// packets the inputs brought.
+    /// Polls every input node that wants it once and runs the graph until no packet waits. Returns
+    /// how many packets the inputs brought.
     pub fn turn(&mut self, env: &mut Environment<'_>, tsc: &dyn Fn() -> u64) -> usize {
         let mut brought = 0;
         // The last first: what waited for a neighbour leaves before what has only just arrived.
         for node in (0..self.nodes.len()).rev() {
-            if self.info.inputs[node] {
-                brought += self.run(node, env, tsc, true);
-                self.drain(env, tsc);
+            if self.info.inputs[node] && self.nodes[node].wants_poll(env.worker) {
+                let start = tsc();
+                self.run(node, env, start, true);
+                let len = self.current.len();
+                if len == 0 {
+                    self.shared.nodes[node].calls.add(1);
+                    continue;
+                }
+                brought += len;
+                let end = self.finish(node, env, start, tsc);
+                self.run_waiting(env, end, tsc);
             }
         }
+        // For `inject`, whose packets wait even when no input brought any.
+        self.drain(env, tsc);
         brought
     }
 
@@ -249,82 +278,94 @@ impl Graph {
 
     /// Runs nodes until no packet waits.
     pub fn drain(&mut self, env: &mut Environment<'_>, tsc: &dyn Fn() -> u64) {
+        if self.ready != 0 {
+            self.run_waiting(env, tsc(), tsc);
+        }
+    }
+
+    /// Runs nodes until no packet waits. Each begins when its predecessor ends (at `now`, for the
+    /// first), so that one look at the clock serves both.
+    fn run_waiting(&mut self, env: &mut Environment<'_>, mut now: u64, tsc: &dyn Fn() -> u64) {
         while self.ready != 0 {
             let node = self.ready.trailing_zeros() as usize;
             self.ready &= !(1 << node);
             std::mem::swap(&mut self.current, &mut self.waiting[node]);
-            self.run(node, env, tsc, false);
+            self.run(node, env, now, false);
+            now = self.finish(node, env, now, tsc);
         }
     }
 
-    /// Runs one node on `current` (or polls it), then moves each packet to its next node.
-    fn run(
-        &mut self,
-        node: usize,
-        env: &mut Environment<'_>,
-        tsc: &dyn Fn() -> u64,
-        poll: bool,
-    ) -> usize {
-        let start = tsc();
-        self.nexts.fill(0);
+    /// Runs one node on `current`, or polls it.
+    #[inline]
+    fn run(&mut self, node: usize, env: &mut Environment<'_>, start: u64, poll: bool) {
         let first_counter = self.info.first_counter[node];
         // A node without next nodes ends its packets, so they are recorded while they exist.
-        let ends = self.info.edges[node].is_empty();
-        if ends {
+        if self.info.edges[node].is_empty() {
             self.trace(node, env, start);
         }
-        let counters =
-            self.shared.counters_of(first_counter, self.nodes[node].counter_texts().len());
+        let counters = self.shared.counters_of(first_counter..self.info.first_counter[node + 1]);
         let call = Call { env, nexts: &mut self.nexts, counters, first_counter };
         if poll {
             self.nodes[node].poll(call, &mut self.current);
         } else {
             self.nodes[node].process(call, &mut self.current);
         }
-        let len = self.current.len();
-        if !ends {
+    }
+
+    /// Moves each packet of `current` to its next node and counts what the node did, from `start` on.
+    /// Returns the time.
+    #[inline]
+    fn finish(
+        &mut self,
+        node: usize,
+        env: &mut Environment<'_>,
+        start: u64,
+        tsc: &dyn Fn() -> u64,
+    ) -> u64 {
+        if !self.info.edges[node].is_empty() {
             self.trace(node, env, start);
         }
+        let len = self.current.len();
         self.split(node, &mut env.worker.garbage);
+        self.nexts[..len].fill(0);
+        let end = tsc();
         let stats = &self.shared.nodes[node];
         stats.calls.add(1);
-        if len > 0 {
-            stats.vectors.add(len as u64);
-            stats.clocks.add(tsc().wrapping_sub(start));
-        }
-        len
+        stats.vectors.add(len as u64);
+        stats.clocks.add(end.wrapping_sub(start));
+        end
     }
 
     /// Moves the packets of `current` to their next nodes and empties it. What has no place there
     /// ends in `garbage`.
     fn split(&mut self, node: usize, garbage: &mut Vec<Packet>) {
-        let len = self.current.len();
         let edges = &self.info.edges[node];
-        if len == 0 {
-            return;
-        }
-        let first = self.nexts[0];
-        let uniform = self.nexts[..len].iter().all(|next| *next == first);
-        if uniform && let Some(&target) = edges.get(usize::from(first)) {
+        let mut rest = self.nexts[..self.current.len()].as_ref();
+        let mut from = 0;
+        while let Some(&next) = rest.first() {
+            let run = if from == 0 { run_of(rest, next) } else { leading(rest, next) };
+            let slots = from..from + run;
+            (from, rest) = (slots.end, &rest[run..]);
+            let Some(&target) = edges.get(usize::from(next)) else {
+                // The node ends its packets: none is left.
+                garbage
+                    .extend(self.current.packets_mut()[slots].iter_mut().filter_map(Option::take));
+                continue;
+            };
             let waiting = &mut self.waiting[usize::from(target)];
-            let whole = (0..len).all(|at| self.current.packet(at).is_some());
-            if waiting.is_empty() && whole {
+            if run == self.current.len() && waiting.is_empty() && self.current.is_whole() {
                 // Home run: the whole frame moves by swapping two pointers.
                 std::mem::swap(&mut self.current, waiting);
                 self.ready |= 1 << target;
                 return;
             }
-        }
-        for at in 0..len {
-            let target = edges.get(usize::from(self.nexts[at])).map(|target| usize::from(*target));
-            if let Some(target) = target
-                && self.waiting[target].move_from(&mut self.current, at)
-            {
-                self.ready |= 1 << target;
-            } else {
-                // Never from an input node's frame, whose packets do not multiply; were it to
-                // happen all the same, a freed packet is better than a leaked one.
-                garbage.extend(self.current.take(at));
+            waiting.move_all_from(&mut self.current, slots.clone());
+            self.ready |= u64::from(!waiting.is_empty()) << target;
+            // Never from an input node's frame, whose packets do not multiply; were it to happen
+            // all the same, a freed packet is better than a leaked one.
+            if waiting.room() == 0 {
+                garbage
+                    .extend(self.current.packets_mut()[slots].iter_mut().filter_map(Option::take));
             }
         }
         self.current.clear();

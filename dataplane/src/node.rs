@@ -1,6 +1,7 @@
 //! The contract of a graph node.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use crate::clock::Now;
 use crate::frame::{FRAME_MAX, Frame};
@@ -55,7 +56,8 @@ pub trait CounterSet: Copy + 'static {
 pub trait Node: Send + 'static {
     /// As `show runtime` prints it, for example "ip4-lookup".
     const NAME: &'static str;
-    /// True for nodes that bring packets in: [`Self::poll`] is called once per turn.
+    /// True for nodes that bring packets in: [`Self::poll`] is called once per turn in which
+    /// [`Self::wants_poll`] says so.
     const INPUT: bool = false;
     /// Where packets may go.
     type Next: NextNode;
@@ -65,6 +67,13 @@ pub trait Node: Send + 'static {
     /// Decides where every packet of the frame goes, by [`NodeCx::set_next`] (a packet nobody
     /// decides about goes to next 0), or takes it out of the frame. Never fails, allocates, blocks.
     fn process(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame);
+
+    /// Input nodes: false when polling would bring nothing, so that the turn can do without. Asked
+    /// once per turn.
+    #[inline]
+    fn wants_poll(&self, _worker: &WorkerState) -> bool {
+        true
+    }
 
     /// Input nodes: pushes new packets into the empty `frame` and decides where they go.
     fn poll(&mut self, _cx: &mut NodeCx<'_, Self>, _frame: &mut Frame) {}
@@ -117,6 +126,12 @@ impl<'a, N: Node> NodeCx<'a, N> {
     #[inline]
     pub fn set_next(&mut self, at: usize, next: impl Into<N::Next>) {
         self.nexts[at] = next.into().index();
+    }
+
+    /// Sends the packets in these slots to `next` when the node returns.
+    #[inline]
+    pub fn set_next_of(&mut self, slots: Range<usize>, next: impl Into<N::Next>) {
+        self.nexts[slots].fill(next.into().index());
     }
 
     /// Adds `n` to one of the node's counters.

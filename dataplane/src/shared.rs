@@ -1,6 +1,7 @@
 //! [`WorkerShared`]: the part of a worker that control may look at and write to while it runs —
 //! counters, queues, switches. Everything else of a worker is its own.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -138,11 +139,10 @@ impl WorkerShared {
         })
     }
 
-    /// A node's counters.
+    /// The counters with these indices: a node's.
     #[inline]
-    pub(crate) fn counters_of(&self, first: u16, len: usize) -> &[Counter] {
-        let first = usize::from(first);
-        &self.counters[first..first + len]
+    pub(crate) fn counters_of(&self, indices: Range<u16>) -> &[Counter] {
+        &self.counters[usize::from(indices.start)..usize::from(indices.end)]
     }
 
     // Worker's side.

@@ -11,6 +11,7 @@ use dataplane::wire::ethernet::EthernetHeader;
 use dataplane::wire::ip::IpHeader;
 use dataplane::wire::ipv4::Ipv4Header;
 use dataplane::wire::ipv6::Ipv6Header;
+use dataplane::worker::WorkerState;
 use dataplane::{next_nodes, node_counters};
 
 use crate::upper::mark;
@@ -62,6 +63,10 @@ impl Node for ControlInput {
     type Counter = Counter;
 
     fn process(&mut self, _cx: &mut NodeCx<'_, Self>, _frame: &mut Frame) {}
+
+    fn wants_poll(&self, worker: &WorkerState) -> bool {
+        !worker.injected.is_empty()
+    }
 
     fn poll(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
         // Borrowed out of the worker and put back, so that its allocation is kept.

@@ -61,12 +61,12 @@ impl Node for DpdkInput {
                 continue;
             }
             let up = cx.snapshot.interface(interface).is_some_and(|interface| interface.up);
-            let mut bytes = 0;
-            for packet in from..frame.len() {
-                bytes += frame.packet(packet).map_or(0, |packet| packet.len() as u64);
-                if up {
-                    cx.set_next(packet, Next::Ethernet);
-                } else {
+            let packets = frame.packets()[from..].iter().flatten();
+            let bytes = packets.map(|packet| packet.len() as u64).sum();
+            if up {
+                cx.set_next_of(from..frame.len(), Next::Ethernet);
+            } else {
+                for packet in from..frame.len() {
                     cx.drop_packet(frame, packet, Next::Drop, Counter::InterfaceDown);
                 }
             }

@@ -14,6 +14,7 @@ use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
 use dataplane::wire::Header;
 use dataplane::wire::ip::IpHeader;
+use dataplane::worker::WorkerState;
 use dataplane::{family_next_nodes, family_node_counters};
 use hashbrown::HashMap;
 
@@ -225,6 +226,10 @@ impl<F: Family> Node for IpNeighbor<F> {
                 cx.drop_packet(frame, at, Next::Drop, reason);
             }
         }
+    }
+
+    fn wants_poll(&self, _worker: &WorkerState) -> bool {
+        !self.held.is_empty()
     }
 
     fn poll(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {

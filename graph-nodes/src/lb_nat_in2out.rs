@@ -20,6 +20,7 @@ use dataplane::wire::ipv4::protocol;
 use dataplane::wire::quoted;
 use dataplane::wire::tcp::TcpHeader;
 use dataplane::wire::udp::UdpHeader;
+use dataplane::worker::WorkerState;
 use dataplane::{family_next_nodes, family_node_counters};
 
 use crate::forwarding::{Obstacle, UNRESOLVED, link, obstacle};
@@ -425,6 +426,10 @@ impl<F: FragmentWays> Node for LbNatIn2out<F> {
             self.step(cx, frame, at);
         }
         self.release_early(cx, frame);
+    }
+
+    fn wants_poll(&self, _worker: &WorkerState) -> bool {
+        !self.early.is_empty()
     }
 
     /// Ends the wait of fragments: those whose first has come found no room in a frame, the others

@@ -17,7 +17,7 @@ use dataplane::wire::icmpv4::Icmpv4Header;
 use dataplane::wire::ip::IpHeader;
 use dataplane::wire::ipv4::protocol;
 use dataplane::wire::udp::UdpHeader;
-use dataplane::worker::VipStats;
+use dataplane::worker::{VipStats, WorkerState};
 
 use crate::fragment_hold::FragmentHold;
 use crate::fragment_ways::{FragmentWays, fragment_key};
@@ -392,6 +392,10 @@ impl<F: FragmentWays> Node for LbVip<F> {
             self.step(cx, frame, at);
         }
         self.release_early(cx, frame);
+    }
+
+    fn wants_poll(&self, _worker: &WorkerState) -> bool {
+        !self.early.is_empty()
     }
 
     /// Ends the wait of fragments: those whose first has come found no room in a frame, the others

@@ -130,3 +130,36 @@ fn a_graph_with_a_missing_next_node_or_a_name_twice_is_refused() {
     let twice = lookup().node(graph_nodes::ip_lookup::IpLookup::<Ip4>::default());
     assert_eq!(twice.info().unwrap_err(), GraphError::DuplicateName("ip4-lookup"));
 }
+
+#[test]
+fn long_runs_keep_packets_and_what_is_known_of_them_together() {
+    let mut probe = Probe::new();
+    // Runs of many lengths, some of which are moved lane by lane and some packet by packet.
+    let runs = [(TO_DROP, 1), (TO_LEFT, 40), (TO_DROP, 17), (TO_LEFT, 3), (TO_DROP, 100)];
+    let names = (0..=u8::MAX).zip(runs.iter().flat_map(|(to, len)| vec![*to; *len]));
+    let all: Vec<(u8, u8)> = names.collect();
+    all.iter().for_each(|(name, to)| probe.arrive(*to, *name));
+    assert_eq!(probe.turn(), all.len());
+    let of = |wanted| -> Vec<u8> {
+        all.iter().filter(|(_, to)| *to == wanted).map(|(name, _)| *name).collect()
+    };
+    let (left, sink) = (taken(&probe.left), taken(&probe.sink));
+    assert_eq!(left[0].packets, of(TO_LEFT));
+    assert_eq!(sink[0].packets, of(TO_DROP));
+    // Each dropped packet still has its reason.
+    let bad = probe.info().counters.iter().position(|counter| counter.text == "bad");
+    assert_eq!(sink[0].errors, vec![bad.unwrap() as u16; 118]);
+    assert_eq!(probe.io.pool.outstanding(), 0);
+}
+
+#[test]
+fn an_input_that_has_nothing_is_not_polled() {
+    let mut probe = Probe::new();
+    let reserve = probe.node("reserve");
+    let calls = |probe: &Probe| probe.worker.shared.nodes[usize::from(reserve)].calls.get();
+    probe.turn();
+    assert_eq!(calls(&probe), 0);
+    probe.worker.ip_id = 1;
+    probe.turn();
+    assert_eq!(calls(&probe), 1);
+}

@@ -106,6 +106,22 @@ impl Node for Hold {
     }
 }
 
+/// Brings nothing, and is asked for it only while the worker's `ip_id` is not 0.
+struct Reserve;
+
+impl Node for Reserve {
+    const NAME: &'static str = "reserve";
+    const INPUT: bool = true;
+    type Next = NoNext;
+    type Counter = NoCounter;
+
+    fn process(&mut self, _cx: &mut NodeCx<'_, Self>, _frame: &mut Frame) {}
+
+    fn wants_poll(&self, worker: &WorkerState) -> bool {
+        worker.ip_id != 0
+    }
+}
+
 /// Ends packets; there are two, told apart by name.
 struct Sink<const LEFT: bool>(Log);
 
@@ -141,6 +157,7 @@ impl Probe {
         let on_trace = OnTrace::default();
         let builder = GraphBuilder::new()
             .node(Source(Arc::clone(&source)))
+            .node(Reserve)
             .node(Hold(Arc::clone(&on_trace)))
             .node(Sink::<true>(Arc::clone(&left)))
             .node(Sink::<false>(Arc::clone(&sink)));
