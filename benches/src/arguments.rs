@@ -8,6 +8,8 @@ use crate::family::Family;
 use crate::flow::{FLOWS_MAX, Renewal};
 use crate::frame_template::Direction;
 use crate::mode::{EncapWord, Mode, ModeWord};
+use crate::ports::device::Device;
+use crate::ports::port_arguments::{self, GenerateArguments, NdrArguments, PairArguments};
 use crate::service::{Service, VipPorts};
 use crate::site::SERVERS_MAX;
 use crate::traffic::{Protocol, Size, TrafficSpec};
@@ -31,6 +33,12 @@ pub enum Action {
     Compare(CompareArguments),
     /// Measure what this machine allows: reads of memory, hash, checksums, ports
     Limits(LimitsArguments),
+    /// Send packets through a port and look at what comes back
+    Generate(GenerateArguments),
+    /// Measure a device under test and a generator, two processes with a link between them
+    Pair(PairArguments),
+    /// Search the highest rate without loss (NDR) and with some (PDR), as RFC 2544 does
+    Ndr(NdrArguments),
 }
 
 /// Where packets come from.
@@ -102,6 +110,16 @@ pub struct RunArguments {
     /// Write the report here
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// Forward what comes from outside: a PCI address, or a virtual device such as
+    /// net_af_packet0,iface=veth0; twice for modes that send to the other port
+    #[arg(long, conflicts_with_all = ["harness", "pcaps", "size", "new_flows", "burst", "repeats", "millis"])]
+    pub dev: Vec<Device>,
+    /// Seconds to forward with --dev; 0 until it is interrupted
+    #[arg(long, default_value_t = 10.0, value_parser = port_arguments::seconds, requires = "dev")]
+    pub seconds: f64,
+    /// Take orders from standard input, as `sluice-bench pair` gives them
+    #[arg(long, hide = true, requires = "dev")]
+    pub controlled: bool,
 }
 
 /// `sluice-bench compare`.
@@ -131,7 +149,7 @@ pub struct LimitsArguments {
 }
 
 /// `1000`, `1k`, `10M`: decimal thousands.
-fn count(text: &str) -> Result<u64, String> {
+pub(crate) fn count(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.char_indices().next_back() {
         Some((at, 'k' | 'K')) => (&text[..at], 1_000),
         Some((at, 'm' | 'M')) => (&text[..at], 1_000_000),
@@ -142,14 +160,14 @@ fn count(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| format!("{text} is too much"))
 }
 
-fn flows(text: &str) -> Result<u64, String> {
+pub(crate) fn flows(text: &str) -> Result<u64, String> {
     match count(text)? {
         flows @ 1..=FLOWS_MAX => Ok(flows),
         _ => Err(format!("there can be 1 to {FLOWS_MAX} flows")),
     }
 }
 
-fn renewal(text: &str) -> Result<Renewal, String> {
+pub(crate) fn renewal(text: &str) -> Result<Renewal, String> {
     match text {
         "all" => Ok(Renewal::EveryPacket),
         _ => match count(text)? {
@@ -159,7 +177,7 @@ fn renewal(text: &str) -> Result<Renewal, String> {
     }
 }
 
-fn buckets(text: &str) -> Result<u32, String> {
+pub(crate) fn buckets(text: &str) -> Result<u32, String> {
     let range = config::defaults::BUCKETS_RANGE;
     let number = u32::try_from(count(text)?).unwrap_or(u32::MAX);
     match range.contains(&number) && number.is_power_of_two() {
@@ -405,6 +423,17 @@ mod tests {
             assert!(run(line).is_err(), "{line}");
         }
         assert!(self::run("--pcaps /tmp").unwrap().groups().is_err());
+    }
+
+    #[test]
+    fn packets_from_outside_are_not_chosen() {
+        assert_eq!(run("--dev net_null0 --dev 02:00.0 --mode io").unwrap().dev.len(), 2);
+        for line in ["--size 64", "--harness pcap", "--new-flows 1k", "--millis 5", "--burst 32"] {
+            let error = run(&format!("--dev net_null0 {line}")).unwrap_err().to_string();
+            let option = line.split(' ').next().unwrap();
+            assert!(error.contains("--dev") && error.contains(option), "{error}");
+        }
+        assert!(run("--seconds 5").unwrap_err().to_string().contains("--dev"));
     }
 
     #[test]

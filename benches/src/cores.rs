@@ -17,6 +17,16 @@ impl Cores {
         Self::among(&available.into_iter().map(|core| core.id).collect::<Vec<_>>(), wanted, workers)
     }
 
+    /// The first CPU that this process may use.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel names none.
+    pub fn first() -> Result<usize, String> {
+        let available = core_affinity::get_core_ids().unwrap_or_default();
+        available.first().map(|core| core.id).ok_or_else(|| "there is no CPU".to_owned())
+    }
+
     fn among(available: &[usize], wanted: &[usize], workers: usize) -> Result<Self, String> {
         if let Some(missing) = wanted.iter().find(|cpu| !available.contains(cpu)) {
             return Err(format!("CPU {missing} is not available; there are {available:?}"));

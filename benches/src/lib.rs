@@ -28,6 +28,7 @@ pub mod observer;
 mod pages;
 pub mod pcap_file;
 pub mod pcap_harness;
+pub mod ports;
 mod prefetch;
 pub mod report;
 pub mod service;

@@ -17,6 +17,7 @@ use benches::host::Host;
 use benches::limits::{self, Limit};
 use benches::mode::Mode;
 use benches::pcap_harness::{self, PcapHarness};
+use benches::ports::{device_command, generate_command, ndr_command, pair_command};
 use benches::report::{Case, CaseResult, Report, SCHEMA, results};
 use benches::{compare, table};
 use clap::Parser;
@@ -30,6 +31,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match Arguments::parse().action {
+        Action::Run(arguments) if !arguments.dev.is_empty() => {
+            device_command::forward(&arguments).map(|()| true)
+        }
+        Action::Generate(arguments) => generate_command::generate(&arguments).map(|()| true),
+        Action::Pair(arguments) => pair_command::pair(&arguments).map(|()| true),
+        Action::Ndr(arguments) => ndr_command::search(&arguments).map(|()| true),
         Action::Run(arguments) => run(&arguments).map(|()| true),
         Action::Compare(arguments) => compare_reports(&arguments),
         Action::Limits(arguments) => measure_limits(&arguments).map(|()| true),

@@ -57,6 +57,11 @@ impl MemoryPort {
         Self { traffic, observer: None, free, mbufs, burst, passed: Passed::default() }
     }
 
+    /// Up to so many packets arrive at once from now on.
+    pub(crate) fn set_burst(&mut self, burst: usize) {
+        self.burst = burst;
+    }
+
     /// What has passed so far.
     pub fn passed(&self) -> Passed {
         self.passed

@@ -14,7 +14,7 @@ use crate::statistics::Range;
 /// Version of the JSON: counts up when a reader of the old would misread the new.
 pub const SCHEMA: u32 = 2;
 /// What a frame takes on the wire beside itself: preamble, start and gap, in bytes.
-const WIRE_OVERHEAD: f64 = 20.0;
+pub(crate) const WIRE_OVERHEAD: f64 = 20.0;
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -198,7 +198,8 @@ fn case_result(
     }
 }
 
-fn nodes(all: &Slice, names: &[&'static str]) -> Vec<NodeResult> {
+/// Each node's share of a slice.
+pub(crate) fn nodes(all: &Slice, names: &[&'static str]) -> Vec<NodeResult> {
     let used = all.nodes.iter().zip(names).filter(|(work, _)| work.vectors > 0);
     used.map(|(work, name)| NodeResult {
         name: (*name).to_owned(),

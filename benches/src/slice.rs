@@ -54,6 +54,14 @@ impl Slice {
         self.clocks as f64 / self.packets.max(1) as f64
     }
 
+    /// Adds what nodes have done between two looks.
+    pub(crate) fn add_nodes(&mut self, now: &[NodeWork], before: &[NodeWork]) {
+        self.nodes.resize(now.len(), NodeWork::default());
+        for (node, (now, before)) in self.nodes.iter_mut().zip(now.iter().zip(before)) {
+            node.add(*now, *before);
+        }
+    }
+
     /// Both together, for the same station.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {
@@ -102,10 +110,7 @@ pub fn measure<I: PacketIo>(station: &mut Station<I>, timing: &Timing) -> Slice 
             slice.disturbed += 1;
         } else {
             slice = slice.plus(&chunk);
-            slice.nodes.resize(after.len(), NodeWork::default());
-            for (node, (now, before)) in slice.nodes.iter_mut().zip(after.iter().zip(&before)) {
-                node.add(*now, *before);
-            }
+            slice.add_nodes(&after, &before);
         }
         before = after;
         if timing.expire_after.is_some_and(|after| since_expiry >= after) {
@@ -116,7 +121,8 @@ pub fn measure<I: PacketIo>(station: &mut Station<I>, timing: &Timing) -> Slice 
     slice
 }
 
-fn run_chunk<I: PacketIo>(station: &mut Station<I>, clocks: u64) -> Slice {
+/// Turns of about so many TSC clocks.
+pub(crate) fn run_chunk<I: PacketIo>(station: &mut Station<I>, clocks: u64) -> Slice {
     let mut chunk = Slice { chunks: 1, ..Slice::default() };
     let start = read_tsc();
     loop {
@@ -134,7 +140,8 @@ fn run_chunk<I: PacketIo>(station: &mut Station<I>, clocks: u64) -> Slice {
     }
 }
 
-fn work_of<I: PacketIo>(station: &Station<I>) -> Vec<NodeWork> {
+/// Work of every node so far.
+pub(crate) fn work_of<I: PacketIo>(station: &Station<I>) -> Vec<NodeWork> {
     let nodes = |shared: &WorkerShared| {
         let work = shared.nodes.iter().map(|node| NodeWork {
             calls: node.calls.get(),

@@ -79,10 +79,19 @@ impl<I: PacketIo> Station<I> {
     }
 }
 
+/// Where packets of a port go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Where they come in.
+    pub from: PortId,
+    /// Where they leave.
+    pub to: PortId,
+}
+
 /// Receives and sends, as `testpmd --forward-mode=io` and `macswap` do, a frame at a time.
 pub struct Plain<I: PacketIo> {
     io: Lent<I>,
-    port: PortId,
+    ways: Vec<Way>,
     queue: QueueId,
     interface: InterfaceId,
     swap: bool,
@@ -99,25 +108,34 @@ impl<I: PacketIo> std::fmt::Debug for Plain<I> {
 impl<I: PacketIo> Plain<I> {
     /// For a queue of a port; with `swap`, Ethernet addresses are exchanged.
     pub fn new(port: PortId, queue: QueueId, interface: InterfaceId, swap: bool) -> Self {
+        Self::between(vec![Way { from: port, to: port }], queue, interface, swap)
+    }
+
+    /// For a queue of several ports.
+    pub fn between(ways: Vec<Way>, queue: QueueId, interface: InterfaceId, swap: bool) -> Self {
         let refused = Vec::with_capacity(dataplane::frame::FRAME_MAX);
         let (io, frame) = (Lent::default(), Frame::boxed());
-        Self { io, port, queue, interface, swap, frame, refused }
+        Self { io, ways, queue, interface, swap, frame, refused }
     }
 
     #[inline]
     fn turn(&mut self) -> usize {
-        let Self { io, frame, refused, .. } = self;
-        let count = io.rx_burst(self.port, self.queue, self.interface, frame);
-        if self.swap {
-            frame.packets_mut().iter_mut().flatten().for_each(swap_addresses);
+        let Self { io, ways, frame, refused, .. } = self;
+        let mut total = 0;
+        for way in ways {
+            let count = io.rx_burst(way.from, self.queue, self.interface, frame);
+            if self.swap {
+                frame.packets_mut().iter_mut().flatten().for_each(swap_addresses);
+            }
+            let sent = io.tx_burst(way.to, self.queue, frame.packets_mut());
+            if sent < count {
+                refused.extend(frame.packets_mut().iter_mut().filter_map(Option::take));
+                io.free(refused);
+            }
+            frame.clear();
+            total += count;
         }
-        let sent = io.tx_burst(self.port, self.queue, frame.packets_mut());
-        if sent < count {
-            refused.extend(frame.packets_mut().iter_mut().filter_map(Option::take));
-            io.free(refused);
-        }
-        frame.clear();
-        count
+        total
     }
 }
 

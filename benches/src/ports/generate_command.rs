@@ -1,0 +1,76 @@
+//! `sluice-bench generate`.
+
+use dataplane::interface::MacAddress;
+
+use crate::calibration::measure_tsc_hz;
+use crate::cores::Cores;
+use crate::host::Host;
+use crate::ports::TSC_PAUSE;
+use crate::ports::generator::{Generator, GeneratorSpec, Load};
+use crate::ports::orders::{Answer, Next, Order, Orders};
+use crate::ports::port_arguments::GenerateArguments;
+use crate::ports::stop_signal::StopSignal;
+
+/// Turns between two looks at standard input, in milliseconds.
+const LOOK_MILLIS: u64 = 2;
+
+/// Sends and receives until the time is over or somebody interrupts it.
+///
+/// # Errors
+///
+/// What EAL or the driver says.
+pub fn generate(arguments: &GenerateArguments) -> Result<(), String> {
+    let cpus: Vec<usize> = arguments.cpu.into_iter().collect();
+    let cpu = match cpus[..] {
+        [] => Cores::first()?,
+        _ => Cores::choose(&cpus, 1)?.cpus().first().copied().unwrap_or(0),
+    };
+    let spec = GeneratorSpec {
+        device: arguments.dev.clone(),
+        traffic: arguments.traffic.spec(arguments.family),
+        to_mac: MacAddress(arguments.to_mac.0),
+        cpu,
+        tsc_hz: measure_tsc_hz(TSC_PAUSE),
+    };
+    if arguments.controlled {
+        let done = obey(&spec);
+        if let Err(reason) = &done {
+            // The parent says it, if it is still there.
+            return Answer::Failed(reason.clone()).say();
+        }
+        return done;
+    }
+    let stop = StopSignal::catch();
+    let mut generator = Generator::start(&spec)?;
+    println!("{}\n{}", Host::here().summary(), generator.eal.memory);
+    generator.wait_for_link(|| stop.came())?;
+    let rate = arguments.rate.map(|mpps| (mpps * 1e6).round() as u64);
+    let seconds = if arguments.seconds == 0.0 { f64::INFINITY } else { arguments.seconds };
+    let report = generator.run(Load { rate, seconds }, || stop.came());
+    print!("{}", report.summary());
+    println!("The source is software.");
+    match &arguments.json {
+        Some(path) => crate::ports::write_json(path, &report),
+        None => Ok(()),
+    }
+}
+
+/// Does what the parent says.
+fn obey(spec: &GeneratorSpec) -> Result<(), String> {
+    let (orders, stop) = (Orders::listen(), StopSignal::catch());
+    let mut generator = Generator::start(spec)?;
+    generator.wait_for_link(|| stop.came())?;
+    Answer::Ready(Vec::new()).say()?;
+    while !stop.came() {
+        match orders.next()? {
+            Next::Nothing => std::thread::sleep(std::time::Duration::from_millis(LOOK_MILLIS)),
+            Next::End => break,
+            Next::Order(Order::Load { rate, seconds }) => {
+                let report = generator.run(Load { rate, seconds }, || stop.came());
+                Answer::Generated(report).say()?;
+            }
+            Next::Order(order) => return Err(format!("{order:?} is for the device under test")),
+        }
+    }
+    Ok(())
+}
