@@ -10,8 +10,10 @@ use crate::ports::stop_signal::StopSignal;
 
 /// How often it is looked whether somebody wants to end.
 const LOOK: Duration = Duration::from_millis(50);
-/// A process that was told to end is killed after so long.
-const END: Duration = Duration::from_secs(3);
+/// A process whose input has ended goes by itself, unless it is busy: then it is told by a signal after
+/// so long, and killed after so much longer. Killed, it would leave EAL's files behind.
+const END: Duration = Duration::from_millis(200);
+const TERMINATE: Duration = Duration::from_secs(10);
 
 /// A process that takes orders. It ends with its owner.
 #[derive(Debug)]
@@ -106,19 +108,32 @@ impl Child {
     }
 }
 
-impl Drop for Child {
-    fn drop(&mut self) {
-        // The end of its input tells it to go.
-        self.orders = None;
+impl Child {
+    /// Waits until the process has ended; false when it takes too long.
+    fn ends_within(&mut self, patience: Duration) -> bool {
         let start = Instant::now();
-        while start.elapsed() < END {
-            if !matches!(self.process.try_wait(), Ok(None)) {
-                return;
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if start.elapsed() > patience {
+                return false;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        true
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.orders = None;
+        if self.ends_within(END) {
+            return;
+        }
+        // SAFETY: the process is our child and has not been waited for, so the number is still its.
+        unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) };
+        if !self.ends_within(TERMINATE) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
     }
 }
 
@@ -158,10 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_with_its_owner() {
-        let child = child("read order");
-        let id = child.process.id();
-        drop(child);
-        assert!(!Path::new(&format!("/proc/{id}/exe")).exists());
+    fn it_ends_with_its_owner_even_when_it_is_busy() {
+        for script in ["read order", "exec sleep 1000"] {
+            let child = child(script);
+            let id = child.process.id();
+            drop(child);
+            assert!(!Path::new(&format!("/proc/{id}/exe")).exists(), "{script}");
+        }
     }
 }
