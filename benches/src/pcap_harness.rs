@@ -3,31 +3,26 @@
 
 use std::path::{Path, PathBuf};
 
-use dataplane::dpdk::eal::Eal;
-use dataplane::dpdk::eal_args::EalArgs;
-use dataplane::dpdk::hugepages::{HugepagePolicy, choose_here, node_of_cpu};
 use dataplane::dpdk::io::DpdkIo;
-use dataplane::dpdk::log;
-use dataplane::dpdk::mempool::{Mempool, needed_mib};
-use dataplane::dpdk::port::{Port, PortConfig};
+use dataplane::dpdk::port::Port;
 use dataplane::interface::MacAddress;
 
 use crate::frame_template::Direction;
 use crate::pcap_file;
+use crate::ports::device::Device;
+use crate::ports::eal_ports::EalPorts;
 use crate::traffic::{Traffic, TrafficSpec};
 
 /// Mbufs beside those that hold the file: receive bursts, transmit rings, caches.
 const SPARE_MBUFS: u64 = 32 << 10;
 /// Packets of a file at least: a burst.
 const PACKETS_MIN: u64 = 256;
-const DESCRIPTORS: u16 = 1024;
 
 /// Running EAL with one port for each file.
 #[derive(Debug)]
 pub struct PcapHarness {
-    // Dropped in this order.
-    pool: Mempool,
-    eal: Eal,
+    eal: EalPorts,
+    devices: Vec<Device>,
 }
 
 /// The Ethernet address that DPDK's driver gives to `net_pcap` number `index`.
@@ -75,25 +70,14 @@ impl PcapHarness {
     /// What EAL says.
     pub fn start(files: &[PathBuf], packets: u64, cpu: usize) -> Result<Self, String> {
         let mbufs = u32::try_from(packets + SPARE_MBUFS).map_err(|_| "too many packets")?;
-        let node = node_of_cpu(cpu);
-        let (memory, why) = choose_here(HugepagePolicy::Auto, needed_mib(mbufs), &[node])?;
-        println!("{why}");
         let vdev = |(index, file): (usize, &PathBuf)| {
-            format!("net_pcap{index},rx_pcap={},infinite_rx=1", file.display())
+            let file = file.display();
+            Device::Virtual(format!("net_pcap{index},rx_pcap={file},infinite_rx=1"))
         };
-        log::set_sink(|line| eprintln!("dpdk: {line}"));
-        let eal = Eal::start(&EalArgs {
-            main_cpus: vec![cpu],
-            worker_cpus: Vec::new(),
-            file_prefix: format!("sluice-bench-{}", std::process::id()),
-            memory,
-            vdevs: files.iter().enumerate().map(vdev).collect(),
-            pci: Vec::new(),
-            extra: vec!["--no-telemetry".to_owned()],
-        })
-        .map_err(|error| error.to_string())?;
-        let pool = Mempool::create("bench", mbufs, node).map_err(|error| error.to_string())?;
-        Ok(Self { pool, eal })
+        let devices: Vec<Device> = files.iter().enumerate().map(vdev).collect();
+        let eal = EalPorts::start(&devices, mbufs, cpu)?;
+        println!("{}", eal.memory);
+        Ok(Self { eal, devices })
     }
 
     /// Opens port `index`: its owner, and the way to its packets.
@@ -102,21 +86,14 @@ impl PcapHarness {
     ///
     /// What the driver says, or an Ethernet address that the file's packets are not for.
     pub fn open(&self, index: usize) -> Result<(Port, DpdkIo), String> {
-        let config = PortConfig {
-            name: format!("pcap{index}"),
-            device: format!("net_pcap{index}"),
-            rx_queues: 1,
-            tx_queues: 1,
-            rx_descriptors: DESCRIPTORS,
-            tx_descriptors: DESCRIPTORS,
-        };
-        let mut port = Port::start(&self.eal, &config, &self.pool).map_err(|e| e.to_string())?;
+        let device = self.devices.get(index).ok_or("there is no such file")?;
+        let (mut ports, io) = self.eal.open(std::slice::from_ref(device))?;
+        let port = ports.pop().ok_or("internal error: no port")?;
         if port.info().mac != mac_of(index) {
             let mac = port.info().mac;
             return Err(format!("net_pcap{index} has the address {mac}, not {}", mac_of(index)));
         }
-        let (rx, tx) = (port.take_rx_queues(), port.take_tx_queues());
-        Ok((port, DpdkIo::new(self.pool.clone(), rx, tx)))
+        Ok((port, io))
     }
 }
 

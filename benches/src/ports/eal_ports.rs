@@ -12,8 +12,8 @@ use crate::ports::device::Device;
 
 /// Descriptors of each queue, as far as the driver allows.
 const DESCRIPTORS: u16 = 1024;
-/// Mbufs of a process: full rings in both directions, bursts on their way, caches.
-const MBUFS: u32 = 16 << 10;
+/// Mbufs of a process with one or two ports: full rings in both directions, bursts on their way, caches.
+pub const MBUFS: u32 = 16 << 10;
 
 /// Running EAL with its pool.
 #[derive(Debug)]
@@ -26,16 +26,17 @@ pub struct EalPorts {
 }
 
 impl EalPorts {
-    /// Starts EAL on the calling thread, which is bound to `cpu` from then on. Neither hugepages nor
+    /// Starts EAL on the calling thread, which is bound to `cpu` from then on, with a pool of `mbufs`.
+    /// Neither hugepages nor
     /// root are needed, but what a device needs by itself.
     ///
     /// # Errors
     ///
     /// What EAL says.
-    pub fn start(devices: &[Device], cpu: usize) -> Result<Self, String> {
+    pub fn start(devices: &[Device], mbufs: u32, cpu: usize) -> Result<Self, String> {
         let node = node_of_cpu(cpu);
         let policy = HugepagePolicy::Auto;
-        let (memory, why) = choose_here(policy, needed_mib(MBUFS), &[node])?;
+        let (memory, why) = choose_here(policy, needed_mib(mbufs), &[node])?;
         let mut extra = vec!["--no-telemetry".to_owned()];
         if devices.iter().any(Device::shares_memory) {
             extra.push("--single-file-segments".to_owned());
@@ -55,7 +56,7 @@ impl EalPorts {
             extra,
         })
         .map_err(|error| error.to_string())?;
-        let pool = Mempool::create("bench", MBUFS, node).map_err(|error| error.to_string())?;
+        let pool = Mempool::create("bench", mbufs, node).map_err(|error| error.to_string())?;
         Ok(Self { pool, eal, memory: why })
     }
 

@@ -13,7 +13,7 @@ use crate::memory_port::Passed;
 use crate::mode::Mode;
 use crate::ports::counted_io::CountedIo;
 use crate::ports::device::Device;
-use crate::ports::eal_ports::EalPorts;
+use crate::ports::eal_ports::{EalPorts, MBUFS};
 use crate::ports::forward_report::ForwardReport;
 use crate::ports::port_counts::PortCounts;
 use crate::ports::scheduling::Scheduling;
@@ -90,7 +90,7 @@ impl Forwarder {
                 spec.devices.len()
             ));
         }
-        let eal = EalPorts::start(&spec.devices, spec.cpu)?;
+        let eal = EalPorts::start(&spec.devices, MBUFS, spec.cpu)?;
         let (ports, io) = eal.open(&spec.devices)?;
         let (mut station, appliance) = station(spec, &ports)?;
         station.put(CountedIo::new(io));

@@ -1,12 +1,14 @@
 //! `sluice-bench generate`.
 
+use std::time::Instant;
+
 use dataplane::interface::MacAddress;
 
 use crate::calibration::measure_tsc_hz;
 use crate::cores::Cores;
 use crate::host::Host;
 use crate::ports::TSC_PAUSE;
-use crate::ports::generator::{Generator, GeneratorSpec, Load};
+use crate::ports::generator::{Generator, GeneratorSpec, Load, Progress};
 use crate::ports::orders::{Answer, Next, Order, Orders};
 use crate::ports::port_arguments::GenerateArguments;
 use crate::ports::stop_signal::StopSignal;
@@ -46,12 +48,48 @@ pub fn generate(arguments: &GenerateArguments) -> Result<(), String> {
     generator.wait_for_link(|| stop.came())?;
     let rate = arguments.rate.map(|mpps| (mpps * 1e6).round() as u64);
     let seconds = if arguments.seconds == 0.0 { f64::INFINITY } else { arguments.seconds };
-    let report = generator.run(Load { rate, seconds }, || stop.came());
+    let mut second = Second::default();
+    let report = generator.run(Load { rate, seconds }, |progress| {
+        second.look(progress);
+        !stop.came()
+    });
     print!("{}", report.summary());
     println!("The source is software.");
     match &arguments.json {
         Some(path) => crate::ports::write_json(path, &report),
         None => Ok(()),
+    }
+}
+
+/// Prints a line each second.
+#[derive(Debug)]
+struct Second {
+    number: u64,
+    began: Instant,
+    before: Progress,
+}
+
+impl Default for Second {
+    fn default() -> Self {
+        Self { number: 0, began: Instant::now(), before: Progress::default() }
+    }
+}
+
+impl Second {
+    fn look(&mut self, progress: Progress) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        if seconds < 1.0 {
+            return;
+        }
+        let mpps = |now: u64, before: u64| (now - before) as f64 / seconds / 1e6;
+        self.number += 1;
+        println!(
+            "{:>5} s  sent {:>8.3} Mpps  came back {:>8.3} Mpps",
+            self.number,
+            mpps(progress.sent, self.before.sent),
+            mpps(progress.received, self.before.received)
+        );
+        (self.began, self.before) = (Instant::now(), progress);
     }
 }
 
@@ -66,7 +104,7 @@ fn obey(spec: &GeneratorSpec) -> Result<(), String> {
             Next::Nothing => std::thread::sleep(std::time::Duration::from_millis(LOOK_MILLIS)),
             Next::End => break,
             Next::Order(Order::Load { rate, seconds }) => {
-                let report = generator.run(Load { rate, seconds }, || stop.came());
+                let report = generator.run(Load { rate, seconds }, |_| !stop.came());
                 Answer::Generated(report).say()?;
             }
             Next::Order(order) => return Err(format!("{order:?} is for the device under test")),

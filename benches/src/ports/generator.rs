@@ -11,7 +11,7 @@ use dataplane::io::PacketIo;
 use dataplane::packet::Packet;
 
 use crate::ports::device::Device;
-use crate::ports::eal_ports::EalPorts;
+use crate::ports::eal_ports::{EalPorts, MBUFS};
 use crate::ports::generator_report::GeneratorReport;
 use crate::ports::histogram::Histogram;
 use crate::ports::pacer::Pacer;
@@ -89,6 +89,22 @@ struct Seen {
     latencies: Histogram,
 }
 
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Packets sent so far.
+    pub sent: u64,
+    /// Packets that have come back so far, whosever they are.
+    pub received: u64,
+}
+
+impl Seen {
+    fn progress(&self) -> Progress {
+        let ours = self.window.received() + self.window.duplicates() + self.window.late();
+        Progress { sent: self.sent, received: ours + self.foreign }
+    }
+}
+
 impl Generator {
     /// Starts EAL and opens the port.
     ///
@@ -97,7 +113,7 @@ impl Generator {
     /// What EAL or the driver says.
     pub fn start(spec: &GeneratorSpec) -> Result<Self, String> {
         let devices = std::slice::from_ref(&spec.device);
-        let eal = EalPorts::start(devices, spec.cpu)?;
+        let eal = EalPorts::start(devices, MBUFS, spec.cpu)?;
         let (ports, io) = eal.open(devices)?;
         let maker = PacketMaker::new(&spec.traffic, spec.to_mac, spec.tsc_hz as u64);
         let (tsc_hz, frame) = (spec.tsc_hz, Frame::boxed());
@@ -128,8 +144,8 @@ impl Generator {
         self.ports.first().map_or(PortId(0), Port::id)
     }
 
-    /// Sends a load and reports what came back. `stop` ends it early.
-    pub fn run(&mut self, load: Load, mut stop: impl FnMut() -> bool) -> GeneratorReport {
+    /// Sends a load and reports what came back. `go_on` is asked every now and then, and ends it early.
+    pub fn run(&mut self, load: Load, mut go_on: impl FnMut(Progress) -> bool) -> GeneratorReport {
         let hz = self.tsc_hz as u64;
         self.runs += 1;
         // Other processes' packets, and those of earlier runs, are not this run's.
@@ -151,7 +167,7 @@ impl Generator {
             self.receive(run, &mut seen);
             now = read_tsc();
             turns = turns.wrapping_add(1);
-            if turns.is_multiple_of(TURNS_PER_LOOK) && stop() {
+            if turns.is_multiple_of(TURNS_PER_LOOK) && !go_on(seen.progress()) {
                 break;
             }
         }

@@ -100,11 +100,7 @@ impl GeneratorReport {
             (true, Some(latency)) => writeln!(
                 text,
                 "{duplicates} twice, {reordered} out of order, {late} too late, {foreign} not ours\n\
-                 latency p50 {:.1} µs, p99 {:.1} µs, p99.9 {:.1} µs, max {:.1} µs",
-                latency.p50 / 1e3,
-                latency.p99 / 1e3,
-                latency.p999 / 1e3,
-                latency.max / 1e3
+                 latency {latency}"
             ),
         };
         if self.ports.total() > 0 {

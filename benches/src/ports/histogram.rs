@@ -31,6 +31,13 @@ pub struct Latency {
     pub packets: u64,
 }
 
+impl std::fmt::Display for Latency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [p50, p99, p999, max] = [self.p50, self.p99, self.p999, self.max].map(|ns| ns / 1000.0);
+        write!(f, "p50 {p50:.1} µs, p99 {p99:.1} µs, p99.9 {p999:.1} µs, max {max:.1} µs")
+    }
+}
+
 impl Default for Histogram {
     fn default() -> Self {
         Self { buckets: vec![0; BUCKETS], count: 0, max: 0 }

@@ -6,6 +6,7 @@ use crate::calibration::measure_tsc_hz;
 use crate::cores::Cores;
 use crate::host::Host;
 use crate::ports::TSC_PAUSE;
+use crate::ports::histogram::Latency;
 use crate::ports::memory_subject::{MemorySpec, MemorySubject};
 use crate::ports::pair::{Loaded, Pair};
 use crate::ports::pair_command::LABEL;
@@ -18,6 +19,8 @@ use crate::report::WIRE_OVERHEAD;
 const ABOVE_CAPACITY: f64 = 1.2;
 /// And goes down to this share of it.
 const LEAST_SHARE: f64 = 0.001;
+/// Share of a rate that was found at which latencies are measured.
+const LATENCY_SHARE: f64 = 0.9;
 
 /// A report as JSON has it.
 #[derive(Debug, Serialize)]
@@ -29,7 +32,17 @@ struct NdrReport<'a> {
     /// Packets per second when there are always some.
     capacity: f64,
     found: &'a [Found],
+    /// Over a link.
+    latencies: Vec<LatencyAt>,
     trials: &'a [TrialOutcome],
+}
+
+/// How long packets took at a rate.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct LatencyAt {
+    /// Packets per second.
+    rate: f64,
+    latency: Latency,
 }
 
 /// Searches and prints what was found.
@@ -41,6 +54,7 @@ pub fn search(arguments: &NdrArguments) -> Result<(), String> {
     let stop = StopSignal::catch();
     let host = Host::here();
     println!("{}", host.summary());
+    let mut latencies = Vec::new();
     let (capacity, found, trials) = match arguments.link.kind() {
         None => in_memory(arguments, stop)?,
         Some(kind) => {
@@ -48,17 +62,23 @@ pub fn search(arguments: &NdrArguments) -> Result<(), String> {
             let mut pair = Pair::start(kind, device, traffic, cpu, stop)?;
             let Loaded { generated, .. } = pair.load(None, arguments.trial_seconds)?;
             let capacity = generated.mpps(generated.sent) * 1e6;
-            let (found, trials) = run(arguments, &mut Interruptible(pair, stop), capacity)?;
+            let mut subject = Interruptible(pair, stop);
+            let (found, trials) = run(arguments, &mut subject, capacity)?;
+            latencies = measure_latencies(&mut subject.0, &found, arguments.trial_seconds)?;
             (capacity, found, trials)
         }
     };
     let mode = arguments.device.forward_mode()?.name();
     let mean_len = arguments.traffic.spec(arguments.device.client_family()?).mean_len();
     print!("{}", text(&found, mean_len, capacity));
+    for LatencyAt { rate, latency } in &latencies {
+        println!("latency at {:.3} Mpps: {latency}", rate / 1e6);
+    }
     let Some(path) = &arguments.json else { return Ok(()) };
     let command = std::env::args().collect();
     let (found, trials) = (&found[..], &trials[..]);
-    let report = NdrReport { host, command, label: LABEL, mode, capacity, found, trials };
+    let label = LABEL;
+    let report = NdrReport { host, command, label, mode, capacity, found, latencies, trials };
     crate::ports::write_json(path, &report)
 }
 
@@ -84,6 +104,21 @@ fn in_memory(arguments: &NdrArguments, stop: StopSignal) -> Result<Outcome, Stri
         Ok((capacity, found, trials))
     });
     outcome.into_iter().next().unwrap_or_else(|| Err("internal error: nothing ran".to_owned()))
+}
+
+/// At some less than each rate that was found, as at the rate itself queues are full.
+fn measure_latencies(
+    pair: &mut Pair,
+    found: &[Found],
+    seconds: f64,
+) -> Result<Vec<LatencyAt>, String> {
+    let mut latencies = Vec::new();
+    for rate in found.iter().filter_map(|found| found.rate) {
+        let rate = rate * LATENCY_SHARE;
+        let loaded = pair.load(Some(rate.round() as u64), seconds)?;
+        latencies.extend(loaded.generated.latency.map(|latency| LatencyAt { rate, latency }));
+    }
+    Ok(latencies)
 }
 
 /// A subject whose search somebody may end.
