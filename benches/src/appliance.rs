@@ -1,5 +1,6 @@
 //! [`Appliance`]: the load balancer under test, configured by the same commands as the daemon.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use balancer::InstanceKey;
@@ -21,11 +22,13 @@ use crate::frame_template::Direction;
 use crate::lent::Lent;
 use crate::mode::Mode;
 use crate::service::{Service, VipPorts};
-use crate::site::{DSCP, SERVER_PORT, VIP_PORT, server, server_mac, vip};
+use crate::site::{DSCP, SERVER_PORT, VIP_PORT, idle_vip, server, server_mac, vip};
 use crate::traffic::Protocol;
 
 /// The interface that has all the traffic, in and out.
 const INTERFACE: &str = "bench0";
+/// ASs of a VIP without traffic.
+const IDLE_SERVERS: u16 = 10;
 
 /// What is to be set up.
 #[derive(Clone, Copy, Debug)]
@@ -77,31 +80,65 @@ impl Setup {
     }
 
     fn vip_commands(&self, encap: &str) -> Vec<String> {
-        let prefix = match self.family {
-            Family::Ip4 => format!("{}/32", vip(self.family)),
-            Family::Ip6 => format!("{}/128", vip(self.family)),
-        };
-        let protocol = if self.protocol == Protocol::Udp { "udp" } else { "tcp" };
-        let key = match self.mode.ports(self.service.ports) {
-            VipPorts::One => format!("{prefix} protocol {protocol} port {VIP_PORT}"),
-            VipPorts::All => prefix,
-        };
+        let Service { servers, vips, .. } = self.service;
         let more = match self.mode {
             mode if mode.is_nat() => format!(" type clusterip target_port {SERVER_PORT}"),
             Mode::LbL3dsr => format!(" dscp {DSCP}"),
             _ => String::new(),
         };
-        let mut lines = vec![format!("lb vip {key} encap {encap}{more}")];
-        for number in 0..self.service.servers {
+        let length =
+            self.service.vip_length.map_or(String::new(), |slots| format!(" new_len {slots}"));
+        let add = |key: &str| format!("lb vip {key} encap {encap}{more}{length}");
+        let mut lines = vec![add(&self.key(vip(self.family)))];
+        for number in 0..servers {
             let address = server(number, self.mode.server_family(self.family));
             let mac = server_mac(number);
             lines.push(format!("set ip neighbor {INTERFACE} {address} {mac} static"));
-            lines.push(format!("lb as {key} {address}"));
+        }
+        lines.extend(self.server_words().iter().map(|server| format!("lb as {server}")));
+        for number in 0..vips.saturating_sub(1).min(u32::from(u16::MAX)) as u16 {
+            let key = self.key(idle_vip(number, self.family));
+            lines.push(add(&key));
+            lines.extend(self.idle_servers(number).map(|server| format!("lb as {key} {server}")));
         }
         if self.mode.direction() == Direction::Return {
             lines.push(format!("lb set interface {encap} in {INTERFACE}"));
         }
         lines
+    }
+
+    /// The words of `lb vip` that name a VIP of this address.
+    fn key(&self, address: IpAddr) -> String {
+        let prefix = match self.family {
+            Family::Ip4 => format!("{address}/32"),
+            Family::Ip6 => format!("{address}/128"),
+        };
+        let protocol = if self.protocol == Protocol::Udp { "udp" } else { "tcp" };
+        match self.mode.ports(self.service.ports) {
+            VipPorts::One => format!("{prefix} protocol {protocol} port {VIP_PORT}"),
+            VipPorts::All => prefix,
+        }
+    }
+
+    /// By AS of the VIP: the words of `lb as` that name it.
+    pub fn server_words(&self) -> Vec<String> {
+        let key = self.key(vip(self.family));
+        let family = self.mode.server_family(self.family);
+        (0..self.service.servers)
+            .map(|number| format!("{key} {}", server(number, family)))
+            .collect()
+    }
+
+    /// Addresses and weights of some ASs for a VIP without traffic: other ones for each VIP, as VIPs
+    /// with equal ASs would share their table.
+    fn idle_servers(&self, vip: u16) -> impl Iterator<Item = String> {
+        let (servers, family) = (self.service.servers, self.mode.server_family(self.family));
+        let first_weight = 1 + vip / servers % 100;
+        (0..servers.min(IDLE_SERVERS)).map(move |number| {
+            let weight = if number == 0 { first_weight } else { 100 };
+            let address = server((vip % servers + number) % servers, family);
+            format!("{address} weight {weight}")
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::frame_template::Direction;
 use crate::mode::{EncapWord, Mode, ModeWord};
 use crate::ports::device::Device;
 use crate::ports::port_arguments::{self, GenerateArguments, NdrArguments, PairArguments};
-use crate::service::{Service, VipPorts};
+use crate::service::{Service, VIPS_MAX, VipPorts};
 use crate::site::SERVERS_MAX;
 use crate::traffic::{Protocol, Size, TrafficSpec};
 
@@ -98,9 +98,21 @@ pub struct RunArguments {
     /// Milliseconds of each measurement
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub millis: u32,
-    /// Workers, each on a CPU of its own
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub workers: u16,
+    /// Workers, each on a CPU of its own; several numbers are measured in turns
+    #[arg(long, value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Vec<u16>,
+    /// Changes of ASs per second while it is measured, in turns with none
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub churn: Vec<u32>,
+    /// VIPs; only one has traffic
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(VIPS_MAX)))]
+    pub vips: u32,
+    /// Slots of each VIP's table of new flows: a power of two or a prime
+    #[arg(long)]
+    pub vip_length: Option<u32>,
+    /// Say how long workers are away from their queues, between ends of turns
+    #[arg(long)]
+    pub gaps: bool,
     /// CPUs of the workers; by default the last ones
     #[arg(long, value_delimiter = ',')]
     pub cpu: Vec<usize>,
@@ -284,15 +296,40 @@ impl RunArguments {
         for spec in self.specs(family) {
             if direction == Direction::Return {
                 answerable(&spec)?;
+                if !self.churn.is_empty() {
+                    return Err("answers have no churn: their ASs must stay".to_owned());
+                }
             }
             groups.extend(ports.iter().map(|ports| Group {
                 direction,
                 spec,
-                service: Service { servers: self.servers, ports: *ports },
+                service: self.service(*ports),
                 modes: modes.to_vec(),
             }));
         }
         Ok(())
+    }
+
+    /// VIPs and ASs.
+    pub fn service(&self, ports: Option<VipPorts>) -> Service {
+        let Self { servers, vips, vip_length, .. } = *self;
+        Service { servers, ports, vips, vip_length }
+    }
+
+    /// Most workers of any measurement.
+    pub fn most_workers(&self) -> usize {
+        self.workers.iter().copied().max().map_or(1, usize::from)
+    }
+
+    /// Changes per second, none first; empty when none were asked for.
+    pub fn churn_rates(&self) -> Vec<u32> {
+        let mut rates = self.churn.clone();
+        if !rates.is_empty() {
+            rates.push(0);
+        }
+        rates.sort_unstable();
+        rates.dedup();
+        rates
     }
 
     /// A file is the same every time, has one queue, and comes in whole frames.
@@ -300,8 +337,11 @@ impl RunArguments {
         if self.new_flows.iter().any(|renewal| *renewal != Renewal::PerSecond(0)) {
             return Err("--harness pcap has no new flows".to_owned());
         }
-        if self.workers != 1 || self.burst != 256 {
+        if self.workers != [1] || self.burst != 256 {
             return Err("--harness pcap has one worker and bursts of 256".to_owned());
+        }
+        if !self.churn.is_empty() {
+            return Err("--churn needs --harness memory".to_owned());
         }
         Ok(())
     }
@@ -405,6 +445,17 @@ mod tests {
     }
 
     #[test]
+    fn churn_is_always_compared_with_none() {
+        let rates = |line| run(line).unwrap().churn_rates();
+        assert_eq!(
+            (rates("--churn 100,1"), rates("--churn 0"), rates("")),
+            (vec![0, 1, 100], vec![0], vec![])
+        );
+        assert!(run("--churn 1 --encap nat4-return").unwrap().groups().is_err());
+        assert_eq!(run("--workers 1,4,2").unwrap().most_workers(), 4);
+    }
+
+    #[test]
     fn a_vip_may_have_one_port() {
         let run = |line: &str| self::run(&format!("--flows 1 {line}")).unwrap().groups().unwrap();
         let ports =
@@ -419,7 +470,7 @@ mod tests {
     fn files_cannot_do_everything() {
         let run = |line: &str| self::run(&format!("--harness pcap {line}")).unwrap().groups();
         assert!(run("--encap nat4,nat4-return --pcaps /tmp").is_ok());
-        for line in ["--new-flows 1k", "--workers 2", "--burst 32"] {
+        for line in ["--new-flows 1k", "--workers 2", "--burst 32", "--churn 1"] {
             assert!(run(line).is_err(), "{line}");
         }
         assert!(self::run("--pcaps /tmp").unwrap().groups().is_err());
@@ -454,6 +505,9 @@ mod tests {
             "--repeats 0",
             "--millis 0",
             "--workers 0",
+            "--workers 1,65",
+            "--vips 0",
+            "--churn -1",
             "--buckets 3",
             "--buckets 64M",
         ] {

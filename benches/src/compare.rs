@@ -115,6 +115,7 @@ mod tests {
     use crate::mode::Mode;
     use crate::report::SCHEMA;
     use crate::statistics::Range;
+    use crate::steadiness::GapResult;
 
     fn result(mode: Mode, flows: u64, cycles: f64, work: Option<f64>) -> CaseResult {
         let range = |value| Range { min: value, median: value, max: value };
@@ -132,6 +133,9 @@ mod tests {
                 workers: 1,
                 burst: 256,
                 servers: 16,
+                vips: 1,
+                vip_length: None,
+                churn: 0,
                 buckets: 1024,
             },
             clocks: range(cycles),
@@ -140,6 +144,9 @@ mod tests {
             mpps: range(1.0),
             gbit_l1: range(1.0),
             work_cycles: work.map(range),
+            speedup: None,
+            gaps: GapResult::default(),
+            churn: None,
             cycles_per_clock: range(1.0),
             vectors_per_call: 256.0,
             nodes: Vec::new(),

@@ -1,5 +1,7 @@
 //! Runs each worker on a CPU of its own.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use core_affinity::CoreId;
 
 /// CPUs for workers; none for the calling thread, wherever it runs.
@@ -61,20 +63,63 @@ impl Cores {
         if self.0.is_empty() {
             return lanes.iter_mut().map(job).collect();
         }
+        self.run_beside(lanes, job, |_| ()).0
+    }
+
+    /// The same, and runs `beside` meanwhile on the calling thread, which is told when the jobs have
+    /// ended. It keeps away from the jobs' CPUs if there is another one.
+    ///
+    /// # Panics
+    /// When a job does.
+    pub fn run_beside<L: Send, R: Send, B>(
+        &self,
+        lanes: &mut [L],
+        job: impl Fn(&mut L) -> R + Sync,
+        beside: impl FnOnce(&AtomicBool) -> B,
+    ) -> (Vec<R>, B) {
+        let jobs = Jobs { running: AtomicUsize::new(lanes.len()), ended: AtomicBool::new(false) };
         std::thread::scope(|scope| {
             let threads: Vec<_> = lanes
                 .iter_mut()
                 .zip(&self.0)
                 .map(|(lane, cpu)| {
-                    let job = &job;
+                    let (job, jobs) = (&job, &jobs);
                     scope.spawn(move || {
+                        let _running = Running(jobs);
                         core_affinity::set_for_current(CoreId { id: *cpu });
                         job(lane)
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().expect("a worker panicked")).collect()
+            let aside = beside(&jobs.ended);
+            let results =
+                threads.into_iter().map(|thread| thread.join().expect("a worker panicked"));
+            (results.collect(), aside)
         })
+    }
+
+    /// Puts the calling thread on a CPU that no worker has; false if there is none.
+    pub fn step_aside(&self) -> bool {
+        let available = core_affinity::get_core_ids().unwrap_or_default();
+        let free = available.into_iter().find(|core| !self.0.contains(&core.id));
+        free.is_some_and(core_affinity::set_for_current)
+    }
+}
+
+/// The jobs that are at work.
+struct Jobs {
+    running: AtomicUsize,
+    ended: AtomicBool,
+}
+
+/// One of them; it ends with this, even by a panic.
+struct Running<'a>(&'a Jobs);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.ended.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -96,6 +141,17 @@ mod tests {
         let mut lanes = [41];
         assert_eq!(cores.run(&mut lanes, |lane| std::mem::replace(lane, 42)), [41]);
         assert_eq!(lanes, [42]);
+        let (results, aside) = cores.run_beside(
+            &mut lanes,
+            |lane| *lane + 1,
+            |ended| {
+                while !ended.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                "ended"
+            },
+        );
+        assert_eq!((results, aside), (vec![43], "ended"));
         let caller = std::thread::current().id();
         assert_eq!(Cores::here().run(&mut [()], |()| std::thread::current().id()), [caller]);
     }

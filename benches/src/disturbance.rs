@@ -3,6 +3,22 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+/// Ticks of `/proc/stat` per second (USER_HZ, which is 100 on x86).
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Milliseconds that the hypervisor took from all CPUs since the start, as far as it says; in steps of
+/// 10.
+pub fn stolen_ms() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    stolen_ticks(&text).map(|ticks| ticks * 1000 / TICKS_PER_SECOND)
+}
+
+/// The eighth number of the first line (proc(5)).
+fn stolen_ticks(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    line.split_ascii_whitespace().nth(7)?.parse().ok()
+}
+
 /// The kernel's count of the times a thread was put on a CPU.
 #[derive(Debug)]
 pub struct Disturbance {
@@ -54,6 +70,13 @@ mod tests {
         assert_eq!(times("0 0 0\n"), Some(0));
         assert_eq!(times(""), None);
         assert_eq!(times("1 2"), None);
+    }
+
+    #[test]
+    fn stolen_time_is_read() {
+        let text = "cpu  1 2 3 4 5 6 7 89 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n";
+        assert_eq!(stolen_ticks(text), Some(89));
+        assert_eq!(stolen_ticks("cpu 1 2\n"), None);
     }
 
     #[test]

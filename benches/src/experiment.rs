@@ -7,7 +7,9 @@ use dataplane::shared::WorkerShared;
 
 use crate::appliance::{Appliance, Setup};
 use crate::calibration::measure_cycles_per_clock;
+use crate::churn::{Changes, Churn};
 use crate::cores::Cores;
+use crate::disturbance::stolen_ms;
 use crate::flow::Renewal;
 use crate::frame_template::Direction;
 use crate::lane::{Lane, conserved};
@@ -17,6 +19,7 @@ use crate::observer::{Expect, Observer, Way};
 use crate::service::Service;
 use crate::slice::{Slice, Timing};
 use crate::station::{Plain, Station};
+use crate::together::Together;
 use crate::traffic::{Traffic, TrafficSpec};
 
 /// Mbufs of a port: two full frames and what is made on the way.
@@ -53,6 +56,11 @@ pub struct Experiment {
     pub slice: u64,
     /// TSC clocks per second.
     pub hz: u64,
+    /// Changes of ASs per second: each mode with a VIP is measured with each of them. 0 for none.
+    pub churn: Vec<u32>,
+    /// Numbers of workers: each mode is measured with each of them, on the same share of flows per
+    /// worker. Empty for one measurement with all.
+    pub workers: Vec<usize>,
 }
 
 /// One mode's part of the outcome.
@@ -60,6 +68,14 @@ pub struct Experiment {
 pub struct ModeOutcome {
     /// The mode.
     pub mode: Mode,
+    /// Changes of ASs per second.
+    pub churn: u32,
+    /// Workers.
+    pub workers: usize,
+    /// Changes that were made.
+    pub changes: Changes,
+    /// Milliseconds that the hypervisor took from all CPUs meanwhile, as far as it says.
+    pub stolen_ms: u64,
     /// By repeat, by worker.
     pub slices: Vec<Vec<Slice>>,
     /// Names of the graph's nodes.
@@ -89,11 +105,11 @@ impl Experiment {
         let workers = cores.cpus().len();
         let buckets = self.buckets.unwrap_or_else(|| self.fitting_buckets(workers as u64));
         let mut lanes = self.lanes(workers);
-        let appliances = self.add_stations(buckets, PORT, MAC, &mut lanes)?;
+        let mut appliances = self.add_stations(buckets, PORT, MAC, &mut lanes)?;
         let prepared = cores.run(&mut lanes, |lane| self.prepare(lane));
         prepared.into_iter().collect::<Result<Vec<()>, String>>()?;
         let before = passed(&lanes);
-        let (modes, cycles_per_clock) = self.rounds(buckets, &mut lanes, cores);
+        let (modes, cycles_per_clock) = self.rounds(buckets, &mut lanes, cores, &mut appliances)?;
         let passed = passed(&lanes).since(before);
         conserved(passed)?;
         let checked = cores.run(&mut lanes, |lane| self.check_all(lane));
@@ -118,10 +134,11 @@ impl Experiment {
         let buckets = self.buckets.unwrap_or_else(|| self.fitting_buckets(1));
         let mut lanes =
             vec![Lane { port: Some(io), stations: Vec::new(), flows: 0..self.spec.flows }];
-        let appliances = self.add_stations(buckets, port, mac, &mut lanes)?;
+        let mut appliances = self.add_stations(buckets, port, mac, &mut lanes)?;
         // Two rounds: one for flows to begin, one for caches.
         (0..self.modes.len()).for_each(|mode| lanes[0].pass(mode, packets * 2));
-        let (modes, cycles_per_clock) = self.rounds(buckets, &mut lanes, &Cores::here());
+        let here = Cores::here();
+        let (modes, cycles_per_clock) = self.rounds(buckets, &mut lanes, &here, &mut appliances)?;
         let mut passed = Passed::default();
         for (mode, station) in self.modes.iter().zip(&lanes[0].stations) {
             let Some(shared) = station.shared() else { continue };
@@ -139,22 +156,57 @@ impl Experiment {
         buckets: u32,
         lanes: &mut [Lane<I>],
         cores: &Cores,
-    ) -> (Vec<ModeOutcome>, Vec<f64>) {
+        appliances: &mut [Option<Appliance<I>>],
+    ) -> Result<(Vec<ModeOutcome>, Vec<f64>), String> {
         let timing = Timing {
             slice: self.slice,
             chunk: self.hz / 1000,
+            hz: self.hz,
             expire_after: (self.spec.renewal == Renewal::EveryPacket).then_some(buckets.into()),
         };
-        let mut modes: Vec<ModeOutcome> =
-            self.modes.iter().map(|mode| new_outcome(*mode)).collect();
+        let mut turns = self.turns(lanes.len());
         let mut cycles_per_clock = Vec::new();
         for _ in 0..self.repeats {
             cycles_per_clock.extend(cores.run(&mut [()], |()| measure_cycles_per_clock()));
-            for (index, outcome) in modes.iter_mut().enumerate() {
-                outcome.slices.push(cores.run(lanes, |lane| lane.measure(index, &timing)));
+            for Turn { index, churn, outcome } in &mut turns {
+                let together = Together::new(outcome.workers);
+                let lanes = &mut lanes[..outcome.workers];
+                let job = |lane: &mut Lane<I>| lane.measure(*index, &timing, &together);
+                let stolen = stolen_ms();
+                let slices = match &mut appliances[*index] {
+                    Some(appliance) if outcome.churn > 0 => {
+                        let control = &mut appliance.control;
+                        let beside = |ended: &_| churn.run(control, outcome.churn, ended);
+                        let (slices, changes) = cores.run_beside(lanes, job, beside);
+                        outcome.changes.add(changes?);
+                        slices
+                    }
+                    _ => cores.run(lanes, job),
+                };
+                let stolen = stolen_ms().zip(stolen).map_or(0, |(now, before)| now - before);
+                outcome.stolen_ms += stolen;
+                outcome.slices.push(slices);
             }
         }
-        (modes, cycles_per_clock)
+        Ok((turns.into_iter().map(|turn| turn.outcome).collect(), cycles_per_clock))
+    }
+
+    /// Everything that is measured in one round, in order.
+    fn turns(&self, lanes: usize) -> Vec<Turn> {
+        let workers = if self.workers.is_empty() { vec![lanes] } else { self.workers.clone() };
+        let mut turns = Vec::new();
+        for workers in workers {
+            for (index, mode) in self.modes.iter().enumerate() {
+                let with_vip = mode.encap().is_some() && !self.churn.is_empty();
+                let rates = if with_vip { self.churn.as_slice() } else { &[0] };
+                turns.extend(rates.iter().map(|rate| Turn {
+                    index,
+                    churn: Churn::new(self.setup(*mode).server_words()),
+                    outcome: new_outcome(*mode, *rate, workers),
+                }));
+            }
+        }
+        turns
     }
 
     /// A number of buckets that keeps tables at most half full.
@@ -180,6 +232,21 @@ impl Experiment {
         (0..workers).map(lane).collect()
     }
 
+    /// How a load balancer is set up for a mode, on the memory port and without room for flows.
+    fn setup(&self, mode: Mode) -> Setup {
+        Setup {
+            mode,
+            family: self.spec.family,
+            protocol: self.spec.protocol,
+            service: self.service,
+            buckets: 0,
+            workers: 0,
+            port: PORT,
+            mac: MAC,
+            hz: self.hz,
+        }
+    }
+
     /// Gives every lane a station for each mode. What comes back must live as long as the stations.
     fn add_stations<I: PacketIo>(
         &self,
@@ -187,32 +254,24 @@ impl Experiment {
         port: PortId,
         mac: MacAddress,
         lanes: &mut [Lane<I>],
-    ) -> Result<Vec<Appliance<I>>, String> {
+    ) -> Result<Vec<Option<Appliance<I>>>, String> {
         let mut appliances = Vec::new();
         for mode in &self.modes {
             if !mode.has_graph() {
                 for lane in &mut *lanes {
                     let interface = Appliance::<I>::interface();
                     let plain = Plain::new(port, QueueId(0), interface, *mode == Mode::Macswap);
-                    lane.stations.push(Station::Plain(plain));
+                    lane.stations.push(Station::Plain(Box::new(plain)));
                 }
+                appliances.push(None);
                 continue;
             }
-            let mut appliance = Appliance::new(&Setup {
-                mode: *mode,
-                protocol: self.spec.protocol,
-                family: self.spec.family,
-                service: self.service,
-                buckets,
-                workers: lanes.len(),
-                port,
-                mac,
-                hz: self.hz,
-            })?;
+            let (workers, setup) = (lanes.len(), self.setup(*mode));
+            let mut appliance = Appliance::new(&Setup { buckets, workers, port, mac, ..setup })?;
             for (lane, worker) in lanes.iter_mut().zip(appliance.workers.drain(..)) {
                 lane.stations.push(Station::Graph(Box::new(worker)));
             }
-            appliances.push(appliance);
+            appliances.push(Some(appliance));
         }
         Ok(appliances)
     }
@@ -270,10 +329,20 @@ impl Experiment {
     }
 }
 
-fn new_outcome(mode: Mode) -> ModeOutcome {
+/// One measurement of a round.
+#[derive(Debug)]
+struct Turn {
+    /// Which mode.
+    index: usize,
+    churn: Churn,
+    outcome: ModeOutcome,
+}
+
+fn new_outcome(mode: Mode, churn: u32, workers: usize) -> ModeOutcome {
     let names = || graph_nodes::builder().info().map(|info| info.nodes).unwrap_or_default();
     let node_names = if mode.has_graph() { names() } else { Vec::new() };
-    ModeOutcome { mode, slices: Vec::new(), node_names }
+    let (slices, changes) = (Vec::new(), Changes::default());
+    ModeOutcome { mode, churn, workers, changes, stolen_ms: 0, slices, node_names }
 }
 
 fn passed(lanes: &[Lane<MemoryPort>]) -> Passed {

@@ -6,9 +6,11 @@ use crate::memory_port::{MemoryPort, Passed};
 use crate::observer::Observer;
 use crate::slice::{Slice, Timing, measure};
 use crate::station::Station;
+use crate::together::Together;
 
-/// One worker's part of an experiment.
+/// One worker's part of an experiment, in cache lines of its own.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Lane<I: PacketIo> {
     /// The port, but while a station has it.
     pub port: Option<I>,
@@ -32,12 +34,14 @@ pub fn conserved(passed: Passed) -> Result<(), String> {
 }
 
 impl<I: PacketIo> Lane<I> {
-    /// Measures a mode.
-    pub fn measure(&mut self, index: usize, timing: &Timing) -> Slice {
+    /// Measures a mode, together with other lanes.
+    pub fn measure(&mut self, index: usize, timing: &Timing, together: &Together) -> Slice {
         let Self { port, stations, .. } = self;
-        let Some(lent) = port.take() else { return Slice::default() };
-        stations[index].put(lent);
-        let slice = measure(&mut stations[index], timing);
+        // Without a port there are no packets; the others still wait for us.
+        if let Some(lent) = port.take() {
+            stations[index].put(lent);
+        }
+        let slice = measure(&mut stations[index], timing, together);
         *port = stations[index].take();
         slice
     }

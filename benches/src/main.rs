@@ -53,7 +53,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &RunArguments) -> Result<(), String> {
     let groups = arguments.groups()?;
-    let cores = Cores::choose(&arguments.cpu, usize::from(arguments.workers))?;
+    let cores = Cores::choose(&arguments.cpu, arguments.most_workers())?;
+    if !arguments.churn.is_empty() && !cores.step_aside() {
+        println!("note: workers have all CPUs, and control takes them off");
+    }
     let tsc_hz = measure_tsc_hz(TSC_PAUSE);
     let mut report = Report {
         schema: SCHEMA,
@@ -77,6 +80,8 @@ fn run(arguments: &RunArguments) -> Result<(), String> {
         let measured = results_of(group, arguments, &outcome, tsc_hz);
         for result in &measured {
             print!("{}", table::line(result));
+            let gaps = arguments.gaps || !arguments.churn.is_empty();
+            print!("{}", table::details(result, gaps));
             if arguments.nodes {
                 print!("{}", table::nodes(result));
             }
@@ -100,6 +105,8 @@ fn experiment(group: &Group, arguments: &RunArguments, tsc_hz: f64) -> Experimen
         repeats: usize::from(arguments.repeats),
         slice: (tsc_hz * f64::from(arguments.millis) / 1000.0) as u64,
         hz: tsc_hz as u64,
+        churn: arguments.churn_rates(),
+        workers: arguments.workers.iter().copied().map(usize::from).collect(),
     }
 }
 
@@ -130,9 +137,12 @@ fn results_of(
             Renewal::PerSecond(rate) => rate.to_string(),
             Renewal::EveryPacket => "all".to_owned(),
         },
-        workers: usize::from(arguments.workers),
+        workers: 1,
         burst: usize::from(arguments.burst),
         servers: arguments.servers,
+        vips: arguments.vips,
+        vip_length: arguments.vip_length,
+        churn: 0,
         buckets: outcome.buckets,
     };
     results(outcome, &case, spec.mean_len(), tsc_hz)

@@ -7,9 +7,11 @@ use crate::experiment::{ModeOutcome, Outcome};
 use crate::family::Family;
 use crate::host::Host;
 use crate::mode::Mode;
+use crate::scaling::Speedup;
 use crate::service::VipPorts;
 use crate::slice::Slice;
 use crate::statistics::Range;
+use crate::steadiness::{ChurnResult, GapResult, total};
 
 /// Version of the JSON: counts up when a reader of the old would misread the new.
 pub const SCHEMA: u32 = 2;
@@ -60,6 +62,12 @@ pub struct Case {
     pub burst: usize,
     /// ASs.
     pub servers: u16,
+    /// VIPs, of which one has traffic.
+    pub vips: u32,
+    /// Slots of a VIP's table of new flows, if it is not the default.
+    pub vip_length: Option<u32>,
+    /// Changes of ASs per second.
+    pub churn: u32,
     /// Sticky buckets per worker.
     pub buckets: u32,
 }
@@ -78,6 +86,9 @@ impl std::fmt::Display for Case {
         write!(f, "{protocol} {size} B, {flows} flows")?;
         if self.new_flows != "0" {
             write!(f, ", new flows {}", self.new_flows)?;
+        }
+        if self.churn != 0 {
+            write!(f, ", churn {}", self.churn)?;
         }
         if *workers != 1 {
             write!(f, ", {workers} workers")?;
@@ -117,6 +128,12 @@ pub struct CaseResult {
     /// Core cycles per packet beyond those of `io` in the same repeat: the work alone. Absent for
     /// `io` itself.
     pub work_cycles: Option<Range>,
+    /// More workers against the fewest of the same run; absent for the fewest.
+    pub speedup: Option<Speedup>,
+    /// Time between ends of turns.
+    pub gaps: GapResult,
+    /// What changes of ASs did; absent without any.
+    pub churn: Option<ChurnResult>,
     /// Core cycles per TSC clock while it was measured.
     pub cycles_per_clock: Range,
     /// Packets per burst.
@@ -136,21 +153,32 @@ pub struct CaseResult {
 /// Turns an outcome into results. `case` is the case of the first mode; `mean_len` the mean length on
 /// the wire.
 pub fn results(outcome: &Outcome, case: &Case, mean_len: f64, tsc_hz: f64) -> Vec<CaseResult> {
-    let baseline = outcome.modes.first();
+    let find = |mode: Mode, churn: u32, workers: usize| {
+        let like =
+            |one: &&ModeOutcome| (one.mode, one.churn, one.workers) == (mode, churn, workers);
+        outcome.modes.iter().find(like)
+    };
+    let first = outcome.modes.first();
+    let fewest = outcome.modes.iter().map(|mode| mode.workers).min().unwrap_or(1);
     let result = |mode: &ModeOutcome| {
-        let baseline = baseline.filter(|baseline| baseline.mode != mode.mode);
+        // The first mode is what the others are compared with.
+        let baseline = |workers| {
+            first.filter(|first| first.mode != mode.mode).and_then(|io| find(io.mode, 0, workers))
+        };
         // `case` has the ports that were asked for.
         let vip_ports = mode.mode.encap().map(|_| mode.mode.ports(case.vip_ports));
-        let buckets = outcome.buckets;
-        let case = Case { mode: mode.mode, vip_ports, buckets, ..case.clone() };
+        let (buckets, churn, workers) = (outcome.buckets, mode.churn, mode.workers);
+        let case = Case { mode: mode.mode, vip_ports, buckets, churn, workers, ..case.clone() };
         let ratios = &outcome.cycles_per_clock;
-        case_result(mode, baseline, ratios, case, mean_len, tsc_hz)
+        let mut result = case_result(mode, baseline(workers), ratios, case, mean_len, tsc_hz);
+        let few = find(mode.mode, churn, fewest).filter(|few| few.workers < workers);
+        result.speedup =
+            few.map(|few| Speedup::of((mode, baseline(workers)), (few, baseline(fewest))));
+        let steady = find(mode.mode, 0, workers).filter(|_| churn > 0);
+        result.churn = steady.map(|steady| ChurnResult::of(mode, steady));
+        result
     };
     outcome.modes.iter().map(result).collect()
-}
-
-fn total(slices: &[Slice]) -> Slice {
-    slices.iter().fold(Slice::default(), |all, one| all.plus(one))
 }
 
 fn case_result(
@@ -188,6 +216,9 @@ fn case_result(
         mpps,
         gbit_l1: mpps.map(|mpps| mpps * (mean_len + WIRE_OVERHEAD) * 8.0 / 1000.0),
         work_cycles: work,
+        speedup: None,
+        gaps: GapResult::of(mode, tsc_hz),
+        churn: None,
         cycles_per_clock: ratio,
         vectors_per_call: all.packets as f64 / all.bursts.max(1) as f64,
         nodes: nodes(&all, &mode.node_names),
@@ -213,6 +244,7 @@ pub(crate) fn nodes(all: &Slice, names: &[&'static str]) -> Vec<NodeResult> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::churn::Changes;
     use crate::memory_port::Passed;
     use crate::slice::NodeWork;
 
@@ -230,6 +262,9 @@ mod tests {
             workers: 1,
             burst: 256,
             servers: 16,
+            vips: 1,
+            vip_length: None,
+            churn: 0,
             buckets: 0,
         }
     }
@@ -239,12 +274,16 @@ mod tests {
         let clocks = packets * clocks_per_packet;
         let nodes =
             vec![NodeWork { calls: 4, vectors: packets, clocks: packets * 7 }, NodeWork::default()];
-        Slice { clocks, packets, bursts, nodes, chunks: 1, disturbed: 2 }
+        Slice { clocks, packets, bursts, nodes, chunks: 1, disturbed: 2, ..Slice::default() }
     }
 
     fn outcome() -> Outcome {
         let mode = |mode, values: &[u64], node_names: &[&'static str]| ModeOutcome {
             mode,
+            churn: 0,
+            workers: 1,
+            changes: Changes::default(),
+            stolen_ms: 0,
             slices: values.iter().map(|value| vec![slice(*value)]).collect(),
             node_names: node_names.to_vec(),
         };
@@ -292,13 +331,34 @@ mod tests {
     #[test]
     fn two_workers_are_twice_as_fast() {
         let mut outcome = outcome();
-        for mode in &mut outcome.modes {
+        let mut two = outcome.modes.clone();
+        for mode in &mut two {
+            mode.workers = 2;
             mode.slices.iter_mut().for_each(|lanes| lanes.push(lanes[0].clone()));
         }
-        let one = results(&self::outcome(), &case(), 64.0, 2e9);
-        let two = results(&outcome, &case(), 64.0, 2e9);
-        assert_eq!(two[1].clocks, one[1].clocks);
-        assert_eq!(two[1].mpps.median, one[1].mpps.median * 2.0);
+        outcome.modes.extend(two);
+        let results = results(&outcome, &case(), 64.0, 2e9);
+        let [_, one, io, two] = results.as_slice() else { panic!("four results") };
+        assert_eq!((one.case.workers, two.case.workers, two.clocks), (1, 2, one.clocks));
+        assert_eq!(two.mpps.median, one.mpps.median * 2.0);
+        assert_eq!((one.work_cycles, one.speedup.as_ref()), (two.work_cycles, None));
+        let speedup = two.speedup.as_ref().unwrap();
+        assert_eq!((speedup.against, speedup.whole.median), (1, 2.0));
+        assert_eq!(speedup.work.unwrap().median, 2.0);
+        assert_eq!(io.speedup.as_ref().unwrap().work, None);
+    }
+
+    #[test]
+    fn churn_is_compared_with_the_same_mode_at_rest() {
+        let mut outcome = outcome();
+        let mut churned = outcome.modes[1].clone();
+        churned.churn = 100;
+        outcome.modes.push(churned);
+        let results = results(&outcome, &case(), 64.0, 2e9);
+        assert_eq!((results[1].churn.as_ref(), results[2].case.churn), (None, 100));
+        assert_eq!(results[2].churn.as_ref().unwrap().of_steady.median, 1.0);
+        assert_eq!(results[2].work_cycles, results[1].work_cycles);
+        assert!(results[2].case.to_string().ends_with("1000 flows, churn 100"));
     }
 
     #[test]

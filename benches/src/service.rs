@@ -19,11 +19,18 @@ pub struct Service {
     pub servers: u16,
     /// Ports of the VIP, where the mode leaves a choice; see [`crate::mode::Mode::ports`].
     pub ports: Option<VipPorts>,
+    /// VIPs, of which only one has traffic; each has ASs and a table of new flows of its own.
+    pub vips: u32,
+    /// Slots of each of these tables; the product's default if it is not said.
+    pub vip_length: Option<u32>,
 }
 
+/// Most VIPs: the others are in 90.1.0.0/16 and its like in IPv6.
+pub const VIPS_MAX: u32 = 1 << 16;
+
 impl Service {
-    /// A VIP with so many ASs and its usual ports.
+    /// One VIP with so many ASs and what is usual.
     pub fn of(servers: u16) -> Self {
-        Self { servers, ports: None }
+        Self { servers, ports: None, vips: 1, vip_length: None }
     }
 }

@@ -38,6 +38,15 @@ pub fn vip(family: Family) -> IpAddr {
     }
 }
 
+/// The addresses of further VIPs, which have no traffic.
+pub fn idle_vip(number: u16, family: Family) -> IpAddr {
+    let bits = 1 << 16 | u32::from(number);
+    match family {
+        Family::Ip4 => Ipv4Addr::from_bits(0x5a00_0000 | bits).into(),
+        Family::Ip6 => Ipv6Addr::from_bits(VIP6.to_bits() & !0xffff | u128::from(bits)).into(),
+    }
+}
+
 /// The address of an AS.
 pub fn server_address(number: u16) -> Ipv4Addr {
     Ipv4Addr::from_bits(FIRST_SERVER.to_bits() + u32::from(number))
@@ -112,6 +121,13 @@ mod tests {
             assert_eq!(server_number(vip(family)), None);
         }
         assert_eq!(server_number("10.0.0.0".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn idle_vips_are_others() {
+        assert_eq!(idle_vip(0x0203, Family::Ip4), "90.1.2.3".parse::<IpAddr>().unwrap());
+        let six = idle_vip(0x0203, Family::Ip6);
+        assert_eq!(six, "2001:db8:90::1:203".parse::<IpAddr>().unwrap());
     }
 
     #[test]

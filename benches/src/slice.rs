@@ -6,6 +6,8 @@ use dataplane::shared::WorkerShared;
 
 use crate::disturbance::Disturbance;
 use crate::station::Station;
+use crate::together::Together;
+use crate::turn_gaps::{GapWatch, TurnGaps};
 
 /// Turns before measuring, so that caches and branch predictors know the station again.
 const WARM_TURNS: usize = 200;
@@ -46,6 +48,8 @@ pub struct Slice {
     pub chunks: u64,
     /// Chunks during which the thread was off its CPU; nothing of them is counted.
     pub disturbed: u64,
+    /// Gaps between turns, of all chunks.
+    pub gaps: TurnGaps,
 }
 
 impl Slice {
@@ -74,6 +78,7 @@ impl Slice {
         self.bursts += other.bursts;
         self.chunks += other.chunks;
         self.disturbed += other.disturbed;
+        self.gaps.merge(&other.gaps);
         self
     }
 }
@@ -85,16 +90,24 @@ pub struct Timing {
     pub slice: u64,
     /// TSC clocks after which it is seen whether the thread was disturbed.
     pub chunk: u64,
+    /// TSC clocks per second.
+    pub hz: u64,
     /// Packets after which all flows expire, for traffic that only has new ones.
     pub expire_after: Option<u64>,
 }
 
-/// Lets a station run and measures it.
-pub fn measure<I: PacketIo>(station: &mut Station<I>, timing: &Timing) -> Slice {
+/// Lets a station run and measures it, while those that are measured with it run too.
+pub fn measure<I: PacketIo>(
+    station: &mut Station<I>,
+    timing: &Timing,
+    together: &Together,
+) -> Slice {
     let mut disturbance = Disturbance::of_this_thread();
+    let mut gaps = GapWatch::new(timing.hz);
     (0..WARM_TURNS).for_each(|_| {
         station.turn();
     });
+    together.begin();
     let mut slice = Slice::default();
     let mut before = work_of(station);
     let mut since_expiry = 0;
@@ -103,7 +116,8 @@ pub fn measure<I: PacketIo>(station: &mut Station<I>, timing: &Timing) -> Slice 
     while slice.clocks < timing.slice
         && read_tsc().wrapping_sub(start) < timing.slice.saturating_mul(PATIENCE)
     {
-        let chunk = run_chunk(station, timing.chunk);
+        gaps.restart();
+        let chunk = run_turns(station, timing.chunk, |end| gaps.turn_ended(end));
         since_expiry += chunk.packets;
         let after = work_of(station);
         if disturbance.happened() {
@@ -118,11 +132,20 @@ pub fn measure<I: PacketIo>(station: &mut Station<I>, timing: &Timing) -> Slice 
             since_expiry = 0;
         }
     }
+    together.done();
+    while together.anyone_running() {
+        station.turn();
+    }
+    slice.gaps = gaps.into_gaps();
     slice
 }
 
-/// Turns of about so many TSC clocks.
-pub(crate) fn run_chunk<I: PacketIo>(station: &mut Station<I>, clocks: u64) -> Slice {
+/// Turns of about so many TSC clocks. `ended` is told when each has ended.
+pub(crate) fn run_turns<I: PacketIo>(
+    station: &mut Station<I>,
+    clocks: u64,
+    mut ended: impl FnMut(u64),
+) -> Slice {
     let mut chunk = Slice { chunks: 1, ..Slice::default() };
     let start = read_tsc();
     loop {
@@ -134,6 +157,7 @@ pub(crate) fn run_chunk<I: PacketIo>(station: &mut Station<I>, clocks: u64) -> S
             chunk.packets += packets as u64;
             chunk.bursts += 1;
         }
+        ended(after);
         if after.wrapping_sub(start) >= clocks {
             return chunk;
         }
@@ -161,10 +185,12 @@ mod tests {
     fn slices_add_up() {
         let node = NodeWork { calls: 1, vectors: 10, clocks: 100 };
         let nodes = vec![node];
-        let one = Slice { clocks: 50, packets: 10, bursts: 2, nodes, chunks: 1, disturbed: 3 };
+        let gaps = TurnGaps { switched: 1, ..TurnGaps::default() };
+        let one =
+            Slice { clocks: 50, packets: 10, bursts: 2, nodes, chunks: 1, disturbed: 3, gaps };
         let two = Slice::default().plus(&one).plus(&one);
         assert_eq!((two.clocks, two.packets, two.bursts), (100, 20, 4));
-        assert_eq!((two.chunks, two.disturbed), (2, 6));
+        assert_eq!((two.chunks, two.disturbed, two.gaps.switched), (2, 6, 2));
         assert_eq!(two.nodes, [NodeWork { calls: 2, vectors: 20, clocks: 200 }]);
         assert_eq!(two.clocks_per_packet(), 5.0);
         assert_eq!(Slice::default().clocks_per_packet(), 0.0);

@@ -54,6 +54,21 @@ pub fn line(result: &CaseResult) -> String {
     )
 }
 
+/// What is known of a case beside its costs. With `gaps`, the time between ends of turns too.
+pub fn details(result: &CaseResult, gaps: bool) -> String {
+    let mut text = String::new();
+    if let Some(speedup) = &result.speedup {
+        text.push_str(&speedup.text(result.case.workers));
+    }
+    if let Some(churn) = &result.churn {
+        text.push_str(&churn.text());
+    }
+    if gaps {
+        text.push_str(&result.gaps.text());
+    }
+    text
+}
+
 /// The nodes of one case, in core cycles per packet.
 pub fn nodes(result: &CaseResult) -> String {
     let mut text = String::new();
@@ -86,6 +101,7 @@ mod tests {
     use crate::host::Host;
     use crate::mode::Mode;
     use crate::report::{Case, NodeResult, SCHEMA};
+    use crate::steadiness::GapResult;
 
     #[test]
     fn a_line_has_the_figures() {
@@ -102,6 +118,9 @@ mod tests {
             workers: 2,
             burst: 32,
             servers: 16,
+            vips: 1,
+            vip_length: None,
+            churn: 0,
             buckets: 1024,
         };
         let range = |median| Range { min: 1.0, median, max: 3000.0 };
@@ -119,6 +138,9 @@ mod tests {
             mpps: range(44.0),
             gbit_l1: range(1.0),
             work_cycles: Some(range(55.0)),
+            speedup: None,
+            gaps: GapResult::default(),
+            churn: None,
             cycles_per_clock: range(1.5),
             vectors_per_call: 32.0,
             nodes: vec![node],
@@ -138,6 +160,8 @@ mod tests {
         ] {
             assert!(line.contains(part), "{part}: {line}");
         }
+        assert_eq!(details(&result, false), "");
+        assert!(details(&result, true).contains("turn gaps"));
         let nodes = nodes(&result);
         assert!(nodes.contains("15.0 cycles") && nodes.contains("0.5000 of packets"), "{nodes}");
     }

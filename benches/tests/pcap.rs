@@ -41,6 +41,8 @@ fn files_are_replayed_through_every_mode() {
             // Clocks of the TSC: some milliseconds.
             slice: 5_000_000,
             hz: 1_000_000_000,
+            churn: Vec::new(),
+            workers: Vec::new(),
         };
         let (port, io) = harness.open(index).unwrap();
         let packets = packets_of(&spec(family));

@@ -19,6 +19,8 @@ fn experiment(modes: &[Mode], protocol: Protocol, size: Size, renewal: Renewal) 
         // Clocks of the TSC: some milliseconds.
         slice: 5_000_000,
         hz: 1_000_000_000,
+        churn: Vec::new(),
+        workers: Vec::new(),
     }
 }
 
@@ -118,4 +120,32 @@ fn more_servers_than_the_bench_knows_are_not_mistaken() {
         experiment(&[Mode::Io, Mode::LbNat4], Protocol::Udp, Size::Fixed(64), NO_RENEWAL);
     (many.service.servers, many.burst) = (300, 32);
     run(&many);
+}
+
+#[test]
+fn packets_are_forwarded_while_servers_come_and_go() {
+    let modes = [Mode::Io, Mode::LbNat4, Mode::LbGre4];
+    let mut churned = experiment(&modes, Protocol::Tcp, Size::Fixed(64), NO_RENEWAL);
+    churned.service = Service { vips: 3, vip_length: Some(1021), ..Service::of(4) };
+    churned.churn = vec![0, 1000];
+    let outcome = run(&churned);
+    let shape: Vec<_> = outcome.modes.iter().map(|mode| (mode.mode, mode.churn)).collect();
+    let (io, nat, gre) = (Mode::Io, Mode::LbNat4, Mode::LbGre4);
+    assert_eq!(shape, [(io, 0), (nat, 0), (nat, 1000), (gre, 0), (gre, 1000)]);
+    for mode in &outcome.modes {
+        assert_eq!(mode.slices.len(), 2);
+        assert_eq!(mode.churn == 0, mode.changes.count == 0, "{mode:?}");
+    }
+}
+
+#[test]
+fn one_worker_is_compared_with_two() {
+    let Ok(cores) = Cores::choose(&[], 2) else { return };
+    let mut both =
+        experiment(&[Mode::Io, Mode::LbNat4], Protocol::Udp, Size::Fixed(64), NO_RENEWAL);
+    both.workers = vec![1, 2];
+    let outcome = both.run(&cores).unwrap();
+    let lanes: Vec<_> = outcome.modes.iter().map(|mode| mode.slices[0].len()).collect();
+    assert_eq!(lanes, [1, 1, 2, 2]);
+    assert_eq!(outcome.passed.received, outcome.passed.sent);
 }

@@ -11,7 +11,6 @@ use crate::ports::forwarder::{ForwardSpec, Forwarder};
 use crate::ports::orders::{Answer, Next, Order, Orders};
 use crate::ports::port_arguments::{buckets_for, family_of, one_mode};
 use crate::ports::stop_signal::StopSignal;
-use crate::service::Service;
 
 /// Forwards until the time is over or somebody interrupts it.
 ///
@@ -78,11 +77,14 @@ fn obey(spec: &ForwardSpec) -> Result<(), String> {
 }
 
 fn spec(arguments: &RunArguments) -> Result<ForwardSpec, String> {
-    if arguments.workers != 1 {
+    if arguments.workers != [1] {
         return Err(format!(
             "--workers {} does not go with --dev, which has one queue of each port and one worker",
-            arguments.workers
+            arguments.most_workers()
         ));
+    }
+    if !arguments.churn.is_empty() {
+        return Err("--churn does not go with --dev".to_owned());
     }
     let mode = one_mode(&arguments.mode, &arguments.encap)?;
     let ports = match arguments.vip_ports[..] {
@@ -97,7 +99,7 @@ fn spec(arguments: &RunArguments) -> Result<ForwardSpec, String> {
         mode,
         family: family_of(mode, &arguments.family)?,
         protocol: *arguments.protocol.first().ok_or("no --protocol")?,
-        service: Service { servers: arguments.servers, ports },
+        service: arguments.service(ports),
         buckets: arguments.buckets.unwrap_or_else(|| buckets_for(flows)),
         cpu,
         tsc_hz: measure_tsc_hz(TSC_PAUSE),

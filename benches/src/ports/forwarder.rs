@@ -18,7 +18,7 @@ use crate::ports::forward_report::ForwardReport;
 use crate::ports::port_counts::PortCounts;
 use crate::ports::scheduling::Scheduling;
 use crate::service::Service;
-use crate::slice::{NodeWork, Slice, run_chunk, work_of};
+use crate::slice::{NodeWork, Slice, run_turns, work_of};
 use crate::station::{Plain, Station, Way};
 use crate::traffic::Protocol;
 
@@ -121,7 +121,7 @@ impl Forwarder {
 
     /// Forwards for about a millisecond.
     pub fn run_chunk(&mut self) {
-        let chunk = run_chunk(&mut self.station, (self.tsc_hz / 1000.0) as u64);
+        let chunk = run_turns(&mut self.station, (self.tsc_hz / 1000.0) as u64, |_| ());
         let nodes = work_of(&self.station);
         if self.disturbance.happened() {
             self.period.disturbed += 1;
@@ -212,7 +212,10 @@ fn station(
         };
         let interface = Appliance::<Io>::interface();
         let swap = spec.mode == Mode::Macswap;
-        return Ok((Station::Plain(Plain::between(ways, QueueId(0), interface, swap)), None));
+        return Ok((
+            Station::Plain(Box::new(Plain::between(ways, QueueId(0), interface, swap))),
+            None,
+        ));
     }
     let mut appliance = Appliance::new(&Setup {
         mode: spec.mode,

@@ -10,10 +10,10 @@ use dataplane::interface::{InterfaceId, MacAddress, PortId, QueueId};
 use dataplane::io::PacketIo;
 use dataplane::packet::Packet;
 
+use crate::histogram::Histogram;
 use crate::ports::device::Device;
 use crate::ports::eal_ports::{EalPorts, MBUFS};
 use crate::ports::generator_report::GeneratorReport;
-use crate::ports::histogram::Histogram;
 use crate::ports::pacer::Pacer;
 use crate::ports::packet_maker::PacketMaker;
 use crate::ports::port_counts::PortCounts;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ports::histogram::Latency;
+use crate::histogram::Latency;
 use crate::ports::port_counts::PortCounts;
 use crate::ports::scheduling::Scheduling;
 use crate::ports::search::TrialOutcome;

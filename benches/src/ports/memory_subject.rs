@@ -219,7 +219,7 @@ fn station(
     if !spec.mode.has_graph() {
         let interface = Appliance::<PacedPort>::interface();
         let plain = Plain::new(PORT, QueueId(0), interface, spec.mode == Mode::Macswap);
-        return Ok((Station::Plain(plain), None));
+        return Ok((Station::Plain(Box::new(plain)), None));
     }
     let mut appliance = Appliance::new(&Setup {
         mode: spec.mode,

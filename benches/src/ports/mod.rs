@@ -14,7 +14,6 @@ pub mod forwarder;
 pub mod generate_command;
 pub mod generator;
 pub mod generator_report;
-pub mod histogram;
 pub mod link;
 pub mod memory_subject;
 pub mod ndr_command;

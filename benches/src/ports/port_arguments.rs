@@ -107,7 +107,7 @@ impl DeviceArguments {
 
     /// VIPs and ASs.
     pub fn service(&self) -> Service {
-        Service { servers: self.servers, ports: self.vip_ports }
+        Service { ports: self.vip_ports, ..Service::of(self.servers) }
     }
 
     /// The words that say the same, for flows of so many packets.

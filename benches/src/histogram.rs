@@ -9,8 +9,9 @@ const FINE: usize = 1 << FINE_BITS;
 const BUCKETS: usize = FINE * (64 - FINE_BITS as usize + 1);
 
 /// Counts values by size, in logarithmic buckets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
+    /// None before the first value.
     buckets: Vec<u64>,
     count: u64,
     max: u64,
@@ -38,12 +39,6 @@ impl std::fmt::Display for Latency {
     }
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { buckets: vec![0; BUCKETS], count: 0, max: 0 }
-    }
-}
-
 fn bucket_of(value: u64) -> usize {
     let above = (u64::BITS - value.leading_zeros()).saturating_sub(FINE_BITS + 1);
     FINE * above as usize + (value >> above) as usize
@@ -60,9 +55,36 @@ impl Histogram {
     /// Counts a value.
     #[inline]
     pub fn add(&mut self, value: u64) {
+        if self.buckets.is_empty() {
+            self.make_room();
+        }
         self.buckets[bucket_of(value)] += 1;
         self.count += 1;
         self.max = self.max.max(value);
+    }
+
+    /// Has what it needs ready before the first value comes.
+    #[cold]
+    pub fn make_room(&mut self) {
+        self.buckets.resize(BUCKETS, 0);
+    }
+
+    /// Values that were counted.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Adds what another one counted.
+    pub fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        self.make_room();
+        for (bucket, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *bucket += more;
+        }
+        self.count += other.count;
+        self.max = self.max.max(other.max);
     }
 
     /// Forgets everything.
@@ -126,6 +148,17 @@ mod tests {
         assert_eq!(histogram.latency(2e9).unwrap().max, 5_000.0);
         histogram.clear();
         assert_eq!((histogram.latency(1e9), histogram.quantile(0.5)), (None, 0));
+    }
+
+    #[test]
+    fn merged_they_count_the_values_of_both() {
+        let (mut one, mut other) = (Histogram::default(), Histogram::default());
+        (0..100).for_each(|value| one.add(value));
+        (100..200).for_each(|value| other.add(value));
+        one.merge(&other);
+        let mut both = Histogram::default();
+        (0..200).for_each(|value| both.add(value));
+        assert_eq!((one.count(), one), (200, both));
     }
 
     #[test]

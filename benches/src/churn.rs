@@ -1,0 +1,115 @@
+//! [`Churn`]: ASs that come, go and change their weight while workers forward.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use control::control::Control;
+
+/// How often control looks for events between changes, as the daemon does.
+const PUMP_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What was changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// Changes of one AS.
+    pub count: u64,
+    /// Seconds that all of them took on the control thread, from the command to the publication.
+    pub seconds: f64,
+    /// Seconds of the slowest.
+    pub slowest_s: f64,
+    /// Seconds during which there were changes.
+    pub elapsed_s: f64,
+}
+
+impl Changes {
+    /// Adds those of another time.
+    pub fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.seconds += other.seconds;
+        self.slowest_s = self.slowest_s.max(other.slowest_s);
+        self.elapsed_s += other.elapsed_s;
+    }
+}
+
+/// Changes one AS of a VIP after the other: a new weight, away, and there again.
+#[derive(Clone, Debug)]
+pub struct Churn {
+    /// By AS: the words of `lb as` that name it.
+    servers: Vec<String>,
+    next: usize,
+}
+
+impl Churn {
+    /// Of ASs, each named by its VIP's key and its address.
+    pub fn new(servers: Vec<String>) -> Self {
+        Self { servers, next: 0 }
+    }
+
+    /// The next change.
+    fn command(&mut self) -> Option<String> {
+        let server = self.servers.get(self.next / 3 % self.servers.len().max(1))?;
+        let more = [" weight 50", " del", ""][self.next % 3];
+        self.next += 1;
+        Some(format!("lb as {server}{more}"))
+    }
+
+    /// Changes `per_second` times a second until `stop`, by the code that carries out the daemon's
+    /// command lines.
+    ///
+    /// # Errors
+    ///
+    /// A command that is refused.
+    pub fn run(
+        &mut self,
+        control: &mut Control,
+        per_second: u32,
+        stop: &AtomicBool,
+    ) -> Result<Changes, String> {
+        let start = Instant::now();
+        let mut changes = Changes::default();
+        while !stop.load(Ordering::Relaxed) {
+            let due = Duration::from_secs_f64((changes.count + 1) as f64 / f64::from(per_second));
+            let wait = due.saturating_sub(start.elapsed());
+            if !wait.is_zero() {
+                std::thread::sleep(wait.min(PUMP_INTERVAL));
+                control.pump();
+                continue;
+            }
+            let line = self.command().ok_or("there is no AS to change")?;
+            let begin = Instant::now();
+            let problem = |problem: config::Problem| format!("{line}: {}", problem.reason);
+            let command = config::parse(&line).map_err(problem)?;
+            control.execute(&command).map_err(problem)?;
+            control.publish();
+            let seconds = begin.elapsed().as_secs_f64();
+            changes.add(Changes { count: 1, seconds, slowest_s: seconds, elapsed_s: 0.0 });
+        }
+        changes.elapsed_s = start.elapsed().as_secs_f64();
+        Ok(changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_as_changes_and_is_as_before() {
+        let mut churn = Churn::new(vec!["v a".into(), "v b".into()]);
+        let commands: Vec<_> = (0..7).filter_map(|_| churn.command()).collect();
+        let expected =
+            ["v a weight 50", "v a del", "v a", "v b weight 50", "v b del", "v b", "v a weight 50"];
+        assert_eq!(commands, expected.map(|words| format!("lb as {words}")));
+        assert_eq!(Churn::new(Vec::new()).command(), None);
+    }
+
+    #[test]
+    fn changes_add_up() {
+        let mut changes = Changes::default();
+        for seconds in [1.0, 3.0, 2.0] {
+            changes.add(Changes { count: 1, seconds, slowest_s: seconds, elapsed_s: 4.0 });
+        }
+        let expected = Changes { count: 3, seconds: 6.0, slowest_s: 3.0, elapsed_s: 12.0 };
+        assert_eq!(changes, expected);
+    }
+}
