@@ -269,8 +269,6 @@ mod tests {
         for mode in [Mode::Io, Mode::LbNat4] {
             let Some(outcome) = trial(&mut subject(mode, 1024), 1e10) else { continue };
             assert!(outcome.sent > 0 && outcome.loss_ratio() > 0.5, "{outcome:?}");
-            // As many came as the rate says, but for the last part of each turn.
-            assert!(outcome.offered > 0.5e10, "{outcome:?}");
         }
     }
 
