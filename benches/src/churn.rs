@@ -37,12 +37,14 @@ pub struct Churn {
     /// By AS: the words of `lb as` that name it.
     servers: Vec<String>,
     next: usize,
+    /// For how long there have been changes, pauses between measurements left out.
+    at_work: Duration,
 }
 
 impl Churn {
     /// Of ASs, each named by its VIP's key and its address.
     pub fn new(servers: Vec<String>) -> Self {
-        Self { servers, next: 0 }
+        Self { servers, next: 0, at_work: Duration::ZERO }
     }
 
     /// The next change.
@@ -68,8 +70,8 @@ impl Churn {
         let start = Instant::now();
         let mut changes = Changes::default();
         while !stop.load(Ordering::Relaxed) {
-            let due = Duration::from_secs_f64((changes.count + 1) as f64 / f64::from(per_second));
-            let wait = due.saturating_sub(start.elapsed());
+            let due = Duration::from_secs_f64((self.next as f64 + 0.5) / f64::from(per_second));
+            let wait = due.saturating_sub(self.at_work + start.elapsed());
             if !wait.is_zero() {
                 std::thread::sleep(wait.min(PUMP_INTERVAL));
                 control.pump();
@@ -84,7 +86,9 @@ impl Churn {
             let seconds = begin.elapsed().as_secs_f64();
             changes.add(Changes { count: 1, seconds, slowest_s: seconds, elapsed_s: 0.0 });
         }
-        changes.elapsed_s = start.elapsed().as_secs_f64();
+        let elapsed = start.elapsed();
+        self.at_work += elapsed;
+        changes.elapsed_s = elapsed.as_secs_f64();
         Ok(changes)
     }
 }

@@ -54,9 +54,6 @@ fn main() -> ExitCode {
 fn run(arguments: &RunArguments) -> Result<(), String> {
     let groups = arguments.groups()?;
     let cores = Cores::choose(&arguments.cpu, arguments.most_workers())?;
-    if !arguments.churn.is_empty() && !cores.step_aside() {
-        println!("note: workers have all CPUs, and control takes them off");
-    }
     let tsc_hz = measure_tsc_hz(TSC_PAUSE);
     let mut report = Report {
         schema: SCHEMA,
@@ -71,6 +68,9 @@ fn run(arguments: &RunArguments) -> Result<(), String> {
         Harness::Pcap => Some(Replay::start(&groups, arguments, cores.cpus())?),
     };
     print!("{}", table::heading(&report));
+    if !arguments.churn.is_empty() && !cores.step_aside() {
+        println!("note: workers have all CPUs, and control takes them off");
+    }
     for group in &groups {
         let experiment = experiment(group, arguments, tsc_hz);
         let outcome = match &mut harness {

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::calibration::measure_tsc_hz;
 use crate::cores::Cores;
+use crate::histogram::Latency;
 use crate::host::Host;
 use crate::ports::TSC_PAUSE;
-use crate::ports::histogram::Latency;
 use crate::ports::memory_subject::{MemorySpec, MemorySubject};
 use crate::ports::pair::{Loaded, Pair};
 use crate::ports::pair_command::LABEL;
