@@ -60,6 +60,13 @@ impl L2Header {
         &self.bytes[..usize::from(self.len).min(L2_HEADER_MAX)]
     }
 
+    /// The bytes of a header without tags.
+    #[inline]
+    pub fn untagged(&self) -> Option<&[u8; ETHERNET_HEADER_LEN]> {
+        let plain = usize::from(self.len) == ETHERNET_HEADER_LEN;
+        self.bytes.first_chunk().filter(|_| plain)
+    }
+
     /// The station it goes to.
     #[inline]
     pub fn destination(&self) -> MacAddress {
@@ -124,6 +131,8 @@ mod tests {
         assert_eq!(plain.as_bytes(), [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 8, 0]);
         let tagged = L2Header::new(to, from, &[(0x88a8, 5), (0x8100, 0x123)], 0x86dd);
         assert_eq!(tagged.len(), 22);
+        assert_eq!(plain.untagged().map(|bytes| &bytes[..]), Some(plain.as_bytes()));
+        assert_eq!(tagged.untagged(), None);
         assert_eq!(tagged.as_bytes()[12..], [0x88, 0xa8, 0, 5, 0x81, 0, 0x01, 0x23, 0x86, 0xdd]);
     }
 }

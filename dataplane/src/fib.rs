@@ -3,6 +3,8 @@
 
 use std::net::Ipv4Addr;
 
+use zerocopy::FromZeros;
+
 use crate::adjacency::AdjacencyId;
 use crate::care_map::CareMap;
 use crate::interface::InterfaceId;
@@ -59,7 +61,7 @@ const PLY: u32 = 1 << 31;
 
 /// Longest-prefix match over IPv4 destinations.
 pub struct Fib4 {
-    root: Box<[u32]>,
+    root: Box<[u32; ROOT_SLOTS]>,
     plies: Vec<[u32; PLY_SLOTS]>,
     entries: Vec<FibEntry>,
     care: CareMap,
@@ -82,7 +84,8 @@ impl Fib4 {
     /// What no route covers is `Drop(NoRoute)`.
     pub fn build(routes: &[FibRoute]) -> Self {
         let mut fib = Self {
-            root: vec![0; ROOT_SLOTS].into_boxed_slice(),
+            // Not by way of the stack, which has no room for it everywhere.
+            root: FromZeros::new_box_zeroed().expect("memory for a FIB"),
             plies: Vec::new(),
             entries: vec![FibEntry::Drop(FibDrop::NoRoute)],
             care: CareMap::new(

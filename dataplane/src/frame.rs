@@ -201,6 +201,19 @@ impl Frame {
         FRAME_MAX - self.len
     }
 
+    /// The slots from `from` on whose packets came from the same interface as the first of them.
+    #[inline]
+    pub fn same_rx(&self, from: usize) -> Range<usize> {
+        let rx = &self.lanes.rx_interface[from..self.len];
+        let Some(first) = rx.first() else { return from..from };
+        // Nearly always all, which is seen many at once when no loop ends early.
+        if rx.iter().fold(true, |same, other| same & (other == first)) {
+            return from..self.len;
+        }
+        let other = rx.iter().position(|other| other != first);
+        from..other.map_or(self.len, |at| from + at)
+    }
+
     /// Adds a packet that has just arrived (or was made) with fresh lanes; gives it back when full.
     #[inline]
     pub fn push(&mut self, packet: Packet, rx_interface: InterfaceId) -> Result<usize, Packet> {
@@ -316,6 +329,14 @@ impl Frame {
         let l3 = usize::from(self.lanes.l3_offset[at]);
         let len = header.len();
         let Some(packet) = self.packets[at].as_mut() else { return false };
+        if l3 == len
+            && let Some(bytes) = header.untagged()
+            && let Some(room) = packet.data_mut().first_chunk_mut()
+        {
+            // The usual case, in stores of known length.
+            *room = *bytes;
+            return true;
+        }
         if l3 != len {
             let moved = match len.checked_sub(l3) {
                 Some(more) => packet.prepend(more as u16),

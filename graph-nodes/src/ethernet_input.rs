@@ -183,39 +183,68 @@ fn takes_ip6(snapshot: &Snapshot, interface: InterfaceId) -> bool {
     })
 }
 
+/// True for what most frames are: an IPv4 packet without a tag for the port's own station.
+#[inline]
+fn is_plain_ip4(port: &Interface, packet: Option<&Packet>) -> bool {
+    packet.is_some_and(|packet| {
+        let header = EthernetHeader::at(packet.data(), 0);
+        header.is_some_and(|header| {
+            header.ether_type.get() == ether_type::IPV4 && header.destination() == port.mac
+        }) && packet.stripped_vlan().is_none()
+    })
+}
+
+/// Judges the frame in slot `at`, whatever it is; `port` is the interface that it arrived on.
+fn accept(
+    cx: &mut NodeCx<'_, EthernetInput>,
+    frame: &mut Frame,
+    at: usize,
+    port: Option<&Interface>,
+) {
+    let rx = frame.lanes.rx_interface[at];
+    let Some(packet) = frame.packet_mut(at) else { return };
+    let len = packet.len();
+    let parsed = match port {
+        Some(port) => parse(cx.snapshot, port, packet),
+        None => Err(Counter::MacMismatch),
+    };
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(reason) => return cx.drop_packet(frame, at, Next::Drop, reason),
+    };
+    if parsed.interface != rx
+        && let Some(stats) = cx.worker.shared.interfaces.get(parsed.interface.index())
+    {
+        stats.rx_packets.add(1);
+        stats.rx_bytes.add(len as u64);
+    }
+    frame.lanes.rx_interface[at] = parsed.interface;
+    frame.lanes.l3_offset[at] = parsed.l3 as u16;
+    if parsed.group {
+        frame.lanes.flags[at] |= flag::LINK_GROUP;
+    }
+    cx.set_next(at, parsed.next);
+}
+
 impl Node for EthernetInput {
     const NAME: &'static str = "ethernet-input";
     type Next = Next;
     type Counter = Counter;
 
     fn process(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
-        for at in 0..frame.len() {
-            let rx = frame.lanes.rx_interface[at];
-            let Some(packet) = frame.packet_mut(at) else { continue };
-            let len = packet.len();
-            let parsed = match cx.snapshot.interface(rx) {
-                Some(port) => parse(cx.snapshot, port, packet),
-                None => Err(Counter::MacMismatch),
-            };
-            let parsed = match parsed {
-                Ok(parsed) => parsed,
-                Err(reason) => {
-                    cx.drop_packet(frame, at, Next::Drop, reason);
-                    continue;
+        let mut from = 0;
+        while from < frame.len() {
+            let slots = frame.same_rx(from);
+            from = slots.end;
+            let port = cx.snapshot.interface(frame.lanes.rx_interface[slots.start]);
+            for at in slots {
+                if port.is_some_and(|port| is_plain_ip4(port, frame.packet(at))) {
+                    frame.lanes.l3_offset[at] = EthernetHeader::LEN as u16;
+                    cx.set_next(at, Next::Ip4);
+                } else {
+                    accept(cx, frame, at, port);
                 }
-            };
-            if parsed.interface != rx
-                && let Some(stats) = cx.worker.shared.interfaces.get(parsed.interface.index())
-            {
-                stats.rx_packets.add(1);
-                stats.rx_bytes.add(len as u64);
             }
-            frame.lanes.rx_interface[at] = parsed.interface;
-            frame.lanes.l3_offset[at] = parsed.l3 as u16;
-            if parsed.group {
-                frame.lanes.flags[at] |= flag::LINK_GROUP;
-            }
-            cx.set_next(at, parsed.next);
         }
     }
 

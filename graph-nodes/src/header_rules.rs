@@ -9,7 +9,6 @@ use dataplane::wire::checksum::{is_valid, sum};
 use dataplane::wire::ip::IpHeader;
 use dataplane::wire::ipv4::{Ipv4Header, option};
 use dataplane::wire::ipv6::{ALL_NODES, Ipv6Header, is_solicited_node};
-use zerocopy::IntoBytes;
 
 use crate::ip_input::Counter;
 
@@ -81,16 +80,16 @@ impl HeaderRules for Ip4 {
         if l3 + total_len > packet.len() {
             return Err(Counter::Truncated);
         }
-        let whole = packet.data().get(l3..l3 + header_len).ok_or(Counter::Split)?;
-        // Of a constant length, the sum is a few instructions.
         let plain = header_len == Ipv4Header::LEN;
-        if !is_valid(if plain { sum(header.as_bytes()) } else { sum(whole) }) {
+        let whole = packet.data().get(l3..l3 + header_len).ok_or(Counter::Split)?;
+        let right = if plain { header.is_checksum_right() } else { is_valid(sum(whole)) };
+        if !right {
             return Err(Counter::Checksum);
         }
         if header.ttl == 0 {
             return Err(Counter::TtlZero);
         }
-        if header_len > Ipv4Header::LEN && is_source_routed(&whole[Ipv4Header::LEN..]) {
+        if !plain && is_source_routed(&whole[Ipv4Header::LEN..]) {
             return Err(Counter::SourceRoute);
         }
         if matches!(header.source[0], 0 | 127 | 224..) {

@@ -141,8 +141,34 @@ impl<F: Family> IpInput<F> {
     }
 }
 
+/// What all packets of an interface have in common.
+#[derive(Clone, Copy)]
+struct Origin {
+    rx: InterfaceId,
+    /// It is the tap of the kernel.
+    from_kernel: bool,
+    /// Replies of NAT ASs arrive on it.
+    nat_in: bool,
+}
+
 /// Checks the source against the FIB.
+#[inline]
 fn check_source<F: HeaderRules>(
+    cx: &NodeCx<'_, IpInput<F>>,
+    header: &F::Header,
+    from_kernel: bool,
+) -> Option<Counter> {
+    let source = header.source();
+    if F::may_be_ours(cx.snapshot, source) {
+        return check_own_source(cx, header, from_kernel);
+    }
+    // An outer header of ours that came back: it would go round for ever.
+    let ours = !from_kernel && F::is_tunnel_source(&cx.snapshot.tunnel_policy, source);
+    (ours && source.bits() != 0).then_some(Counter::Spoofed)
+}
+
+/// The same for a source that is among prefixes of ours.
+fn check_own_source<F: HeaderRules>(
     cx: &NodeCx<'_, IpInput<F>>,
     header: &F::Header,
     from_kernel: bool,
@@ -169,8 +195,48 @@ fn check_source<F: HeaderRules>(
             matches!(to, FibEntry::Local | FibEntry::Vip { .. }).then_some(Counter::Spoofed)
         }
         Some(FibEntry::Local | FibEntry::Vip { .. }) => Some(Counter::Spoofed),
-        // An outer header of ours that came back: it would go round for ever.
         _ => F::is_tunnel_source(&cx.snapshot.tunnel_policy, source).then_some(Counter::Spoofed),
+    }
+}
+
+impl<F: HeaderRules> IpInput<F> {
+    #[inline]
+    fn step(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame, at: usize, origin: Origin) {
+        let l3 = usize::from(frame.lanes.l3_offset[at]);
+        let link_group = frame.lanes.flags[at] & flag::LINK_GROUP != 0;
+        let Some(packet) = frame.packet(at) else { return };
+        let judged = F::check(packet, l3, link_group).and_then(|(header, accepted)| {
+            match check_source::<F>(cx, header, origin.from_kernel) {
+                Some(reason) => Err(reason),
+                None => Ok(accepted),
+            }
+        });
+        let accepted = match judged {
+            Ok(accepted) => accepted,
+            Err(reason) => return cx.drop_packet(frame, at, Next::Drop, reason),
+        };
+        match F::Header::upper_layer(packet.data(), l3) {
+            Ok(upper) => {
+                if self.samples(origin.rx, l3, &upper)
+                    && has_partial_checksum::<F::Header>(packet.data(), l3, &upper)
+                {
+                    cx.count(Counter::PartialChecksum, 1);
+                }
+                mark(&mut frame.lanes, at, &upper);
+            }
+            Err(_) => {
+                frame.lanes.l4_offset[at] = (l3 + F::Header::LEN) as u16;
+                frame.lanes.protocol[at] = NOT_FOUND;
+            }
+        }
+        cx.set_next(
+            at,
+            match accepted {
+                Accepted::Group => Next::Local,
+                Accepted::Unicast if origin.nat_in => Next::In2out,
+                Accepted::Unicast => Next::Lookup,
+            },
+        );
     }
 }
 
@@ -180,53 +246,21 @@ impl<F: HeaderRules> Node for IpInput<F> {
     type Counter = ByFamily<F, Counter>;
 
     fn process(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
-        for at in 0..frame.len() {
-            let l3 = usize::from(frame.lanes.l3_offset[at]);
-            let rx = frame.lanes.rx_interface[at];
-            let link_group = frame.lanes.flags[at] & flag::LINK_GROUP != 0;
+        let mut from = 0;
+        while from < frame.len() {
+            let slots = frame.same_rx(from);
+            from = slots.end;
+            let rx = frame.lanes.rx_interface[slots.start];
             if let Some(stats) = cx.worker.shared.interfaces.get(rx.index()) {
-                if F::V6 { stats.ip6.add(1) } else { stats.ip4.add(1) }
+                let counter = if F::V6 { &stats.ip6 } else { &stats.ip4 };
+                counter.add(slots.len() as u64);
             }
-            let Some(packet) = frame.packet(at) else { continue };
             let interface = cx.snapshot.interface(rx);
             let from_kernel = interface.is_some_and(|interface| interface.punt);
-            let judged =
-                F::check(packet, l3, link_group).and_then(
-                    |(header, accepted)| match check_source::<F>(cx, header, from_kernel) {
-                        Some(reason) => Err(reason),
-                        None => Ok(accepted),
-                    },
-                );
-            let accepted = match judged {
-                Ok(accepted) => accepted,
-                Err(reason) => {
-                    cx.drop_packet(frame, at, Next::Drop, reason);
-                    continue;
-                }
-            };
-            match F::Header::upper_layer(packet.data(), l3) {
-                Ok(upper) => {
-                    if self.samples(rx, l3, &upper)
-                        && has_partial_checksum::<F::Header>(packet.data(), l3, &upper)
-                    {
-                        cx.count(Counter::PartialChecksum, 1);
-                    }
-                    mark(&mut frame.lanes, at, &upper);
-                }
-                Err(_) => {
-                    frame.lanes.l4_offset[at] = (l3 + F::Header::LEN) as u16;
-                    frame.lanes.protocol[at] = NOT_FOUND;
-                }
+            let origin = Origin { rx, from_kernel, nat_in: interface.is_some_and(F::nat_in) };
+            for at in slots {
+                self.step(cx, frame, at, origin);
             }
-            let nat_in = interface.is_some_and(F::nat_in);
-            cx.set_next(
-                at,
-                match accepted {
-                    Accepted::Group => Next::Local,
-                    Accepted::Unicast if nat_in => Next::In2out,
-                    Accepted::Unicast => Next::Lookup,
-                },
-            );
         }
     }
 }

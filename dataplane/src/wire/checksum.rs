@@ -97,6 +97,13 @@ pub fn is_transport_valid<A: SummedAddress>(
     is_valid(pseudo.plus(sum(segment)))
 }
 
+/// True when the checksum inside these words is right: of an IPv4 header without options, say. The
+/// order of bytes makes no difference to that (RFC 1071 §2), so the words are taken as they are.
+#[inline]
+pub fn are_words_valid<const N: usize>(words: &[[u8; 4]; N]) -> bool {
+    is_valid(Sum(words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum()))
+}
+
 /// True when `sum` covers a checksum field and the words it protects, and they agree.
 #[inline]
 pub fn is_valid(sum: Sum) -> bool {
@@ -123,13 +130,9 @@ impl Sum {
     /// card to finish the checksum: the bare sum of the pseudo-header.
     #[inline]
     pub fn fold(self) -> u16 {
-        // At most 33 bits, then 18, 17, 16. Always all four steps: they take less than to find out
-        // whether they are needed.
-        let mut sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
-        for _ in 0..3 {
-            sum = (sum >> 16) + (sum & 0xffff);
-        }
-        sum as u16
+        // Both halves are added in the upper one, where the carry of the lower ends too.
+        let wide = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
+        (wide.wrapping_add(wide.rotate_left(16)) >> 16) as u16
     }
 
     /// The sum as 32 bits.
@@ -251,7 +254,44 @@ mod tests {
         assert!(!is_valid(pseudo.plus(sum(&datagram))));
     }
 
+    #[test]
+    fn folding_carries_around() {
+        let cases = [
+            (0, 0),
+            (0xffff, 0xffff),
+            (0x1_0000, 1),
+            (0xffff_0001, 1),
+            (0xffff_ffff, 0xffff),
+            (0xffff_ffff_0000_0001, 1),
+            (u64::MAX, 0xffff),
+            (u64::MAX - 1, 0xfffe),
+        ];
+        for (sum, expected) in cases {
+            assert_eq!(Sum(sum).fold(), expected, "{sum:#x}");
+        }
+    }
+
     proptest! {
+        /// The definition: halves are added until one is empty.
+        #[test]
+        fn folding_equals_the_definition(sum: u64) {
+            let mut folded = sum;
+            while folded > 0xffff {
+                folded = (folded >> 16) + (folded & 0xffff);
+            }
+            prop_assert_eq!(u64::from(Sum(sum).fold()), folded);
+        }
+
+        #[test]
+        fn words_are_valid_when_their_sum_is(mut words: [[u8; 4]; 5], broken: bool) {
+            words[2] = [0; 4];
+            let checksum = sum(words.as_flattened()).checksum().0;
+            words[2][2..].copy_from_slice(&checksum.to_be_bytes());
+            words[4][1] ^= u8::from(broken);
+            prop_assert_eq!(are_words_valid(&words), !broken);
+            prop_assert_eq!(is_valid(sum(words.as_flattened())), !broken);
+        }
+
         #[test]
         fn wide_sum_equals_the_definition(bytes in prop::collection::vec(any::<u8>(), 0..1600)) {
             prop_assert_eq!(sum(&bytes).fold(), naive(&bytes));

@@ -6,7 +6,7 @@ use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Header;
-use super::checksum::{Checksum, Delta, sum};
+use super::checksum::{Checksum, Delta, are_words_valid, sum};
 
 /// IP protocol numbers, which are IPv6's next header values too (RFC 8200 §3).
 pub mod protocol {
@@ -130,11 +130,20 @@ impl Ipv4Header {
         self.fragment.get() & Self::DONT_FRAGMENT != 0
     }
 
+    /// True when the header checksum is right; only for a header without options.
+    #[inline]
+    pub fn is_checksum_right(&self) -> bool {
+        let words: &[[u8; 4]; 5] = zerocopy::transmute_ref!(self);
+        are_words_valid(words)
+    }
+
     /// Takes one hop off and keeps the header checksum right (RFC 1624 eqn. 3). The TTL must be
     /// above 0.
     #[inline]
     pub fn decrement_ttl(&mut self) {
-        self.set_ttl(self.ttl.wrapping_sub(1));
+        // Whatever the TTL was, its word, in whose upper half it is, becomes smaller by as much.
+        self.update_checksum(Delta::NONE.word(0x0100, 0));
+        self.ttl = self.ttl.wrapping_sub(1);
     }
 
     /// Replaces the TTL, keeping the header checksum right.
