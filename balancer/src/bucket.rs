@@ -116,6 +116,18 @@ impl Entries<'_> {
         }
         values[way].store(value.word(), Ordering::Release);
     }
+
+    /// Moves the flow in a position of another bucket here, into a vacant position. Only for the
+    /// writer.
+    ///
+    /// There are two of it before there is one: whoever looks into both buckets finds it, except in
+    /// the moment when it is not here yet as he looks here and not there any more as he looks there.
+    pub(crate) fn adopt(&self, way: usize, source: &Entries<'_>, from: usize) {
+        let (key, value) = (source.key(from), source.bucket.value(from));
+        let sequence = self.bucket.value(way).sequence().wrapping_add(1);
+        self.replace(way, &key, value.with_sequence(sequence));
+        source.bucket.set_value(from, FlowValue::free(value.sequence()));
+    }
 }
 
 #[cfg(all(test, loom))]
@@ -188,6 +200,44 @@ mod model {
                 assert_eq!(table.entries().read(&flows[0].0), None);
             });
         }
+    }
+
+    /// The same for a flow that is moved to make place for another, and for the other.
+    fn a_reader_gets_the_value_of_a_flow_that_moves_or_none(flows: [(FlowKey, FlowValue); 2]) {
+        for (key, value) in flows {
+            loom::model(move || {
+                let tables = [Table::new(), Table::new()];
+                tables[0].entries().replace(0, &flows[0].0, flows[0].1);
+                let writer = {
+                    let [from, to] = tables.clone();
+                    loom::thread::spawn(move || {
+                        to.entries().adopt(0, &from.entries(), 0);
+                        from.entries().replace(0, &flows[1].0, flows[1].1);
+                    })
+                };
+                let read = tables.iter().find_map(|table| table.entries().read(&key));
+                if let Some(read) = read {
+                    assert_eq!(read.as_id(), value.as_id());
+                }
+                writer.join().unwrap();
+                let as_id = |at: usize, flow: usize| {
+                    tables[at].entries().read(&flows[flow].0).map(FlowValue::as_id)
+                };
+                assert_eq!(as_id(1, 0), Some(flows[0].1.as_id()));
+                assert_eq!(as_id(0, 1), Some(flows[1].1.as_id()));
+                assert_eq!((as_id(0, 0), as_id(1, 1)), (None, None));
+            });
+        }
+    }
+
+    #[test]
+    fn by_words_of_flows_that_move() {
+        a_reader_gets_the_value_of_a_flow_that_moves_or_none([1, 2].map(exact));
+    }
+
+    #[test]
+    fn by_cells_of_flows_that_move() {
+        a_reader_gets_the_value_of_a_flow_that_moves_or_none([1, 2].map(full));
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl FlowValue {
         self.0 as u16
     }
 
+    /// The same with another sequence.
+    pub(crate) const fn with_sequence(self, sequence: u16) -> Self {
+        Self(self.0 & !0xffff | sequence as u64)
+    }
+
     /// The same flow in another state and with another expiry.
     pub(crate) const fn refreshed(self, state: FlowState, expiry: u16) -> Self {
         Self::new(self.as_id(), self.epoch(), state, expiry, self.sequence())

@@ -191,7 +191,7 @@ impl<'a> Balancer<'a> {
         if let Some(rotation) = &vip.rotation
             && (flags.opens() || tuple.protocol != Protocol::Tcp.number())
             && !rotation.is_empty()
-            && self.owner.has_room(key, self.now_s, |as_id| tables.epoch_of(as_id))
+            && self.owner.place(key, self.now_s, |as_id| tables.epoch_of(as_id)).is_some()
         {
             return Preference::Rotation { rotation, turn: rotation.take() };
         }

@@ -273,13 +273,13 @@ fn entry(as_id: AsId, state: FlowState, expiry_tick: u16) -> NewEntry {
     NewEntry { as_id, epoch: 0, state, expiry_tick }
 }
 
-/// At half load of regular traffic (few clients, consecutive ports) as few flows find no place as
-/// with a perfect hash: 1.2e-5 of them, so 10 here, and never 24. With one choice it would be 3.8 %.
-#[test]
-fn half_load_fits() {
+/// How many flows of regular traffic (few clients, consecutive ports) find no place as a table is
+/// filled to a quarter of its capacity times `quarters`, and how many of the others are in the
+/// second of their buckets; of how many flows.
+fn fill(quarters: u32) -> (u32, u32, u32) {
     let buckets = 1 << 17;
-    let flows = buckets * StickyTable::WAYS as u32 / 2;
-    let (mut left_out, mut all) = (0, 0);
+    let flows = buckets * StickyTable::WAYS as u32 / 4 * quarters;
+    let (mut left_out, mut live, mut second, mut all) = (0, 0, 0, 0);
     for key in [[1; 32], [0xaa; 32], [0; 32]] {
         let instance = InstanceKey::from_bytes(key);
         let mut owner = StickyOwner::new(u64::from(buckets), instance, 1).unwrap();
@@ -287,9 +287,31 @@ fn half_load_fits() {
             let entry = entry(server(0), FlowState::Established, 900);
             left_out += u32::from(owner.insert(&flow(n), entry, 0, |_| Some(0)).is_err());
         }
+        live += owner.used();
+        let found = (0..flows).filter_map(|n| owner.find(&flow(n)).map(|(slot, _)| (n, slot)));
+        second += found
+            .filter(|(n, slot)| owner.table().bucket_of(&flow(*n)).first != slot.bucket())
+            .count() as u32;
         all += flows;
+        assert_eq!(live + left_out, all);
     }
-    assert!(f64::from(left_out) <= 3e-5 * f64::from(all), "{left_out} of {all}");
+    (left_out, second, all)
+}
+
+/// With two choices alone it would be 8 in a million, with one choice 3.8 %.
+#[test]
+fn half_load_fits() {
+    let (left_out, second, all) = fill(2);
+    println!("{left_out} left out, {second} in the second of {all}");
+    assert!(left_out * 100_000 <= all, "{left_out} of {all}");
+    assert!(second * 12 <= all, "most are where a lookup starts: {second} of {all}");
+}
+
+#[test]
+fn three_quarters_nearly_fit() {
+    let (left_out, second, all) = fill(3);
+    println!("{left_out} left out, {second} in the second of {all}");
+    assert!(left_out * 1000 <= all, "{left_out} of {all}");
 }
 
 #[test]
