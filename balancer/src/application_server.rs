@@ -18,23 +18,27 @@ pub struct AsId(u32);
 
 impl AsId {
     /// The AS with this index; `None` from [`MAX_SERVERS`] on.
+    #[inline]
     #[must_use]
     pub const fn new(index: u32) -> Option<Self> {
         if (index as usize) < MAX_SERVERS { Some(Self(index)) } else { None }
     }
 
     /// The index in the low 20 bits of a word.
+    #[inline]
     pub(crate) const fn from_low_bits(word: u64) -> Self {
         Self((word & (MAX_SERVERS as u64 - 1)) as u32)
     }
 
     /// The index as a number.
+    #[inline]
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }
 
     /// The index for slices.
+    #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::flow_key::{FlowKey, Wanted};
 use crate::flow_value::FlowValue;
-use crate::side_cells::SideCells;
+use crate::side_cells::{Cell, SideCells};
 
 /// Entries in a bucket.
 pub(crate) const WAYS: usize = 4;
@@ -39,6 +39,32 @@ impl Bucket {
     /// The key word in a position, for the writer; meaningless when the value is free.
     pub(crate) fn word(&self, way: usize) -> u64 {
         self.keys[way].load(Ordering::Relaxed)
+    }
+
+    /// The positions with this key word as bits, for the writer; some may be free. No branch
+    /// depends on where it is, which differs from flow to flow.
+    #[cfg(all(not(loom), target_feature = "avx2"))]
+    #[inline]
+    #[allow(unsafe_code)]
+    pub(crate) fn ways(&self, word: u64) -> u32 {
+        use std::arch::x86_64::{
+            __m256i, _mm256_castsi256_pd, _mm256_cmpeq_epi64, _mm256_load_si256,
+            _mm256_movemask_pd, _mm256_set1_epi64x,
+        };
+        // SAFETY: the instructions are there, or this is not compiled. The keys are 32 bytes at the
+        // start of a bucket, which is aligned to 64; only the table's owner writes keys, and it is
+        // the one who calls this, so nobody writes meanwhile.
+        unsafe {
+            let keys = _mm256_load_si256(self.keys.as_ptr().cast::<__m256i>());
+            let equal = _mm256_cmpeq_epi64(keys, _mm256_set1_epi64x(word as i64));
+            _mm256_movemask_pd(_mm256_castsi256_pd(equal)) as u32
+        }
+    }
+
+    /// The same without AVX2, and for the model checker.
+    #[cfg(any(loom, not(target_feature = "avx2")))]
+    pub(crate) fn ways(&self, word: u64) -> u32 {
+        (0..WAYS).fold(0, |ways, way| ways | u32::from(self.word(way) == word) << way)
     }
 
     /// The value in a position, for the writer.
@@ -96,6 +122,12 @@ impl Entries<'_> {
             }
             Some((way, wanted.judge(value, || self.cells.load(self.first_cell + way))?))
         })
+    }
+
+    /// The cell of a position, for the writer; meaningless when its value says that it has none.
+    #[inline]
+    pub(crate) fn cell(&self, way: usize) -> Cell {
+        self.cells.load(self.first_cell + way)
     }
 
     /// The key in a position, for the writer; meaningless when the value is free.

@@ -45,7 +45,17 @@ impl FlowKey {
     /// A client's flow to a VIP whose replies do not pass us.
     #[must_use]
     pub fn tag<A: Address>(instance: &InstanceKey, tuple: &FlowTuple<A>, vip: VipId) -> Self {
-        Self { word: tagged(instance.hash_tuple(tuple), vip.get()), cell: None }
+        Self { word: Self::tag_word(instance, tuple, vip), cell: None }
+    }
+
+    /// The word of such a flow.
+    #[inline]
+    pub(crate) fn tag_word<A: Address>(
+        instance: &InstanceKey,
+        tuple: &FlowTuple<A>,
+        vip: VipId,
+    ) -> u64 {
+        tagged(instance.hash_tuple(tuple), vip.get())
     }
 
     /// A client's flow to a VIP of several addresses or ports whose replies pass us.

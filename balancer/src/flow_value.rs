@@ -17,15 +17,18 @@ const AS_SHIFT: u32 = 44;
 pub struct FlowValue(u64);
 
 impl FlowValue {
+    #[inline]
     pub(crate) const fn from_word(word: u64) -> Self {
         Self(word)
     }
 
+    #[inline]
     pub(crate) const fn word(self) -> u64 {
         self.0
     }
 
     /// An occupied entry.
+    #[inline]
     pub(crate) const fn new(
         as_id: AsId,
         epoch: u8,
@@ -43,24 +46,29 @@ impl FlowValue {
     }
 
     /// The same for an entry whose key has a cell.
+    #[inline]
     pub(crate) const fn with_cell(self, has_cell: bool) -> Self {
         if has_cell { Self(self.0 | CELL) } else { Self(self.0 & !CELL) }
     }
 
     /// Whether the entry's key goes on in its cell.
+    #[inline]
     pub(crate) const fn has_cell(self) -> bool {
         self.0 & CELL != 0
     }
 
     /// A free entry, which keeps the sequence of what was there.
+    #[inline]
     pub(crate) const fn free(sequence: u16) -> Self {
         Self(sequence as u64)
     }
 
+    #[inline]
     pub(crate) const fn is_free(self) -> bool {
         self.0 >> STATE_SHIFT & 7 == 0
     }
 
+    #[inline]
     pub(crate) const fn sequence(self) -> u16 {
         self.0 as u16
     }
@@ -71,36 +79,55 @@ impl FlowValue {
     }
 
     /// The same flow in another state and with another expiry.
+    #[inline]
     pub(crate) const fn refreshed(self, state: FlowState, expiry: u16) -> Self {
-        Self::new(self.as_id(), self.epoch(), state, expiry, self.sequence())
-            .with_cell(self.has_cell())
+        self.with_state_bits(state as u8, expiry)
+    }
+
+    /// The same with the state as its number.
+    #[inline]
+    pub(crate) const fn with_state_bits(self, state: u8, expiry: u16) -> Self {
+        const REST: u64 = !(7 << STATE_SHIFT | 0xffff << EXPIRY_SHIFT);
+        let (state, expiry) = ((state as u64) << STATE_SHIFT, (expiry as u64) << EXPIRY_SHIFT);
+        Self(self.0 & REST | state | expiry)
+    }
+
+    /// The number of the state, 0 of a free entry.
+    #[inline]
+    pub(crate) const fn state_bits(self) -> u8 {
+        (self.0 >> STATE_SHIFT) as u8 & 7
     }
 
     /// The AS of the flow. Means nothing for a direct flow.
+    #[inline]
     #[must_use]
     pub const fn as_id(self) -> AsId {
         AsId::from_low_bits(self.0 >> AS_SHIFT)
     }
 
     /// The AS's epoch when the flow was given to it.
+    #[inline]
     #[must_use]
     pub const fn epoch(self) -> u8 {
         (self.0 >> EPOCH_SHIFT) as u8
     }
 
     /// The flow's state.
+    #[inline]
     #[must_use]
     pub const fn state(self) -> FlowState {
         FlowState::from_bits((self.0 >> STATE_SHIFT) as u8 & 7)
     }
 
     /// The second at which the flow expires, modulo 65 536.
+    #[inline]
     #[must_use]
     pub const fn expiry_tick(self) -> u16 {
         (self.0 >> EXPIRY_SHIFT) as u16
     }
 
     /// Whether the entry is occupied and expires after `now_s`.
+    #[inline]
     #[must_use]
     pub const fn is_live(self, now_s: u32) -> bool {
         !self.is_free() && self.remaining_s(now_s) > 0
@@ -108,6 +135,7 @@ impl FlowValue {
 
     /// Seconds until expiry, 0 or less when expired. Right while the true figure is within
     /// -32 768 to 32 767, for which the sweep and the limit on timeouts care.
+    #[inline]
     #[must_use]
     pub const fn remaining_s(self, now_s: u32) -> i16 {
         self.expiry_tick().wrapping_sub(now_s as u16) as i16

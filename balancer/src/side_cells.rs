@@ -14,6 +14,7 @@ use zerocopy::FromZeros;
 
 use crate::address::Address;
 use crate::flow_tuple::FlowTuple;
+use crate::prefetch::prefetch;
 
 /// Words of a cell. The model checker gets only those by which its flows differ: what it tries
 /// grows with the power of their number.
@@ -100,6 +101,16 @@ impl SideCells {
             .get(entry)
             .map(|words| std::array::from_fn(|word| words[word].load(Ordering::Relaxed)));
         Cell::from_words(words.unwrap_or_default())
+    }
+
+    /// Starts to fetch some cells, from the one of `entry` on.
+    #[inline]
+    pub(crate) fn prefetch(&self, entry: usize, count: usize) {
+        const LINE_WORDS: usize = 8;
+        let cells = self.0.get(entry..entry + count).unwrap_or_default();
+        for line in cells.as_flattened().chunks(LINE_WORDS) {
+            prefetch(&line[0]);
+        }
     }
 
     /// Writes a cell, between the two writes of its entry's value.

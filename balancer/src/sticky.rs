@@ -12,6 +12,7 @@ use crate::flow_key::{FlowKey, Wanted};
 use crate::flow_value::FlowValue;
 use crate::instance_key::{BucketPair, InstanceKey};
 use crate::live_flows::LiveFlows;
+use crate::prefetch::prefetch;
 use crate::side_cells::SideCells;
 
 /// A sticky table, read-only. Made by [`StickyOwner::new`](crate::StickyOwner::new).
@@ -130,6 +131,36 @@ impl StickyTable {
         &self.instance
     }
 
+    /// Starts to fetch the first bucket of a key word with this hash, with the cells of its entries
+    /// if they are wanted too.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64, with_cells: bool) {
+        let entries = self.first_entries(hash);
+        prefetch(entries.bucket);
+        if with_cells {
+            self.cells.prefetch(entries.first_cell, WAYS);
+        }
+    }
+
+    /// Starts to fetch the second bucket.
+    #[inline]
+    pub(crate) fn prefetch_second(&self, hash: u64) {
+        prefetch(self.second_entries(hash).bucket);
+    }
+
+    /// Where a lookup of a key word with this hash starts.
+    #[inline]
+    pub(crate) fn first_entries(&self, hash: u64) -> Entries<'_> {
+        self.entries(BucketPair::of(hash, self.mask).first)
+    }
+
+    /// Where it goes on after a miss.
+    #[inline]
+    pub(crate) fn second_entries(&self, hash: u64) -> Entries<'_> {
+        self.entries(BucketPair::of(hash, self.mask).second)
+    }
+
+    #[inline]
     pub(crate) fn entries(&self, index: u32) -> Entries<'_> {
         let index = (index & self.mask) as usize;
         let bucket = &self.buckets[index];

@@ -22,30 +22,35 @@ impl TcpFlags {
     pub const ACK: Self = Self(0x10);
 
     /// The flags in octet 13 of a TCP header (RFC 9293 §3.1).
+    #[inline]
     #[must_use]
     pub const fn from_octet(octet: u8) -> Self {
         Self(octet)
     }
 
     /// Both sets of flags.
+    #[inline]
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// Whether all of these flags are set.
+    #[inline]
     #[must_use]
     pub const fn contains(self, others: Self) -> bool {
         self.0 & others.0 == others.0
     }
 
     /// Whether this opens a connection: SYN, and neither ACK, FIN nor RST.
+    #[inline]
     #[must_use]
     pub const fn opens(self) -> bool {
         self.0 & (Self::SYN.0 | Self::ACK.0 | Self::FIN.0 | Self::RST.0) == Self::SYN.0
     }
 
     /// Whether this ends a connection: FIN or RST.
+    #[inline]
     #[must_use]
     pub const fn closes(self) -> bool {
         self.0 & (Self::FIN.0 | Self::RST.0) != 0
@@ -76,6 +81,7 @@ pub enum FlowState {
 }
 
 impl FlowState {
+    #[inline]
     pub(crate) const fn from_bits(bits: u8) -> Self {
         match bits {
             1 => Self::Udp,
@@ -87,6 +93,7 @@ impl FlowState {
 
     /// The state after a flow's first packet, which comes from the client. `protocol` is the IP
     /// protocol number.
+    #[inline]
     #[must_use]
     pub const fn first(protocol: u8, flags: TcpFlags) -> Self {
         if protocol != Protocol::Tcp.number() {
@@ -103,6 +110,7 @@ impl FlowState {
     /// The state after a further packet.
     ///
     /// A SYN on [`Closing`](Self::Closing) starts another connection and is not handled here.
+    #[inline]
     #[must_use]
     pub const fn next(self, direction: Direction, flags: TcpFlags) -> Self {
         match self {
@@ -152,6 +160,7 @@ impl Timeouts {
     }
 
     /// The timeout of a state, seconds; never above [`MAX_TIMEOUT_S`].
+    #[inline]
     #[must_use]
     pub const fn of(&self, state: FlowState) -> u16 {
         let timeout_s = match state {
@@ -163,6 +172,7 @@ impl Timeouts {
     }
 
     /// The expiry tick of a flow in `state` whose last packet is of `now_s`.
+    #[inline]
     #[must_use]
     pub const fn expiry_tick(&self, state: FlowState, now_s: u32) -> u16 {
         (now_s as u16).wrapping_add(self.of(state))

@@ -24,18 +24,21 @@ pub struct VipId(u32);
 
 impl VipId {
     /// The VIP with this index; `None` from [`MAX_VIPS`] on.
+    #[inline]
     #[must_use]
     pub const fn new(index: u32) -> Option<Self> {
         if (index as usize) < MAX_VIPS { Some(Self(index)) } else { None }
     }
 
     /// The index as a number.
+    #[inline]
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }
 
     /// The index for slices.
+    #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -98,7 +101,7 @@ pub struct VipSpec {
 
 /// What it takes to recognise a flow of a VIP in a sticky table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyKind {
+pub enum KeyKind {
     /// The client's IPv4 address and port: the VIP says the rest.
     Exact,
     /// A strong hash of the 5-tuple: nobody asks for a flow by anything else.
@@ -166,6 +169,12 @@ impl Vip {
         }
         let port = self.target.origin(self.key.ports, server_port)?;
         Some((A::from_ip(self.key.prefix.network)?, port))
+    }
+
+    /// What it takes to recognise its flows.
+    #[must_use]
+    pub fn key_kind(&self) -> KeyKind {
+        self.kind
     }
 
     /// How new flows find their AS.

@@ -156,6 +156,13 @@ impl VipGroups {
         None
     }
 
+    /// The VIP that all packets to a group's addresses belong to, where no port has one of its own.
+    #[must_use]
+    pub fn find_any(&self, group: VipGroupId) -> Option<VipId> {
+        let group = self.groups.get(group.index())?;
+        if group.has_ports || !group.ranges.is_empty() { None } else { group.all }
+    }
+
     /// Whether ASs answer with addresses of this group as their source, because a VIP that holds
     /// them is without NAT.
     #[must_use]

@@ -152,6 +152,15 @@ impl Default for TunnelPolicy {
 }
 
 impl TunnelPolicy {
+    /// Whether outer headers have sources that say nothing of where the AS is.
+    #[inline]
+    pub fn has_sources(&self) -> bool {
+        self.source4.is_some()
+            || self.source6.is_some()
+            || self.entropy4.is_some()
+            || self.entropy6.is_some()
+    }
+
     /// True for an IPv4 address that outer headers have as their source wherever the AS is.
     #[inline]
     pub fn is_source4(&self, address: Ipv4Addr) -> bool {

@@ -47,6 +47,8 @@ pub struct GraphInfo {
     pub nodes: Vec<&'static str>,
     /// True for nodes that bring packets in.
     pub inputs: Vec<bool>,
+    /// True for nodes that do the work of several others.
+    pub fused: Vec<bool>,
     /// By node, by next: index of the next node.
     pub edges: Vec<Vec<u16>>,
     /// All counters; a packet's `error` lane is an index into it.
@@ -65,6 +67,7 @@ impl GraphInfo {
 trait AnyNode: Send {
     fn name(&self) -> &'static str;
     fn is_input(&self) -> bool;
+    fn is_fused(&self) -> bool;
     fn next_names(&self) -> &'static [&'static str];
     fn counter_texts(&self) -> &'static [(&'static str, Severity)];
     fn process(&mut self, call: Call<'_, '_>, frame: &mut Frame);
@@ -87,6 +90,9 @@ impl<N: Node> AnyNode for N {
     }
     fn is_input(&self) -> bool {
         N::INPUT
+    }
+    fn is_fused(&self) -> bool {
+        N::FUSED
     }
     fn next_names(&self) -> &'static [&'static str] {
         N::Next::NAMES
@@ -164,6 +170,7 @@ impl GraphBuilder {
             }
             info.nodes.push(node.name());
             info.inputs.push(node.is_input());
+            info.fused.push(node.is_fused());
             info.first_counter.push(info.counters.len() as u16);
             info.counters.extend(node.counter_texts().iter().map(|(text, severity)| CounterInfo {
                 node: index as u16,

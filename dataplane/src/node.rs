@@ -59,6 +59,9 @@ pub trait Node: Send + 'static {
     /// True for nodes that bring packets in: [`Self::poll`] is called once per turn in which
     /// [`Self::wants_poll`] says so.
     const INPUT: bool = false;
+    /// True for nodes that do at once what several others do step by step. Packets go past them while
+    /// one of the others waits for packets to trace.
+    const FUSED: bool = false;
     /// Where packets may go.
     type Next: NextNode;
     /// What it counts.

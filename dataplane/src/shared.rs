@@ -102,6 +102,8 @@ pub struct WorkerShared {
     pub servers: Box<[ServerStats]>,
     /// By node: how many more packets to mark for tracing there.
     pub trace_arm: Box<[AtomicU32]>,
+    /// By node: whether it is fused.
+    fused: Box<[bool]>,
     trace_on: AtomicBool,
     trace: ArrayQueue<TraceRecord>,
     events: ArrayQueue<Event>,
@@ -130,6 +132,7 @@ impl WorkerShared {
             vips: (0..MAX_VIPS).map(|_| VipStats::default()).collect(),
             servers: zeroed(MAX_SERVERS),
             trace_arm: (0..MAX_NODES).map(|_| AtomicU32::new(0)).collect(),
+            fused: graph.fused.clone().into(),
             trace_on: AtomicBool::new(false),
             trace: ArrayQueue::new(TRACE_RECORDS),
             events: ArrayQueue::new(EVENT_QUEUE_LEN),
@@ -163,6 +166,13 @@ impl WorkerShared {
     #[inline]
     pub fn tracing(&self) -> bool {
         self.trace_on.load(Ordering::Relaxed)
+    }
+
+    /// True while some node, other than the fused ones, is still to mark packets for tracing.
+    #[inline]
+    pub fn is_armed(&self) -> bool {
+        let arms = || self.trace_arm.iter().zip(&self.fused);
+        self.tracing() && arms().any(|(arm, fused)| !fused && arm.load(Ordering::Relaxed) > 0)
     }
 
     /// Keeps a trace record; when the buffer is full the record is lost.

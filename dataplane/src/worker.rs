@@ -10,7 +10,7 @@ use crate::clock::{Clock, Now};
 use crate::event::{Event, Request};
 use crate::frame::FRAME_MAX;
 use crate::graph::{Environment, Graph};
-use crate::interface::{InterfaceId, PortId, QueueId};
+use crate::interface::{InterfaceId, MAX_INTERFACES, PortId, QueueId};
 use crate::io::PacketIo;
 use crate::packet::Packet;
 use crate::rate_limit::RateLimit;
@@ -94,6 +94,9 @@ pub struct WorkerState {
     pub fragments6: FragmentTable<Ipv6Addr>,
     /// Identification of the last outer header that got one.
     pub outer_id: u32,
+    /// By family, IPv4's first, and interface: TCP and UDP packets until one is looked at for a
+    /// partial checksum.
+    pub until_sample: [Box<[u32]>; 2],
     /// Packets that control asked to send or route, until the graph takes them.
     pub injected: Vec<Request>,
     /// Packets to be freed in bulk.
@@ -120,6 +123,7 @@ impl WorkerState {
             neighbor_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
             ip_id: 0,
             outer_id: 0,
+            until_sample: std::array::from_fn(|_| vec![0; MAX_INTERFACES].into()),
             injected: Vec::with_capacity(REQUESTS_PER_TURN),
             garbage: Vec::with_capacity(GARBAGE_MAX),
         }

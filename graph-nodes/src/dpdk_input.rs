@@ -10,7 +10,9 @@ use dataplane::{next_nodes, node_counters};
 next_nodes! {
     /// Where received packets go.
     pub enum Next {
-        /// Ordinary packets.
+        /// Packets of interfaces that are up.
+        Express => "lb-express",
+        /// The same while a node waits for packets to trace.
         Ethernet => "ethernet-input",
         /// Packets of interfaces that are down.
         Drop => "error-drop",
@@ -32,7 +34,7 @@ node_counters! {
 /// # Writes
 /// Lane `rx_interface`; the rx counters of the interface.
 /// # Next nodes
-/// `ethernet-input`, `error-drop`.
+/// `lb-express`, `ethernet-input`, `error-drop`.
 /// # Counters
 /// `interface is down`.
 /// # Drops
@@ -53,6 +55,7 @@ impl Node for DpdkInput {
 
     fn poll(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
         let queues = cx.worker.queues.len();
+        let next = if cx.worker.shared.is_armed() { Next::Ethernet } else { Next::Express };
         self.first = if self.first + 1 < queues { self.first + 1 } else { 0 };
         for at in (self.first..queues).chain(0..self.first) {
             let RxAssignment { port, queue, interface } = cx.worker.queues[at];
@@ -64,7 +67,7 @@ impl Node for DpdkInput {
             let packets = frame.packets()[from..].iter().flatten();
             let bytes = packets.map(|packet| packet.len() as u64).sum();
             if up {
-                cx.set_next_of(from..frame.len(), Next::Ethernet);
+                cx.set_next_of(from..frame.len(), next);
             } else {
                 for packet in from..frame.len() {
                     cx.drop_packet(frame, packet, Next::Drop, Counter::InterfaceDown);

@@ -40,13 +40,16 @@ pub enum Shim {
 impl Shim {
     /// GUE for a flow with this hash.
     pub(crate) fn gue(policy: &TunnelPolicy, hash: u64) -> Self {
-        Self::Gue {
-            source_port: !GUE_ENTROPY_MASK | hash as u16 & GUE_ENTROPY_MASK,
-            destination_port: policy.gue_port,
-        }
+        Self::Gue { source_port: Self::gue_source_port(hash), destination_port: policy.gue_port }
     }
 
-    fn len(self) -> usize {
+    /// The source port of GUE for a flow with this hash.
+    #[inline]
+    pub(crate) fn gue_source_port(hash: u64) -> u16 {
+        !GUE_ENTROPY_MASK | hash as u16 & GUE_ENTROPY_MASK
+    }
+
+    pub(crate) fn len(self) -> usize {
         match self {
             Self::Plain => 0,
             Self::Gre => GreHeader::LEN,
@@ -55,7 +58,7 @@ impl Shim {
     }
 
     /// Protocol number of the outer header.
-    fn protocol(self, inner6: bool) -> u8 {
+    pub(crate) fn protocol(self, inner6: bool) -> u8 {
         match self {
             Self::Plain if inner6 => protocol::IPV6,
             Self::Plain => protocol::IPIP,
@@ -65,7 +68,7 @@ impl Shim {
     }
 
     /// Writes itself at `at`, in front of `inner_len` bytes of this EtherType.
-    fn write(self, data: &mut [u8], at: usize, ether_type: u16, inner_len: usize) {
+    pub(crate) fn write(self, data: &mut [u8], at: usize, ether_type: u16, inner_len: usize) {
         match self {
             Self::Plain => {}
             Self::Gre => {
@@ -107,6 +110,20 @@ pub struct Outer<A> {
 }
 
 impl<A> Outer<A> {
+    /// The header that shows nothing of the packet it is around.
+    pub(crate) fn blank((source, destination): (A, A), hop_limit: u8, shim: Shim) -> Self {
+        Self {
+            source,
+            destination,
+            class: 0,
+            hop_limit,
+            dont_fragment: false,
+            id: 0,
+            flow_label: 0,
+            shim,
+        }
+    }
+
     /// The header around a packet with this header, as the policy has it. `id` is left 0.
     pub(crate) fn new<Inner: Family>(
         policy: &TunnelPolicy,

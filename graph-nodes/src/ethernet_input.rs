@@ -176,7 +176,8 @@ fn parse(snapshot: &Snapshot, port: &Interface, packet: &mut Packet) -> Result<P
     Ok(Parsed { next, group, interface, l3 })
 }
 
-fn takes_ip6(snapshot: &Snapshot, interface: InterfaceId) -> bool {
+/// Whether IPv6 packets may come in there.
+pub(crate) fn takes_ip6(snapshot: &Snapshot, interface: InterfaceId) -> bool {
     let interface = snapshot.interface(interface);
     interface.is_some_and(|interface| {
         interface.punt || interface.addresses.iter().any(|own| own.address.is_ipv6())

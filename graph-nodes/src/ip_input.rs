@@ -6,8 +6,9 @@ use balancer::{Address, VipGroupId};
 use dataplane::family::Family;
 use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::frame::{Frame, flag};
-use dataplane::interface::{InterfaceId, MAX_INTERFACES};
+use dataplane::interface::InterfaceId;
 use dataplane::node::{ByFamily, Node, NodeCx};
+use dataplane::snapshot::Snapshot;
 use dataplane::wire::Header;
 use dataplane::wire::checksum::pseudo_header_sum;
 use dataplane::wire::extension::UpperLayer;
@@ -15,6 +16,7 @@ use dataplane::wire::ip::IpHeader;
 use dataplane::wire::ipv4::protocol;
 use dataplane::wire::tcp::TcpHeader;
 use dataplane::wire::udp::UdpHeader;
+use dataplane::worker::WorkerState;
 use dataplane::{family_next_nodes, family_node_counters};
 
 use crate::header_rules::{Accepted, HeaderRules};
@@ -94,20 +96,20 @@ family_node_counters! {
 /// Whatever fails a check, each with its own reason. Extension headers that cannot be walked are no
 /// matter of a router: they are dropped where their payload would be looked at.
 #[derive(Debug)]
-pub struct IpInput<F> {
-    /// By interface: TCP and UDP packets until the next sample.
-    until_sample: Box<[u32; MAX_INTERFACES]>,
-    family: PhantomData<F>,
-}
+pub struct IpInput<F>(PhantomData<F>);
 
 impl<F> Default for IpInput<F> {
     fn default() -> Self {
-        Self { until_sample: Box::new([0; MAX_INTERFACES]), family: PhantomData }
+        Self(PhantomData)
     }
 }
 
 /// True when the packet's TCP or UDP checksum is the bare sum of the pseudo-header.
-fn has_partial_checksum<H: IpHeader>(data: &[u8], l3: usize, upper: &UpperLayer) -> bool {
+pub(crate) fn has_partial_checksum<H: IpHeader>(
+    data: &[u8],
+    l3: usize,
+    upper: &UpperLayer,
+) -> bool {
     let Some(header) = H::at(data, l3) else { return false };
     let field = if upper.protocol == protocol::TCP {
         TcpHeader::at(data, upper.offset).map(|tcp| tcp.checksum.get())
@@ -120,25 +122,22 @@ fn has_partial_checksum<H: IpHeader>(data: &[u8], l3: usize, upper: &UpperLayer)
     field == Some(pseudo.fold())
 }
 
-impl<F: Family> IpInput<F> {
-    /// True when it is the turn of a packet of this interface to be looked at.
-    fn samples(&mut self, rx: InterfaceId, l3: usize, upper: &UpperLayer) -> bool {
-        // Rather than every extension header, only those packets that have none.
-        let direct = !F::V6 || upper.offset == l3 + F::Header::LEN;
-        if !matches!(upper.protocol, protocol::TCP | protocol::UDP)
-            || upper.fragment.is_some()
-            || !direct
-        {
-            return false;
-        }
-        let Some(until) = self.until_sample.get_mut(rx.index()) else { return false };
-        let now = *until == 0;
-        if now {
-            *until = SAMPLE_EVERY;
-        }
-        *until -= 1;
-        now
-    }
+/// True for a packet whose checksum can be told from a partial one by its headers alone: of TCP or
+/// UDP, and rather than behind any extension header, behind none.
+fn may_be_sampled<F: Family>(l3: usize, upper: &UpperLayer) -> bool {
+    let direct = !F::V6 || upper.offset == l3 + F::Header::LEN;
+    matches!(upper.protocol, protocol::TCP | protocol::UDP) && upper.fragment.is_none() && direct
+}
+
+/// True when it is the turn of a packet of this interface to be looked at.
+#[inline]
+pub(crate) fn is_sampled<F: Family>(worker: &mut WorkerState, rx: InterfaceId) -> bool {
+    let Some(until) = worker.until_sample[usize::from(F::V6)].get_mut(rx.index()) else {
+        return false;
+    };
+    let now = *until == 0;
+    *until = if now { SAMPLE_EVERY - 1 } else { *until - 1 };
+    now
 }
 
 /// What all packets of an interface have in common.
@@ -151,36 +150,34 @@ struct Origin {
     nat_in: bool,
 }
 
-/// Checks the source against the FIB.
+/// What the FIB has against the source of a packet. `from_kernel`: it came from the punt interface.
 #[inline]
-fn check_source<F: HeaderRules>(
-    cx: &NodeCx<'_, IpInput<F>>,
-    header: &F::Header,
+pub(crate) fn check_source<F: Family>(
+    snapshot: &Snapshot,
+    (source, destination): (F::Address, F::Address),
     from_kernel: bool,
 ) -> Option<Counter> {
-    let source = header.source();
-    if F::may_be_ours(cx.snapshot, source) {
-        return check_own_source(cx, header, from_kernel);
+    if F::may_be_ours(snapshot, source) {
+        return check_own_source::<F>(snapshot, (source, destination), from_kernel);
     }
     // An outer header of ours that came back: it would go round for ever.
-    let ours = !from_kernel && F::is_tunnel_source(&cx.snapshot.tunnel_policy, source);
+    let ours = !from_kernel && F::is_tunnel_source(&snapshot.tunnel_policy, source);
     (ours && source.bits() != 0).then_some(Counter::Spoofed)
 }
 
 /// The same for a source that is among prefixes of ours.
-fn check_own_source<F: HeaderRules>(
-    cx: &NodeCx<'_, IpInput<F>>,
-    header: &F::Header,
+fn check_own_source<F: Family>(
+    snapshot: &Snapshot,
+    (source, destination): (F::Address, F::Address),
     from_kernel: bool,
 ) -> Option<Counter> {
-    let source = header.source();
     // A host without an address yet asks whether one is free (RFC 4862 §5.4.2); the header was
     // checked for speaking to a group.
     if source.bits() == 0 {
         return None;
     }
-    let groups = &cx.snapshot.lb.groups;
-    let place = match F::lookup(cx.snapshot, source) {
+    let groups = &snapshot.lb.groups;
+    let place = match F::lookup(snapshot, source) {
         // A VIP of every address says nothing of a source: most are clients'.
         FibEntry::Vip { group, .. } if groups.is_everything(VipGroupId::new(group)) => None,
         entry => Some(entry),
@@ -191,11 +188,11 @@ fn check_own_source<F: HeaderRules>(
         _ if from_kernel => None,
         // A server that answers its client directly speaks as the VIP, and may do so through us.
         Some(FibEntry::Vip { group, .. }) if groups.returns_directly(VipGroupId::new(group)) => {
-            let to = F::lookup(cx.snapshot, header.destination());
+            let to = F::lookup(snapshot, destination);
             matches!(to, FibEntry::Local | FibEntry::Vip { .. }).then_some(Counter::Spoofed)
         }
         Some(FibEntry::Local | FibEntry::Vip { .. }) => Some(Counter::Spoofed),
-        _ => F::is_tunnel_source(&cx.snapshot.tunnel_policy, source).then_some(Counter::Spoofed),
+        _ => F::is_tunnel_source(&snapshot.tunnel_policy, source).then_some(Counter::Spoofed),
     }
 }
 
@@ -206,7 +203,8 @@ impl<F: HeaderRules> IpInput<F> {
         let link_group = frame.lanes.flags[at] & flag::LINK_GROUP != 0;
         let Some(packet) = frame.packet(at) else { return };
         let judged = F::check(packet, l3, link_group).and_then(|(header, accepted)| {
-            match check_source::<F>(cx, header, origin.from_kernel) {
+            let addresses = (header.source(), header.destination());
+            match check_source::<F>(cx.snapshot, addresses, origin.from_kernel) {
                 Some(reason) => Err(reason),
                 None => Ok(accepted),
             }
@@ -217,7 +215,8 @@ impl<F: HeaderRules> IpInput<F> {
         };
         match F::Header::upper_layer(packet.data(), l3) {
             Ok(upper) => {
-                if self.samples(origin.rx, l3, &upper)
+                if may_be_sampled::<F>(l3, &upper)
+                    && is_sampled::<F>(cx.worker, origin.rx)
                     && has_partial_checksum::<F::Header>(packet.data(), l3, &upper)
                 {
                     cx.count(Counter::PartialChecksum, 1);

@@ -23,6 +23,7 @@ pub mod dpdk_input;
 pub mod encapsulation;
 pub mod error_drop;
 pub mod ethernet_input;
+pub mod express;
 mod forwarding;
 mod fragment_hold;
 pub mod fragment_ways;
@@ -63,6 +64,7 @@ pub fn builder() -> GraphBuilder {
     GraphBuilder::new()
         .node(dpdk_input::DpdkInput::default())
         .node(control_input::ControlInput)
+        .node(express::LbExpress::default())
         .node(ethernet_input::EthernetInput)
         .node(arp_input::ArpInput)
         .node(ip_input::IpInput::<Ip4>::default())

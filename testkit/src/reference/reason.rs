@@ -136,6 +136,16 @@ const WAYS: &[&str] = &[
     "lb6-nat6",
 ];
 
+/// What the fused node counts for others: their reasons. Its own count says nothing new.
+pub fn of_plain(reason: Reason) -> Option<Reason> {
+    match reason {
+        ("lb-express", "good nat4 in2out packets processed") => Some(OF_IP4.translated),
+        ("lb-express", "good nat6 in2out packets processed") => Some(OF_IP6.translated),
+        ("lb-express", "packets on the express way") => None,
+        reason => Some(reason),
+    }
+}
+
 /// All of them.
 pub fn all() -> Vec<Reason> {
     let ways = WAYS.iter().flat_map(|node| of_way(node));

@@ -1,0 +1,232 @@
+//! What most packets need, in stages: the flows of a burst are located first, so that the lines of
+//! the sticky table are on their way for all of them, and looked up then.
+//!
+//! The stages together do what [`Balancer::select`](crate::Balancer::select) and
+//! [`Balancer::attribute_reply`](crate::Balancer::attribute_reply) do for a flow that has a live entry
+//! of this worker; whatever they do not find goes there.
+
+use std::net::IpAddr;
+
+use crate::address::Address;
+use crate::bucket::{Bucket, Entries, WAYS};
+use crate::flow_key::FlowKey;
+use crate::flow_tuple::FlowTuple;
+use crate::flow_value::FlowValue;
+use crate::side_cells::Cell;
+use crate::sticky_owner::StickyOwner;
+use crate::tcp_state::{Direction, FlowState, TcpFlags, Timeouts};
+use crate::vip::{KeyKind, VipId};
+
+/// Where the entry of a flow is, if there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Located {
+    word: u64,
+    hash: u64,
+}
+
+/// By state: when a flow expires whose packet comes now.
+#[derive(Clone, Copy, Debug)]
+pub struct Expiries([u16; STATES]);
+
+/// States fit into this many; those that are none are never asked for.
+const STATES: usize = 8;
+
+impl Expiries {
+    /// For packets of this second.
+    #[must_use]
+    pub fn new(timeouts: &Timeouts, now_s: u32) -> Self {
+        Self(std::array::from_fn(|bits| {
+            timeouts.expiry_tick(FlowState::from_bits(bits as u8), now_s)
+        }))
+    }
+}
+
+/// What a packet does to the state of its flow, as far as the packet tells.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passing(u8);
+
+impl Passing {
+    const OPENS: u8 = 1;
+    const CLOSES: u8 = 2;
+    const REPLY: u8 = 4;
+    const KINDS: usize = 8;
+
+    /// A packet that goes this way with these flags ([`TcpFlags::NONE`] for all but TCP).
+    #[inline]
+    #[must_use]
+    pub const fn new(direction: Direction, flags: TcpFlags) -> Self {
+        let reply = matches!(direction, Direction::ToClient) as u8 * Self::REPLY;
+        let opens = flags.opens() as u8 * Self::OPENS;
+        let closes = flags.closes() as u8 * Self::CLOSES;
+        Self(opens | closes | reply)
+    }
+
+    /// Whether it opens a connection.
+    #[inline]
+    #[must_use]
+    pub const fn opens(self) -> bool {
+        self.0 & Self::OPENS != 0
+    }
+
+    /// [`FlowState::next`] of the numbers of states, without a branch.
+    #[inline]
+    const fn next(self, state: u8) -> u8 {
+        NEXT[self.0 as usize % Self::KINDS][state as usize % STATES]
+    }
+}
+
+/// By kind of packet and state: the state that follows.
+static NEXT: [[u8; STATES]; Passing::KINDS] = transitions();
+
+const fn transitions() -> [[u8; STATES]; Passing::KINDS] {
+    let mut next = [[0; STATES]; Passing::KINDS];
+    let mut kind = 0;
+    while kind < Passing::KINDS {
+        let passing = kind as u8;
+        let direction =
+            if passing & Passing::REPLY == 0 { Direction::ToServer } else { Direction::ToClient };
+        let flags = if passing & Passing::CLOSES != 0 {
+            TcpFlags::RST
+        } else if passing & Passing::OPENS != 0 {
+            TcpFlags::SYN
+        } else {
+            TcpFlags::ACK
+        };
+        let mut bits = 1;
+        while bits < STATES {
+            next[kind][bits] = FlowState::from_bits(bits as u8).next(direction, flags) as u8;
+            bits += 1;
+        }
+        kind += 1;
+    }
+    next
+}
+
+/// A live entry, until the owner's next change.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    bucket: &'a Bucket,
+    way: usize,
+    /// What it says.
+    pub value: FlowValue,
+}
+
+impl StickyOwner {
+    /// Where the entry of a client's flow to a VIP with keys of this kind is. `tuple` is that of
+    /// the client's packets.
+    #[inline(always)]
+    #[must_use]
+    pub fn locate<A: Address>(&self, kind: KeyKind, vip: VipId, tuple: &FlowTuple<A>) -> Located {
+        let instance = self.instance();
+        let word = match (kind, tuple.src.into()) {
+            (KeyKind::Exact, IpAddr::V4(client)) => {
+                FlowKey::exact_word(client, tuple.src_port, vip)
+            }
+            (KeyKind::Full, _) => FlowKey::full_word(instance, tuple.src, tuple.src_port, vip),
+            _ => FlowKey::tag_word(instance, tuple, vip),
+        };
+        Located { word, hash: instance.hash(word) }
+    }
+
+    /// Fetches the flow's second bucket, where its first is here by now and does not have it: for
+    /// tables that are larger than the caches ([`is_large`](Self::is_large)).
+    #[inline(always)]
+    pub fn prefetch_second(&self, located: &Located) {
+        let table = self.table();
+        if table.first_entries(located.hash).bucket.ways(located.word) == 0 {
+            table.prefetch_second(located.hash);
+        }
+    }
+
+    /// Whether a bucket is likely to come from memory that is far away.
+    #[inline]
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        /// 512 KiB: half of a core's second-level cache or less.
+        const SMALL: usize = 1 << 13;
+        self.table().buckets() > SMALL
+    }
+
+    /// Fetches what [`known`](Self::known) looks at first, the cells of [`KeyKind::Full`] included.
+    #[inline(always)]
+    pub fn prefetch(&self, located: &Located, kind: KeyKind) {
+        self.table().prefetch(located.hash, kind == KeyKind::Full);
+    }
+
+    /// The flow's entry, if it did not expire. `full` is the tuple of the client's packets where the
+    /// VIP's keys are [`KeyKind::Full`]. The caller compares epochs.
+    #[inline(always)]
+    #[must_use]
+    pub fn known<A: Address>(
+        &self,
+        located: &Located,
+        full: Option<&FlowTuple<A>>,
+        now_s: u32,
+    ) -> Option<Known<'_>> {
+        let mut entries = self.table().first_entries(located.hash);
+        let mut ways = entries.bucket.ways(located.word);
+        if ways == 0 {
+            entries = self.table().second_entries(located.hash);
+            ways = entries.bucket.ways(located.word);
+        }
+        while ways != 0 {
+            let way = ways.trailing_zeros() as usize % WAYS;
+            ways &= ways - 1;
+            let value = entries.bucket.value(way);
+            if value.is_live(now_s) && is_whole(&entries, way, value, full) {
+                return Some(Known { bucket: entries.bucket, way, value });
+            }
+        }
+        None
+    }
+}
+
+/// Whether an entry with the right word is the flow's.
+#[inline]
+fn is_whole<A: Address>(
+    entries: &Entries<'_>,
+    way: usize,
+    value: FlowValue,
+    full: Option<&FlowTuple<A>>,
+) -> bool {
+    match full {
+        None => !value.has_cell(),
+        Some(tuple) => value.has_cell() && entries.cell(way) == Cell::of(tuple),
+    }
+}
+
+impl Known<'_> {
+    /// Keeps the entry up to date. Most packets of a second change nothing; the line then stays
+    /// clean.
+    #[inline(always)]
+    pub fn keep(&self, passing: Passing, expiries: &Expiries) {
+        let state = passing.next(self.value.state_bits());
+        let new = self.value.with_state_bits(state, expiries.0[state as usize % STATES]);
+        if new != self.value {
+            self.bucket.set_value(self.way, new);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transitions_are_those_of_the_states() {
+        let (fin, syn, rst, ack) = (TcpFlags::FIN, TcpFlags::SYN, TcpFlags::RST, TcpFlags::ACK);
+        let all = [fin, syn, rst, ack, syn.with(ack), fin.with(ack), syn.with(fin), TcpFlags::NONE];
+        for flags in all {
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                let passing = Passing::new(direction, flags);
+                assert_eq!(passing.opens(), flags.opens());
+                for bits in 1..5 {
+                    let state = FlowState::from_bits(bits);
+                    let next = state.next(direction, flags) as u8;
+                    assert_eq!(passing.next(bits), next, "{state:?} {direction:?} {flags:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The way of an AS's reply to the client.
+
+use dataplane::adjacency::Adjacency;
+use dataplane::family::Family;
+use dataplane::fib::FibEntry;
+use dataplane::packet::Packet;
+use dataplane::snapshot::Snapshot;
+
+use super::readdress::{Readdress, Side};
+use super::server_way::set_link;
+use super::services::Service;
+
+/// The next hop towards a client, if a packet of so many bytes can leave for it at once.
+#[inline]
+pub(super) fn next_hop<F: Family>(
+    snapshot: &Snapshot,
+    client: F::Address,
+    len: u16,
+) -> Option<&Adjacency> {
+    let FibEntry::Adjacency(id) = F::lookup(snapshot, client) else { return None };
+    let adjacency = snapshot.adjacency(id)?;
+    let open = adjacency.rewrite.is_some() && adjacency.tunnel.is_none() && len <= adjacency.mtu;
+    open.then_some(adjacency)
+}
+
+/// Gives an ordinary packet the name under which the client knows the AS, and the Ethernet header to
+/// the client. False when there is no room in front of it; it is as it was then.
+#[inline]
+pub(super) fn rename<F: Readdress>(
+    packet: &mut Packet,
+    service: &Service<F::Address>,
+    to: &Adjacency,
+) -> bool {
+    let Some(link) = &to.rewrite else { return false };
+    let Some(l3) = set_link(packet, link) else { return false };
+    F::readdress(packet.data_mut(), l3, Side::Source, &service.client_view, Some(service.port));
+    true
+}

@@ -1,0 +1,134 @@
+//! `lb-express`: the whole way of an ordinary packet through the load balancer in one node.
+
+mod client_way;
+mod declined;
+mod destinations;
+mod flow_job;
+mod gate;
+mod lane;
+mod ordinary;
+mod outer_template;
+mod readdress;
+mod server_way;
+mod server_ways;
+mod services;
+mod tally;
+
+use dataplane::family::{Ip4, Ip6};
+use dataplane::frame::Frame;
+use dataplane::node::{Node, NodeCx};
+use dataplane::snapshot::Snapshot;
+use dataplane::trace::TraceDetail;
+use dataplane::wire::ethernet::ether_type;
+use dataplane::{next_nodes, node_counters};
+
+use declined::Declined;
+use gate::Gate;
+use lane::Lane;
+use ordinary::Link;
+
+/// Packets that are between stages at once. Their lines and those of the sticky table are in the
+/// first-level cache then; with 64 and more they push each other out.
+pub(crate) const STAGE: usize = 32;
+
+next_nodes! {
+    /// Where packets go.
+    pub enum Next {
+        /// Whatever is not ordinary, untouched.
+        Ethernet => "ethernet-input",
+        /// Ready to be sent.
+        Output => "interface-output",
+    }
+}
+
+node_counters! {
+    /// What `lb-express` counts.
+    pub enum Counter {
+        /// Packets that leave from here.
+        Forwarded => ("packets on the express way", Info),
+        /// IPv4 packets of ASs that got the address of their VIP.
+        Translated4 => ("good nat4 in2out packets processed", Info),
+        /// IPv6 packets of ASs that got the address of their VIP.
+        Translated6 => ("good nat6 in2out packets processed", Info),
+    }
+}
+
+/// Takes ordinary packets of flows from the port to the port: what `ethernet-input`, `ip4-input`,
+/// `lb-nat4-in2out`, `ip4-lookup`, `lb4-vip`, the nodes of the methods and `ip4-rewrite` do to them
+/// (and those of IPv6), done in one pass. Those nodes are the definition, and tests compare.
+///
+/// Ordinary is a whole TCP or UDP packet without VLAN tag, options or extension headers, in one
+/// buffer, with hops left, that a VIP takes or an AS behind NAT answers, and for which the way is
+/// known and wide enough. All others go on to `ethernet-input` as they came. While one of those nodes
+/// waits for packets to trace, none come here at all, so that a trace shows each step.
+///
+/// Packets go in groups of 32 through two stages: in the first, headers are checked, the VIP is found
+/// and the lines of the sticky table are fetched; in the second, flows are looked up and packets
+/// rewritten. What is found out about destinations, ASs and services is kept until the next snapshot.
+///
+/// # Reads
+/// All headers; the snapshot, by the functions of the other nodes.
+/// # Writes
+/// The packet; lane `tx_interface`; the sticky table; the counters of interfaces, VIPs and ASs.
+/// # Next nodes
+/// `interface-output`; `ethernet-input`.
+/// # Counters
+/// See [`Counter`], the four of each VIP, and those of each AS.
+/// # Drops
+/// None.
+#[derive(Debug, Default)]
+pub struct LbExpress {
+    ip4: Lane<Ip4>,
+    ip6: Lane<Ip6>,
+    declined: Declined,
+}
+
+impl LbExpress {
+    /// Sorts packet `at` into its lane, if it is ordinary so far.
+    #[inline(always)]
+    fn accept(&mut self, cx: &NodeCx<'_, Self>, gate: &mut Gate, frame: &Frame, at: usize) {
+        gate.turn_to(cx.snapshot, frame.lanes.rx_interface[at]);
+        let Some(packet) = frame.packet(at) else { return };
+        if packet.segments() != 1 || packet.stripped_vlan().is_some() {
+            return;
+        }
+        let data = packet.data();
+        let Some(Link { station, ether_type: kind }) = Link::of(data) else { return };
+        let accepted = station == gate.station
+            && match kind {
+                ether_type::IPV4 => self.ip4.accept(cx, gate, data, at),
+                ether_type::IPV6 => gate.ip6 && self.ip6.accept(cx, gate, data, at),
+                _ => false,
+            };
+        if !accepted {
+            self.declined.add_frame(kind, data);
+        }
+    }
+}
+
+impl Node for LbExpress {
+    const NAME: &'static str = "lb-express";
+    const FUSED: bool = true;
+    type Next = Next;
+    type Counter = Counter;
+
+    fn process(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
+        let mut gate = Gate::CLOSED;
+        self.declined.clear();
+        self.ip4.begin(cx);
+        self.ip6.begin(cx);
+        for start in (0..frame.len()).step_by(STAGE) {
+            for at in start..frame.len().min(start + STAGE) {
+                self.accept(cx, &mut gate, frame, at);
+            }
+            self.ip4.finish(cx, frame, &mut self.declined);
+            self.ip6.finish(cx, frame, &mut self.declined);
+        }
+        self.ip4.end(cx);
+        self.ip6.end(cx);
+    }
+
+    fn trace(&self, _snapshot: &Snapshot, frame: &Frame, at: usize) -> TraceDetail {
+        TraceDetail::Interface(frame.lanes.rx_interface[at])
+    }
+}

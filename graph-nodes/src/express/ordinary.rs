@@ -1,0 +1,216 @@
+//! What a packet must be to take the express way, as far as its own bytes tell.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use balancer::{FlowTuple, TcpFlags};
+use dataplane::adjacency::ETHERNET_HEADER_LEN;
+use dataplane::family::{Family, Ip4, Ip6};
+use dataplane::interface::MacAddress;
+use dataplane::wire::Header;
+use dataplane::wire::ip::IpHeader;
+use dataplane::wire::ipv4::{Ipv4Header, protocol};
+use dataplane::wire::ipv6::Ipv6Header;
+use dataplane::wire::tcp::TcpHeader;
+use dataplane::wire::udp::UdpHeader;
+use zerocopy::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Where the IP header of every ordinary packet starts.
+pub(super) const L3: usize = ETHERNET_HEADER_LEN;
+
+/// An Ethernet address as one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Station(u64);
+
+impl Station {
+    /// No frame can be for it: a group address.
+    pub(super) const NOBODY: Self = Self(u64::MAX);
+
+    const MASK: u64 = 0xffff_ffff_ffff;
+
+    pub(super) fn of(mac: MacAddress) -> Self {
+        let [a, b, c, d, e, f] = mac.0;
+        Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+}
+
+/// What the Ethernet header says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) station: Station,
+    pub(super) ether_type: u16,
+}
+
+impl Link {
+    #[inline(always)]
+    pub(super) fn of(data: &[u8]) -> Option<Self> {
+        let header = data.first_chunk::<ETHERNET_HEADER_LEN>()?;
+        let start = u64::from_le_bytes(*header.first_chunk()?);
+        let ether_type = u16::from_be_bytes([header[12], header[13]]);
+        Some(Self { station: Station(start & Station::MASK), ether_type })
+    }
+}
+
+/// The fields of an ordinary packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ordinary<A> {
+    pub(super) tuple: FlowTuple<A>,
+    /// None of UDP.
+    pub(super) flags: TcpFlags,
+    /// Bytes of the IP packet.
+    pub(super) len: u16,
+}
+
+/// An IP header without anything between it and the header of TCP or UDP, and the start of that.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct Start<H> {
+    pub(super) ip: H,
+    pub(super) source_port: U16,
+    pub(super) destination_port: U16,
+    /// UDP's length and checksum, or TCP's sequence number.
+    rest: [u8; 4],
+}
+
+impl Header for Start<Ipv4Header> {}
+impl Header for Start<Ipv6Header> {}
+
+/// A family in which packets can be ordinary.
+pub(super) trait OrdinaryFamily: Family {
+    /// The fields of the packet in a frame, if it is whole and of TCP or UDP, the rules of `ip4-input`
+    /// or `ip6-input` let it through (but for those about the places of its addresses in the FIB),
+    /// there is nothing special in its header, and it has a hop to spend.
+    fn read(data: &[u8]) -> Option<Ordinary<Self::Address>>;
+
+    /// Whether it is a UDP packet without a checksum, where that is forbidden.
+    fn lacks_checksum(data: &[u8]) -> bool;
+}
+
+/// Bytes that the header of this protocol has at least; `None` for all but TCP and UDP.
+#[inline(always)]
+fn upper_header_len(upper: u8) -> Option<usize> {
+    match upper {
+        protocol::UDP => Some(UdpHeader::LEN),
+        protocol::TCP => Some(TcpHeader::LEN),
+        _ => None,
+    }
+}
+
+/// The flags of the TCP header at `l4`; none of UDP.
+#[inline(always)]
+fn flags(data: &[u8], l4: usize, upper: u8) -> Option<TcpFlags> {
+    const FLAGS: usize = 13;
+    if upper == protocol::UDP {
+        return Some(TcpFlags::NONE);
+    }
+    data.get(l4 + FLAGS).map(|octet| TcpFlags::from_octet(*octet))
+}
+
+impl OrdinaryFamily for Ip4 {
+    // One branch for all that is the same in every ordinary packet.
+    #[inline(always)]
+    fn read(data: &[u8]) -> Option<Ordinary<Ipv4Addr>> {
+        const NO_OPTIONS: u8 = 0x45;
+        let Start { ip, source_port, destination_port, .. } = Start::<Ipv4Header>::at(data, L3)?;
+        let upper = upper_header_len(ip.protocol)?;
+        let len = ip.total_len.get();
+        let first = ip.source[0];
+        let ordinary = (ip.version_ihl == NO_OPTIONS)
+            & (usize::from(len) >= Ipv4Header::LEN + upper)
+            & (L3 + usize::from(len) <= data.len())
+            & !ip.is_fragment()
+            & (ip.ttl > 1)
+            & (first.wrapping_sub(1) < 223)
+            & (first != 127)
+            & sums_to_all_ones(ip);
+        if !ordinary {
+            return None;
+        }
+        let tuple = FlowTuple {
+            src: ip.source(),
+            dst: ip.destination(),
+            src_port: source_port.get(),
+            dst_port: destination_port.get(),
+            protocol: ip.protocol,
+        };
+        let flags = flags(data, L3 + Ipv4Header::LEN, ip.protocol)?;
+        Some(Ordinary { tuple, flags, len })
+    }
+
+    #[inline]
+    fn lacks_checksum(_data: &[u8]) -> bool {
+        false
+    }
+}
+
+/// True when the header's checksum is right: when the sum of its words, in any byte order
+/// (RFC 1071 §2), is a multiple of 0xffff other than 0, which no header's is.
+#[inline(always)]
+fn sums_to_all_ones(header: &Ipv4Header) -> bool {
+    let (words, _) = header.as_bytes().as_chunks::<4>();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    sum.is_multiple_of(0xffff)
+}
+
+impl OrdinaryFamily for Ip6 {
+    #[inline(always)]
+    fn read(data: &[u8]) -> Option<Ordinary<Ipv6Addr>> {
+        let Start { ip, source_port, destination_port, .. } = Start::<Ipv6Header>::at(data, L3)?;
+        // Extension headers are next headers other than TCP and UDP.
+        let upper = upper_header_len(ip.next_header)?;
+        let len = ip.packet_len();
+        let src = IpHeader::source(ip);
+        let ordinary = (ip.version() == Ipv6Header::VERSION)
+            & (len >= Ipv6Header::LEN + upper)
+            & (L3 + len <= data.len())
+            & (ip.hop_limit > 1)
+            & is_global_unicast(src);
+        if !ordinary {
+            return None;
+        }
+        let tuple = FlowTuple {
+            src,
+            dst: IpHeader::destination(ip),
+            src_port: source_port.get(),
+            dst_port: destination_port.get(),
+            protocol: ip.next_header,
+        };
+        let flags = flags(data, L3 + Ipv6Header::LEN, ip.next_header)?;
+        Some(Ordinary { tuple, flags, len: len as u16 })
+    }
+
+    #[inline]
+    fn lacks_checksum(data: &[u8]) -> bool {
+        Start::<Ipv6Header>::at(data, L3)
+            .is_some_and(|start| start.ip.next_header == protocol::UDP && start.rest[2..] == [0, 0])
+    }
+}
+
+/// Neither nobody's address, nor a group's, nor one that is good on its link or host alone.
+#[inline]
+fn is_global_unicast(address: Ipv6Addr) -> bool {
+    let bits = address.to_bits();
+    (bits > 1) & (bits >> 120 != 0xff) & (bits >> 118 != 0x3fa)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_hosts() {
+        for (text, global) in [
+            ("2001:db8::1", true),
+            ("fdff::1", true),
+            ("fec0::1", true),
+            ("::2", true),
+            ("::", false),
+            ("::1", false),
+            ("fe80::1", false),
+            ("febf::1", false),
+            ("ff02::1", false),
+        ] {
+            assert_eq!(is_global_unicast(text.parse().unwrap()), global, "{text}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! [`ServerWay`]: the way of an ordinary packet to an AS, worked out once.
+
+use balancer::AsId;
+use dataplane::adjacency::L2Header;
+use dataplane::family::Family;
+use dataplane::forwarding::Method;
+use dataplane::interface::{InterfaceId, MacAddress};
+use dataplane::packet::Packet;
+use dataplane::snapshot::Snapshot;
+use dataplane::wire::Header;
+use dataplane::wire::ip::IpHeader;
+use dataplane::worker::WorkerState;
+
+use super::ordinary::{L3, Ordinary, OrdinaryFamily};
+use super::outer_template::{Inner, OuterTemplate};
+use super::readdress::{NewEnd, Readdress, Side};
+
+/// What is done to a packet.
+#[derive(Clone, Debug)]
+enum Change<A> {
+    /// Address and port.
+    Nat(NewEnd<A>),
+    /// Address and DSCP.
+    L3dsr(NewEnd<A>, u8),
+    /// Nothing but the Ethernet header.
+    DirectRouting,
+    /// An outer header.
+    Tunnel(OuterTemplate),
+}
+
+/// What no flow's epoch is.
+const NO_EPOCH: u16 = 1 << 8;
+
+/// How packets get to an AS.
+#[derive(Clone, Debug)]
+pub(super) struct ServerWay<F: Family> {
+    /// The epoch of its flows; [`NO_EPOCH`] if there is no such AS.
+    epoch: u16,
+    /// Where they leave.
+    pub(super) interface: InterfaceId,
+    /// The largest packet that may take this way, in bytes; 0 when none may.
+    largest: u16,
+    link: L2Header,
+    change: Change<F::Address>,
+}
+
+impl<F: Readdress> ServerWay<F> {
+    /// A way that no packet can take.
+    pub(super) fn closed() -> Self {
+        Self::closed_in(NO_EPOCH)
+    }
+
+    fn closed_in(epoch: u16) -> Self {
+        let nobody = MacAddress([0; 6]);
+        Self {
+            epoch,
+            interface: InterfaceId::LOCAL0,
+            largest: 0,
+            link: L2Header::new(nobody, nobody, &[], 0),
+            change: Change::DirectRouting,
+        }
+    }
+
+    /// The way to an AS.
+    #[cold]
+    pub(super) fn of(snapshot: &Snapshot, server: AsId) -> Self {
+        let epoch = snapshot.lb.epoch_of(server).map_or(NO_EPOCH, u16::from);
+        Self::open(snapshot, server, epoch).unwrap_or_else(|| Self::closed_in(epoch))
+    }
+
+    /// The way, if packets can take it at once.
+    fn open(snapshot: &Snapshot, server: AsId, epoch: u16) -> Option<Self> {
+        let path = snapshot.server_path(server)?;
+        let adjacency = snapshot.adjacency(path.adjacency?)?;
+        let link = adjacency.rewrite.filter(|_| adjacency.tunnel.is_none())?;
+        let change = match path.method {
+            Method::Nat => Change::Nat(NewEnd::new(F::address(path.address)?)),
+            Method::L3dsr { dscp } => Change::L3dsr(NewEnd::new(F::address(path.address)?), dscp),
+            Method::DirectRouting => Change::DirectRouting,
+            Method::Gre | Method::Ipip | Method::Gue => {
+                Change::Tunnel(OuterTemplate::new::<F>(&snapshot.tunnel_policy, path, &link)?)
+            }
+        };
+        let largest = adjacency.mtu.saturating_sub(path.method.overhead(path.address.is_ipv6()));
+        let interface = adjacency.interface;
+        Some(Self { epoch, interface, largest, link, change })
+    }
+
+    /// Whether flows of this epoch are alive.
+    #[inline(always)]
+    pub(super) fn is_of(&self, epoch: u8) -> bool {
+        self.epoch == u16::from(epoch)
+    }
+
+    /// Whether a packet of so many bytes may take it.
+    #[inline(always)]
+    pub(super) fn takes(&self, len: u16) -> bool {
+        len <= self.largest
+    }
+
+    /// Changes an ordinary packet, which it [takes](Self::takes), into what leaves. `port` is the
+    /// AS's, host byte order. False when there is no room in front of it; it is as it was then.
+    #[inline(always)]
+    pub(super) fn change(
+        &self,
+        packet: &mut Packet,
+        snapshot: &Snapshot,
+        worker: &mut WorkerState,
+        port: u16,
+    ) -> bool
+    where
+        F: OrdinaryFamily,
+    {
+        match &self.change {
+            Change::Nat(server) => {
+                let Some(l3) = set_link(packet, &self.link) else { return false };
+                F::readdress(packet.data_mut(), l3, Side::Destination, server, Some(port));
+            }
+            Change::L3dsr(server, dscp) => {
+                let Some(l3) = set_link(packet, &self.link) else { return false };
+                let data = packet.data_mut();
+                F::readdress(data, l3, Side::Destination, server, None);
+                if let Some(header) = F::Header::at_mut(data, l3) {
+                    header.set_dscp(*dscp);
+                }
+            }
+            Change::DirectRouting => return set_link(packet, &self.link).is_some(),
+            Change::Tunnel(template) => return wrap::<F>(template, packet, snapshot, worker),
+        }
+        true
+    }
+}
+
+/// Puts the outer header around a packet.
+#[inline]
+fn wrap<F: OrdinaryFamily>(
+    template: &OuterTemplate,
+    packet: &mut Packet,
+    snapshot: &Snapshot,
+    worker: &mut WorkerState,
+) -> bool {
+    let data = packet.data();
+    let Some(header) = F::Header::at(data, L3) else { return false };
+    let hash = if template.shows_flow() {
+        let Some(ordinary) = F::read(data) else { return false };
+        let Ordinary { tuple, .. } = ordinary;
+        snapshot.lb.hasher.hash(&tuple, false)
+    } else {
+        0
+    };
+    let inner = Inner {
+        class: header.traffic_class(),
+        dont_fragment: F::dont_fragment(header),
+        len: header.packet_len() as u16,
+        hash,
+    };
+    template.wrap(packet, &snapshot.tunnel_policy, inner, || worker.next_outer_id() as u16)
+}
+
+/// Puts an Ethernet header in the place of the plain one, and says where the IP header is then.
+/// `None` when there is no room in front of the packet.
+#[inline(always)]
+pub(super) fn set_link(packet: &mut Packet, link: &L2Header) -> Option<usize> {
+    if link.len() == L3 {
+        *packet.data_mut().first_chunk_mut::<L3>()? = *link.as_bytes().first_chunk()?;
+        return Some(L3);
+    }
+    set_tagged_link(packet, link)
+}
+
+/// The same for a header with VLAN tags.
+#[inline(never)]
+fn set_tagged_link(packet: &mut Packet, link: &L2Header) -> Option<usize> {
+    let len = link.len();
+    if !packet.adjust_front(len as i32 - L3 as i32) {
+        return None;
+    }
+    packet.data_mut().get_mut(..len)?.copy_from_slice(link.as_bytes());
+    Some(len)
+}

@@ -1,0 +1,108 @@
+//! [`Services`]: which VIP an AS's packets answer for, remembered.
+
+use balancer::{Address, AsId, FlowTuple, KeyKind, VipId};
+use dataplane::family::Family;
+use dataplane::snapshot::Snapshot;
+
+use super::readdress::NewEnd;
+
+/// A service that answers for the one address and port of one VIP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Service<A> {
+    pub(super) vip: VipId,
+    pub(super) server: AsId,
+    pub(super) kind: KeyKind,
+    /// What clients know it by; the port in host byte order.
+    pub(super) client_view: NewEnd<A>,
+    pub(super) port: u16,
+    /// The VIP's SYNs are changed.
+    pub(super) mss: bool,
+}
+
+/// What is known of a packet's source.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source<A> {
+    /// No AS's service.
+    Stranger,
+    /// A service that takes more than a look at its flow.
+    Involved,
+    One(Service<A>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cell<A> {
+    /// Of the snapshot that it was found in; 0 in an empty cell.
+    generation: u64,
+    address: A,
+    /// Protocol and port.
+    service: u32,
+    source: Source<A>,
+}
+
+/// How many sources are remembered.
+const CELLS: usize = 4096;
+
+/// Direct-mapped, and made of what the reverse map says: another snapshot empties it.
+#[derive(Debug)]
+pub(super) struct Services<F: Family>(Box<[Cell<F::Address>]>);
+
+impl<F: Family> Default for Services<F> {
+    fn default() -> Self {
+        let address = F::Address::from_bits(0);
+        let empty = Cell { generation: 0, address, service: 0, source: Source::Stranger };
+        Self(vec![empty; CELLS].into())
+    }
+}
+
+impl<F: Family> Services<F> {
+    /// What the source of a packet is, and where that is remembered.
+    #[inline]
+    pub(super) fn find(
+        &mut self,
+        snapshot: &Snapshot,
+        tuple: &FlowTuple<F::Address>,
+    ) -> (u16, &Source<F::Address>) {
+        let service = u32::from(tuple.protocol) << 16 | u32::from(tuple.src_port);
+        let bits = tuple.src.bits();
+        let folded = bits as u64 ^ (bits >> 64) as u64 ^ u64::from(service) << 32;
+        let at = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % CELLS;
+        let cell = &mut self.0[at];
+        let generation = snapshot.generation;
+        if cell.generation != generation || cell.address != tuple.src || cell.service != service {
+            let source = source::<F>(snapshot, tuple);
+            *cell = Cell { generation, address: tuple.src, service, source };
+        }
+        (at as u16, &cell.source)
+    }
+
+    /// The service at a position that [`find`](Self::find) gave.
+    #[inline]
+    pub(super) fn at(&self, position: u16) -> Option<&Service<F::Address>> {
+        match &self.0[usize::from(position) % CELLS].source {
+            Source::One(service) => Some(service),
+            _ => None,
+        }
+    }
+}
+
+#[cold]
+fn source<F: Family>(snapshot: &Snapshot, tuple: &FlowTuple<F::Address>) -> Source<F::Address> {
+    let lb = &snapshot.lb;
+    let Some(endpoint) = lb.reverse.get(tuple.src, tuple.src_port, tuple.protocol) else {
+        return Source::Stranger;
+    };
+    let one = endpoint.only_candidate().and_then(|candidate| {
+        let vip = lb.vip(candidate.vip)?;
+        let (address, port) = vip.origin(tuple.src_port)?;
+        let policy = snapshot.vip_policies.get(vip.id.index()).copied().unwrap_or_default();
+        Some(Service {
+            vip: vip.id,
+            server: candidate.as_id,
+            kind: vip.key_kind(),
+            client_view: NewEnd::new(address),
+            port,
+            mss: policy.mss != dataplane::forwarding::MssClamp::Keep,
+        })
+    });
+    one.map_or(Source::Involved, Source::One)
+}
