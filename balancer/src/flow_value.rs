@@ -81,15 +81,19 @@ impl FlowValue {
     /// The same flow in another state and with another expiry.
     #[inline]
     pub(crate) const fn refreshed(self, state: FlowState, expiry: u16) -> Self {
-        self.with_state_bits(state as u8, expiry)
+        self.updated(Self::update(state, expiry))
     }
 
-    /// The same with the state as its number.
+    /// Only a state and an expiry, for [`updated`](Self::updated).
+    pub(crate) const fn update(state: FlowState, expiry: u16) -> Self {
+        Self((state as u64) << STATE_SHIFT | (expiry as u64) << EXPIRY_SHIFT)
+    }
+
+    /// The same flow with another one's state and expiry.
     #[inline]
-    pub(crate) const fn with_state_bits(self, state: u8, expiry: u16) -> Self {
+    pub(crate) const fn updated(self, update: Self) -> Self {
         const REST: u64 = !(7 << STATE_SHIFT | 0xffff << EXPIRY_SHIFT);
-        let (state, expiry) = ((state as u64) << STATE_SHIFT, (expiry as u64) << EXPIRY_SHIFT);
-        Self(self.0 & REST | state | expiry)
+        Self(self.0 & REST | update.0)
     }
 
     /// The number of the state, 0 of a free entry.

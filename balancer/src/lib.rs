@@ -123,7 +123,7 @@ pub use protocol::{ParseProtocolError, Protocol};
 pub use reply::{NO_FLOW, ReplyVerdict};
 pub use rotation::Rotation;
 pub use selection::{CLASH_SERVERS_MAX, CLASH_SLOTS_MAX, Decision, TABLE_FULL, TUPLE_IN_USE};
-pub use staged::{Expiries, Known, Located, Passing};
+pub use staged::{Known, Located, Passing, Updates};
 pub use sticky::{BucketCountError, StickyTable};
 pub use sticky_owner::{Full, NewEntry, Slot, StickyOwner};
 pub use table_length::{TableLength, TableLengthError};

@@ -24,20 +24,35 @@ pub struct Located {
     hash: u64,
 }
 
-/// By state: when a flow expires whose packet comes now.
-#[derive(Clone, Copy, Debug)]
-pub struct Expiries([u16; STATES]);
+/// By kind of packet and state: the state that follows and when the flow expires then, as
+/// [`FlowValue`] has them. A flow's entry is brought up to date by one look into it.
+#[derive(Clone, Debug)]
+pub struct Updates {
+    of: (Timeouts, u32),
+    values: [[FlowValue; STATES]; Passing::KINDS],
+}
 
 /// States fit into this many; those that are none are never asked for.
 const STATES: usize = 8;
 
-impl Expiries {
+impl Updates {
     /// For packets of this second.
     #[must_use]
     pub fn new(timeouts: &Timeouts, now_s: u32) -> Self {
-        Self(std::array::from_fn(|bits| {
-            timeouts.expiry_tick(FlowState::from_bits(bits as u8), now_s)
-        }))
+        let update = |passing: Passing, bits: u8| {
+            let next = FlowState::from_bits(bits).next(passing.direction(), passing.flags());
+            FlowValue::update(next, timeouts.expiry_tick(next, now_s))
+        };
+        let of_kind = |kind| std::array::from_fn(|bits| update(Passing(kind as u8), bits as u8));
+        Self { of: (*timeouts, now_s), values: std::array::from_fn(of_kind) }
+    }
+
+    /// Makes these those of this second.
+    #[inline]
+    pub fn renew(&mut self, timeouts: &Timeouts, now_s: u32) {
+        if self.of != (*timeouts, now_s) {
+            *self = Self::new(timeouts, now_s);
+        }
     }
 }
 
@@ -69,38 +84,18 @@ impl Passing {
         self.0 & Self::OPENS != 0
     }
 
-    /// [`FlowState::next`] of the numbers of states, without a branch.
-    #[inline]
-    const fn next(self, state: u8) -> u8 {
-        NEXT[self.0 as usize % Self::KINDS][state as usize % STATES]
-    }
-}
-
-/// By kind of packet and state: the state that follows.
-static NEXT: [[u8; STATES]; Passing::KINDS] = transitions();
-
-const fn transitions() -> [[u8; STATES]; Passing::KINDS] {
-    let mut next = [[0; STATES]; Passing::KINDS];
-    let mut kind = 0;
-    while kind < Passing::KINDS {
-        let passing = kind as u8;
-        let direction =
-            if passing & Passing::REPLY == 0 { Direction::ToServer } else { Direction::ToClient };
-        let flags = if passing & Passing::CLOSES != 0 {
-            TcpFlags::RST
-        } else if passing & Passing::OPENS != 0 {
-            TcpFlags::SYN
-        } else {
-            TcpFlags::ACK
-        };
-        let mut bits = 1;
-        while bits < STATES {
-            next[kind][bits] = FlowState::from_bits(bits as u8).next(direction, flags) as u8;
-            bits += 1;
+    /// Flags that do the same.
+    fn flags(self) -> TcpFlags {
+        match self {
+            Self(kind) if kind & Self::CLOSES != 0 => TcpFlags::RST,
+            Self(kind) if kind & Self::OPENS != 0 => TcpFlags::SYN,
+            _ => TcpFlags::ACK,
         }
-        kind += 1;
     }
-    next
+
+    fn direction(self) -> Direction {
+        if self.0 & Self::REPLY == 0 { Direction::ToServer } else { Direction::ToClient }
+    }
 }
 
 /// A live entry, until the owner's next change.
@@ -200,9 +195,9 @@ impl Known<'_> {
     /// Keeps the entry up to date. Most packets of a second change nothing; the line then stays
     /// clean.
     #[inline(always)]
-    pub fn keep(&self, passing: Passing, expiries: &Expiries) {
-        let state = passing.next(self.value.state_bits());
-        let new = self.value.with_state_bits(state, expiries.0[state as usize % STATES]);
+    pub fn keep(&self, passing: Passing, updates: &Updates) {
+        let states = &updates.values[usize::from(passing.0) % Passing::KINDS];
+        let new = self.value.updated(states[usize::from(self.value.state_bits()) % STATES]);
         if new != self.value {
             self.bucket.set_value(self.way, new);
         }
@@ -212,21 +207,40 @@ impl Known<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::application_server::AsId;
 
     #[test]
-    fn transitions_are_those_of_the_states() {
+    fn updates_are_those_of_the_states() {
         let (fin, syn, rst, ack) = (TcpFlags::FIN, TcpFlags::SYN, TcpFlags::RST, TcpFlags::ACK);
         let all = [fin, syn, rst, ack, syn.with(ack), fin.with(ack), syn.with(fin), TcpFlags::NONE];
+        let timeouts = Timeouts::default();
+        let updates = Updates::new(&timeouts, 70_000);
         for flags in all {
             for direction in [Direction::ToServer, Direction::ToClient] {
                 let passing = Passing::new(direction, flags);
                 assert_eq!(passing.opens(), flags.opens());
                 for bits in 1..5 {
                     let state = FlowState::from_bits(bits);
-                    let next = state.next(direction, flags) as u8;
-                    assert_eq!(passing.next(bits), next, "{state:?} {direction:?} {flags:?}");
+                    let old = FlowValue::new(AsId::new(77).unwrap(), 9, state, 5, 6);
+                    let next = state.next(direction, flags);
+                    let expected = old.refreshed(next, timeouts.expiry_tick(next, 70_000));
+                    let update = updates.values[usize::from(passing.0)][usize::from(bits)];
+                    assert_eq!(old.updated(update), expected, "{state:?} {direction:?} {flags:?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn updates_follow_the_clock_and_the_configuration() {
+        let mut timeouts = Timeouts::default();
+        let mut updates = Updates::new(&timeouts, 1);
+        let expiry = |updates: &Updates| updates.values[0][1].expiry_tick();
+        assert_eq!(expiry(&updates), 41);
+        updates.renew(&timeouts, 2);
+        assert_eq!(expiry(&updates), 42);
+        timeouts.udp_or_half_open_s = 7;
+        updates.renew(&timeouts, 2);
+        assert_eq!(expiry(&updates), 9);
     }
 }

@@ -23,7 +23,7 @@ use crate::header_rules::{Accepted, HeaderRules};
 use crate::upper::{NOT_FOUND, mark};
 
 /// One in so many TCP and UDP packets per interface is looked at for a partial checksum.
-const SAMPLE_EVERY: u32 = 1024;
+pub(crate) const SAMPLE_EVERY: u32 = 1024;
 
 family_next_nodes! {
     /// Where packets go.

@@ -1,13 +1,14 @@
 //! [`Lane`]: the two stages of ordinary packets of one family.
 
 use balancer::{
-    AsId, Balancer, Decision, Direction, Expiries, FlowState, FlowTuple, KeyKind, Passing,
-    TcpFlags, Timeouts, VipId,
+    AsId, Balancer, Decision, Direction, FlowTuple, KeyKind, Passing, TcpFlags, Timeouts, Updates,
+    VipId,
 };
 use dataplane::family::Family;
-use dataplane::frame::Frame;
+use dataplane::frame::{FRAME_MAX, Frame};
 use dataplane::interface::InterfaceId;
 use dataplane::node::NodeCx;
+use dataplane::packet::Packet;
 use dataplane::wire::ip::IpHeader;
 
 use super::client_way::{next_hop, rename};
@@ -15,13 +16,13 @@ use super::declined::Declined;
 use super::destinations::{Destination, Destinations};
 use super::flow_job::{FlowJob, Role};
 use super::gate::Gate;
-use super::ordinary::{L3, Ordinary, OrdinaryFamily};
+use super::ordinary::{L3, Link, Ordinary, OrdinaryFamily};
 use super::readdress::Readdress;
 use super::server_ways::ServerWays;
 use super::services::{Service, Services, Source};
 use super::tally::Tally;
 use super::{Counter, LbExpress, Next, STAGE};
-use crate::ip_input::{check_source, has_partial_checksum, is_sampled};
+use crate::ip_input::{SAMPLE_EVERY, check_source, has_partial_checksum};
 
 type Cx<'a> = NodeCx<'a, LbExpress>;
 
@@ -34,8 +35,9 @@ pub(super) struct Lane<F: OrdinaryFamily + Readdress> {
     jobs: [FlowJob; STAGE],
     /// How many there are.
     waiting: usize,
-    tally: Tally,
-    expiries: Expiries,
+    updates: Updates,
+    forwarded: u64,
+    translated: u64,
 }
 
 impl<F: OrdinaryFamily + Readdress> Default for Lane<F> {
@@ -46,8 +48,9 @@ impl<F: OrdinaryFamily + Readdress> Default for Lane<F> {
             servers: ServerWays::default(),
             jobs: [FlowJob::none(); STAGE],
             waiting: 0,
-            tally: Tally::default(),
-            expiries: Expiries::new(&Timeouts::default(), 0),
+            updates: Updates::new(&Timeouts::default(), 0),
+            forwarded: 0,
+            translated: 0,
         }
     }
 }
@@ -56,13 +59,45 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     /// Before the first packet of a frame.
     pub(super) fn begin(&mut self, cx: &Cx<'_>) {
         self.destinations.begin(cx.snapshot);
-        self.expiries = Expiries::new(&cx.snapshot.lb.timeouts, cx.now.tick_s);
+        self.updates.renew(&cx.snapshot.lb.timeouts, cx.now.tick_s);
     }
 
-    /// First stage: checks packet `at`, and fetches what is known of its flow. False when it is not
-    /// for the express way.
+    /// First stage, for the packets of a group that are wanted: a bit for each, counted from slot
+    /// `start` on. Checks them and fetches what is known of their flows; what it returns are those
+    /// that are not for this lane.
+    #[inline(never)]
+    pub(super) fn gather(
+        &mut self,
+        cx: &Cx<'_>,
+        gate: &mut Gate,
+        frame: &Frame,
+        start: usize,
+        wanted: u32,
+    ) -> u32 {
+        let mut others = 0;
+        for (index, slot) in frame.packets()[start..].iter().take(STAGE).enumerate() {
+            if wanted >> index & 1 == 0 {
+                continue;
+            }
+            let at = start + index;
+            gate.turn_to(cx.snapshot, frame.lanes.rx_interface[at % FRAME_MAX]);
+            let accepted =
+                slot.as_ref().is_some_and(|packet| self.accept(cx, gate, packet, at as u8));
+            others |= u32::from(!accepted) << index;
+        }
+        others
+    }
+
+    /// Takes a packet, if it is ordinary so far.
     #[inline(always)]
-    pub(super) fn accept(&mut self, cx: &Cx<'_>, gate: &Gate, data: &[u8], at: usize) -> bool {
+    fn accept(&mut self, cx: &Cx<'_>, gate: &Gate, packet: &Packet, at: u8) -> bool {
+        let data = packet.data();
+        let ours = Link::of(data)
+            .is_some_and(|link| link.station == gate.station && link.ether_type == F::ETHER_TYPE);
+        if !ours || packet.segments() != 1 || packet.stripped_vlan().is_some() || F::V6 && !gate.ip6
+        {
+            return false;
+        }
         let Some(packet) = F::read(data) else { return false };
         let FlowTuple { src, dst, .. } = packet.tuple;
         if (gate.tunnel_sources || F::may_be_ours(cx.snapshot, src))
@@ -89,7 +124,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         cx: &Cx<'_>,
         data: &[u8],
         packet: &Ordinary<F::Address>,
-        at: usize,
+        at: u8,
     ) -> Option<FlowJob> {
         let (position, source) = self.services.find(cx.snapshot, &packet.tuple);
         let &Service { vip, kind, mss, .. } = match source {
@@ -105,7 +140,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             role: Role::Reply(position),
             len: packet.len,
             port: 0,
-            at: at as u8,
+            at,
             upper: packet.tuple.protocol,
             passing: Passing::new(Direction::ToClient, packet.flags),
             kind,
@@ -119,7 +154,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         cx: &Cx<'_>,
         data: &[u8],
         packet: &Ordinary<F::Address>,
-        at: usize,
+        at: u8,
     ) -> Option<FlowJob> {
         let tuple = &packet.tuple;
         let &Destination { vip, kind, nat, mss, target } =
@@ -136,7 +171,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             role: Role::ToVip(vip),
             len: packet.len,
             port,
-            at: at as u8,
+            at,
             upper: tuple.protocol,
             passing: Passing::new(Direction::ToServer, packet.flags),
             kind,
@@ -144,32 +179,44 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     }
 
     /// Second stage: looks up the flows of the packets that were accepted, and sends them on.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn finish(&mut self, cx: &mut Cx<'_>, frame: &mut Frame, declined: &mut Declined) {
         let waiting = std::mem::take(&mut self.waiting).min(STAGE);
-        if waiting > 0 && cx.worker.sticky.is_large() {
+        if waiting == 0 {
+            return;
+        }
+        if cx.worker.sticky.is_large() {
             for job in &self.jobs[..waiting] {
                 cx.worker.sticky.prefetch_second(&job.located);
             }
         }
+        let mut tally = Tally::default();
+        let first = usize::from(self.jobs[0].at);
+        let rx = frame.lanes.rx_interface[first];
+        let partial = is_due::<F>(cx, rx) && is_partial::<F>(frame.data(first));
         for index in 0..waiting {
-            let job = self.jobs[index];
-            let at = usize::from(job.at);
+            let at = usize::from(self.jobs[index].at);
             if declined.any() && Self::follows_declined(frame, at, declined) {
                 continue;
             }
-            let leaves = match job.role {
-                Role::ToVip(vip) => self.send(cx, frame, &job, vip),
-                Role::Reply(position) => self.send_back(cx, frame, &job, position),
+            let leaves = match self.jobs[index].role {
+                _ if partial && index == 0 => None,
+                Role::ToVip(vip) => self.send(cx, frame, index, vip, &mut tally),
+                Role::Reply(position) => self.send_back(cx, frame, index, position, &mut tally),
             };
             let Some(interface) = leaves else {
                 declined.add_ordinary::<F>(frame.data(at));
                 continue;
             };
-            let rx = frame.lanes.rx_interface[at];
-            self.tally.received(rx, F::V6, &cx.worker.shared);
+            tally.forwarded(frame.lanes.rx_interface[at], F::V6, &cx.worker.shared);
             frame.lanes.tx_interface[at] = interface;
             cx.set_next(at, Next::Output);
+        }
+        tally.finish(F::V6, &cx.worker.shared);
+        self.forwarded += u64::from(tally.forwarded);
+        self.translated += u64::from(tally.translated);
+        if !partial {
+            sampled::<F>(cx, rx, tally.forwarded);
         }
     }
 
@@ -185,9 +232,11 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         &mut self,
         cx: &mut Cx<'_>,
         frame: &mut Frame,
-        job: &FlowJob,
+        index: usize,
         vip: VipId,
+        tally: &mut Tally,
     ) -> Option<InterfaceId> {
+        let job = &self.jobs[index];
         let at = usize::from(job.at);
         let known = match job.kind {
             KeyKind::Full => {
@@ -196,24 +245,21 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             }
             _ => cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s),
         };
-        let Some(known) = known else { return self.send_new(cx, frame, job, vip) };
+        let Some(known) = known else { return self.send_new(cx, frame, index, vip) };
         let value = known.value;
         let server = value.as_id();
         let way = self.servers.to(cx.snapshot, server);
         // A SYN may start another connection.
-        let over = job.passing.opens() && value.state() != FlowState::Udp;
-        if over || !way.is_of(value.epoch()) {
-            return self.send_new(cx, frame, job, vip);
+        if job.passing.opens() || !way.is_of(value.epoch()) {
+            return self.send_new(cx, frame, index, vip);
         }
-        known.keep(job.passing, &self.expiries);
-        if !way.takes(job.len) || is_partial::<F>(cx, frame, at) {
-            return None;
-        }
-        if !way.change(frame.packet_mut(at)?, cx.snapshot, cx.worker, job.port) {
+        known.keep(job.passing, &self.updates);
+        let packet = frame.packet_mut(at)?;
+        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, job.port) {
             return None;
         }
         count_sent(cx, server, job.len);
-        self.tally.existing(vip, &cx.worker.shared);
+        tally.existing(vip, &cx.worker.shared);
         Some(way.interface)
     }
 
@@ -224,9 +270,10 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         &mut self,
         cx: &mut Cx<'_>,
         frame: &mut Frame,
-        job: &FlowJob,
+        index: usize,
         vip: VipId,
     ) -> Option<InterfaceId> {
+        let job = self.jobs[index];
         let at = usize::from(job.at);
         let packet = F::read(frame.data(at))?;
         let lb = &cx.snapshot.lb;
@@ -240,9 +287,6 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             lb.reverse.get(address, job.port, job.upper)?.only_candidate()
         };
         if vip.nat && (job.kind != KeyKind::Exact || alone().is_none() || any_direct(cx)) {
-            return None;
-        }
-        if is_partial::<F>(cx, frame, at) {
             return None;
         }
         let mut balancer = Balancer {
@@ -275,9 +319,11 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         &mut self,
         cx: &mut Cx<'_>,
         frame: &mut Frame,
-        job: &FlowJob,
+        index: usize,
         position: u16,
+        tally: &mut Tally,
     ) -> Option<InterfaceId> {
+        let job = &self.jobs[index];
         let service = self.services.at(position)?;
         let at = usize::from(job.at);
         let packet = F::read(frame.data(at))?;
@@ -293,30 +339,29 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         if known.value.as_id() != service.server || !way.is_of(known.value.epoch()) {
             return None;
         }
-        known.keep(job.passing, &self.expiries);
-        if is_partial::<F>(cx, frame, at) || !rename::<F>(frame.packet_mut(at)?, service, to) {
+        known.keep(job.passing, &self.updates);
+        if !rename::<F>(frame.packet_mut(at)?, service, to) {
             return None;
         }
         if let Some(stats) = cx.worker.shared.servers.get(service.server.index()) {
             stats.reply_packets.add(1);
             stats.reply_bytes.add(u64::from(job.len));
         }
-        self.tally.translated += 1;
+        tally.translated += 1;
         Some(to.interface)
     }
 
     /// After the last packet of a frame.
     pub(super) fn end(&mut self, cx: &Cx<'_>) {
-        let Tally { forwarded, translated, .. } = self.tally;
-        if forwarded == 0 {
-            return;
+        let [forwarded, translated] =
+            [&mut self.forwarded, &mut self.translated].map(std::mem::take);
+        if forwarded > 0 {
+            cx.count(Counter::Forwarded, forwarded);
         }
-        cx.count(Counter::Forwarded, forwarded);
         if translated > 0 {
             let counter = if F::V6 { Counter::Translated6 } else { Counter::Translated4 };
             cx.count(counter, translated);
         }
-        self.tally.flush(F::V6, &cx.worker.shared);
     }
 }
 
@@ -329,22 +374,28 @@ fn count_sent(cx: &Cx<'_>, server: AsId, len: u16) {
     }
 }
 
-/// Now and then looks whether a packet has a checksum that a network card should have made. One that
-/// has is not for the express way: `ip4-input` or `ip6-input` counts it.
-#[inline(always)]
-fn is_partial<F: Family>(cx: &mut Cx<'_>, frame: &Frame, at: usize) -> bool {
-    let rx = frame.lanes.rx_interface[at];
-    is_sampled::<F>(cx.worker, rx) && is_partial_sample::<F>(cx, frame.data(at), rx)
+/// True when it is the turn of a packet of this interface to be looked at: has it a checksum that a
+/// network card should have made?
+#[inline]
+fn is_due<F: Family>(cx: &Cx<'_>, rx: InterfaceId) -> bool {
+    cx.worker.until_sample[usize::from(F::V6)].get(rx.index()) == Some(&0)
 }
 
+/// True of an ordinary packet that has. It is not for the express way: `ip4-input` or `ip6-input`
+/// counts it.
 #[cold]
-fn is_partial_sample<F: Family>(cx: &mut Cx<'_>, data: &[u8], rx: InterfaceId) -> bool {
-    let partial = F::Header::upper_layer(data, L3)
-        .is_ok_and(|upper| has_partial_checksum::<F::Header>(data, L3, &upper));
-    if partial && let Some(until) = cx.worker.until_sample[usize::from(F::V6)].get_mut(rx.index()) {
-        *until = 0;
+fn is_partial<F: Family>(data: &[u8]) -> bool {
+    F::Header::upper_layer(data, L3)
+        .is_ok_and(|upper| has_partial_checksum::<F::Header>(data, L3, &upper))
+}
+
+/// After packets of an interface, the first of which was looked at if it was its turn.
+#[inline]
+fn sampled<F: Family>(cx: &mut Cx<'_>, rx: InterfaceId, packets: u32) {
+    if let Some(until) = cx.worker.until_sample[usize::from(F::V6)].get_mut(rx.index()) {
+        let left = if *until == 0 { SAMPLE_EVERY } else { *until };
+        *until = left.saturating_sub(packets);
     }
-    partial
 }
 
 /// Whether some client speaks to an AS past its VIP.

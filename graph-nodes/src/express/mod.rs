@@ -19,7 +19,6 @@ use dataplane::frame::Frame;
 use dataplane::node::{Node, NodeCx};
 use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
-use dataplane::wire::ethernet::ether_type;
 use dataplane::{next_nodes, node_counters};
 
 use declined::Declined;
@@ -29,7 +28,7 @@ use ordinary::Link;
 
 /// Packets that are between stages at once. Their lines and those of the sticky table are in the
 /// first-level cache then; with 64 and more they push each other out.
-pub(crate) const STAGE: usize = 32;
+pub(crate) const STAGE: usize = u32::BITS as usize;
 
 next_nodes! {
     /// Where packets go.
@@ -84,24 +83,15 @@ pub struct LbExpress {
 }
 
 impl LbExpress {
-    /// Sorts packet `at` into its lane, if it is ordinary so far.
-    #[inline(always)]
-    fn accept(&mut self, cx: &NodeCx<'_, Self>, gate: &mut Gate, frame: &Frame, at: usize) {
-        gate.turn_to(cx.snapshot, frame.lanes.rx_interface[at]);
-        let Some(packet) = frame.packet(at) else { return };
-        if packet.segments() != 1 || packet.stripped_vlan().is_some() {
-            return;
-        }
-        let data = packet.data();
-        let Some(Link { station, ether_type: kind }) = Link::of(data) else { return };
-        let accepted = station == gate.station
-            && match kind {
-                ether_type::IPV4 => self.ip4.accept(cx, gate, data, at),
-                ether_type::IPV6 => gate.ip6 && self.ip6.accept(cx, gate, data, at),
-                _ => false,
-            };
-        if !accepted {
-            self.declined.add_frame(kind, data);
+    /// Leaves the packets of a group to the other nodes that no lane wants: a bit for each, counted
+    /// from slot `start` on.
+    #[cold]
+    fn decline(&mut self, frame: &Frame, start: usize, packets: u32) {
+        for at in (start..start + STAGE).filter(|at| packets >> (at - start) & 1 != 0) {
+            let data = frame.data(at);
+            if let Some(link) = Link::of(data) {
+                self.declined.add_frame(link.ether_type, data);
+            }
         }
     }
 }
@@ -118,8 +108,13 @@ impl Node for LbExpress {
         self.ip4.begin(cx);
         self.ip6.begin(cx);
         for start in (0..frame.len()).step_by(STAGE) {
-            for at in start..frame.len().min(start + STAGE) {
-                self.accept(cx, &mut gate, frame, at);
+            let all = u32::MAX >> STAGE.saturating_sub(frame.len() - start);
+            let mut others = self.ip4.gather(cx, &mut gate, frame, start, all);
+            if others != 0 {
+                others = self.ip6.gather(cx, &mut gate, frame, start, others);
+            }
+            if others != 0 {
+                self.decline(frame, start, others);
             }
             self.ip4.finish(cx, frame, &mut self.declined);
             self.ip6.finish(cx, frame, &mut self.declined);

@@ -1,5 +1,7 @@
 //! NAT of ordinary packets: another address and port, one hop less, and the checksums with them.
 
+use std::net::Ipv4Addr;
+
 use dataplane::family::{Family, Ip4, Ip6};
 use dataplane::wire::Header;
 use dataplane::wire::checksum::SummedAddress;
@@ -17,13 +19,13 @@ const UDP_CHECKSUM: usize = 6;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewEnd<A> {
     pub(super) address: A,
-    /// The one's complement sum of the address.
-    pub(super) sum: u16,
+    /// The one's complement sum of the address, of words in the machine's byte order.
+    sum: u16,
 }
 
 impl<A: SummedAddress> NewEnd<A> {
     pub(super) fn new(address: A) -> Self {
-        Self { address, sum: address.sum().fold() }
+        Self { address, sum: u16::from_ne_bytes(address.sum().fold().to_be_bytes()) }
     }
 }
 
@@ -69,22 +71,26 @@ fn follow(data: &mut [u8], l4: usize, upper: u8, change: u32) {
     let Some(field) = data.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<2>()) else {
         return;
     };
-    let old = u16::from_be_bytes(*field);
+    let old = u16::from_ne_bytes(*field);
     let new = updated(old, change);
-    // UDP: 0 means that there is none, and one that comes out as 0 is sent as its twin (RFC 768).
-    let new = if udp && new == 0 { 0xffff } else { new };
-    let new = if udp && old == 0 { 0 } else { new };
-    *field = new.to_be_bytes();
+    let new = if udp { or_all_ones(new) } else { new };
+    if old != 0 || !udp {
+        *field = new.to_ne_bytes();
+    }
 }
 
 /// Replaces a port; returns the change.
 #[inline(always)]
 fn change_port(field: &mut zerocopy::network_endian::U16, port: Option<u16>) -> u32 {
     let Some(port) = port else { return 0 };
-    let change = u32::from(!field.get()) + u32::from(port);
+    let (old, new) = (field.to_bytes(), port.to_be_bytes());
     field.set(port);
-    change
+    u32::from(!u16::from_ne_bytes(old)) + u32::from(u16::from_ne_bytes(new))
 }
+
+/// An IPv4 header without options, and as much of TCP as holds its checksum; UDP has as much padding
+/// in any frame of Ethernet's least length.
+const HEADERS4: usize = Ipv4Header::LEN + TCP_CHECKSUM + 2;
 
 impl Readdress for Ip4 {
     #[inline(always)]
@@ -95,23 +101,81 @@ impl Readdress for Ip4 {
         to: &NewEnd<Self::Address>,
         port: Option<u16>,
     ) {
-        /// What one hop less adds to the sum: `~m + m'` of the word with the TTL, whose high byte
-        /// goes down by one.
-        const HOP: u32 = 0xffff - 0x100;
-        let Some(start) = Start::<Ipv4Header>::at_mut(data, l3) else { return };
-        let (address, field) = match side {
-            Side::Source => (&mut start.ip.source, &mut start.source_port),
-            Side::Destination => (&mut start.ip.destination, &mut start.destination_port),
-        };
-        let old = !u32::from_be_bytes(*address);
-        let change = (old >> 16) + (old & 0xffff) + u32::from(to.sum);
-        *address = to.address.octets();
-        let ports = change_port(field, port);
-        start.ip.ttl = start.ip.ttl.wrapping_sub(1);
-        start.ip.checksum.set(updated(start.ip.checksum.get(), change + HOP));
-        let upper = start.ip.protocol;
-        follow(data, l3 + Ipv4Header::LEN, upper, change + ports);
+        let Some(data) = data.get_mut(l3..) else { return };
+        if let Some(headers) = data.first_chunk_mut::<HEADERS4>() {
+            return readdress4(headers, side, to, port);
+        }
+        // A short frame, of a virtual port: of UDP.
+        let mut headers = [0; HEADERS4];
+        if let Some(room) = headers.get_mut(..data.len()) {
+            room.copy_from_slice(data);
+            readdress4(&mut headers, side, to, port);
+            data.copy_from_slice(&headers[..data.len()]);
+        }
     }
+}
+
+/// Sums are taken over words in the machine's byte order: sum and checksum then come out in that
+/// order too, so that no byte is swapped (RFC 1071 §2).
+#[inline(always)]
+fn readdress4(headers: &mut [u8; HEADERS4], side: Side, to: &NewEnd<Ipv4Addr>, port: Option<u16>) {
+    const TTL: usize = 8;
+    const PROTOCOL: usize = 9;
+    const CHECKSUM: usize = 10;
+    /// What one hop less adds to the sum: `~m + m'` of the word with the TTL in its first byte.
+    const HOP: u32 = 0xffff - u16::from_ne_bytes([1, 0]) as u32;
+    let (address_at, port_at) = match side {
+        Side::Source => (12, Ipv4Header::LEN),
+        Side::Destination => (16, Ipv4Header::LEN + 2),
+    };
+    let old = !read4(headers, address_at);
+    let change = (old >> 16) + (old & 0xffff) + u32::from(to.sum);
+    write4(headers, address_at, u32::from_ne_bytes(to.address.octets()));
+    headers[TTL] = headers[TTL].wrapping_sub(1);
+    let checksum = updated(read2(headers, CHECKSUM), change + HOP);
+    write2(headers, CHECKSUM, checksum);
+    let mut change = change;
+    if let Some(port) = port {
+        let port = port.to_be_bytes();
+        change += u32::from(!read2(headers, port_at)) + u32::from(u16::from_ne_bytes(port));
+        write2(headers, port_at, u16::from_ne_bytes(port));
+    }
+    if headers[PROTOCOL] == protocol::UDP {
+        const AT: usize = Ipv4Header::LEN + UDP_CHECKSUM;
+        let old = read2(headers, AT);
+        if old != 0 {
+            write2(headers, AT, or_all_ones(updated(old, change)));
+        }
+    } else {
+        const AT: usize = Ipv4Header::LEN + TCP_CHECKSUM;
+        write2(headers, AT, updated(read2(headers, AT), change));
+    }
+}
+
+/// A UDP checksum that comes out as 0, which says that there is none, is sent as its twin (RFC 768).
+#[inline(always)]
+fn or_all_ones(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
+#[inline(always)]
+fn read2(headers: &[u8; HEADERS4], at: usize) -> u16 {
+    u16::from_ne_bytes([headers[at], headers[at + 1]])
+}
+
+#[inline(always)]
+fn write2(headers: &mut [u8; HEADERS4], at: usize, value: u16) {
+    [headers[at], headers[at + 1]] = value.to_ne_bytes();
+}
+
+#[inline(always)]
+fn read4(headers: &[u8; HEADERS4], at: usize) -> u32 {
+    u32::from_ne_bytes([headers[at], headers[at + 1], headers[at + 2], headers[at + 3]])
+}
+
+#[inline(always)]
+fn write4(headers: &mut [u8; HEADERS4], at: usize, value: u32) {
+    headers[at..at + 4].copy_from_slice(&value.to_ne_bytes());
 }
 
 impl Readdress for Ip6 {
@@ -128,12 +192,7 @@ impl Readdress for Ip6 {
             Side::Source => (&mut start.ip.source, &mut start.source_port),
             Side::Destination => (&mut start.ip.destination, &mut start.destination_port),
         };
-        let bits = u128::from_be_bytes(*address);
-        let words = (bits >> 64) as u64 as u128 + (bits as u64) as u128;
-        let words = (words >> 64) as u64 + words as u64;
-        let words = (words >> 32) + (words & 0xffff_ffff);
-        let words = ((words >> 32) + (words & 0xffff_ffff)) as u32;
-        let change = u32::from(!fold32(words)) + u32::from(to.sum);
+        let change = u32::from(!sum6(address)) + u32::from(to.sum);
         *address = to.address.octets();
         let ports = change_port(field, port);
         start.ip.decrement_hop_limit();
@@ -142,15 +201,19 @@ impl Readdress for Ip6 {
     }
 }
 
-/// The same for any 32 bits.
+/// The sum of an address, of words in the machine's byte order.
 #[inline(always)]
-fn fold32(sum: u32) -> u16 {
-    fold((sum >> 16) + (sum & 0xffff))
+fn sum6(address: &[u8; 16]) -> u16 {
+    let (words, _) = address.as_chunks::<4>();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    // Four words leave two bits above.
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    fold(sum as u32)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv6Addr;
 
     use dataplane::wire::ip::IpHeader;
     use dataplane::wire::tcp::TcpHeader;

@@ -30,7 +30,7 @@ impl Tag {
 }
 
 /// Direct-mapped, and made of what the snapshot says: another one empties it.
-pub(super) struct ServerWays<F: Readdress>(Box<[Cell<F>]>);
+pub(super) struct ServerWays<F: Readdress>(Box<[Cell<F>; WAYS]>);
 
 impl<F: Readdress> std::fmt::Debug for ServerWays<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -40,7 +40,11 @@ impl<F: Readdress> std::fmt::Debug for ServerWays<F> {
 
 impl<F: Readdress> Default for ServerWays<F> {
     fn default() -> Self {
-        Self((0..WAYS).map(|_| Cell { tag: Tag::NONE, way: ServerWay::closed() }).collect())
+        let cells = (0..WAYS).map(|_| Cell { tag: Tag::NONE, way: ServerWay::closed() });
+        let Ok(cells) = cells.collect::<Box<[_]>>().try_into() else {
+            unreachable!("there are as many cells as were made")
+        };
+        Self(cells)
     }
 }
 

@@ -4,58 +4,63 @@ use balancer::VipId;
 use dataplane::interface::InterfaceId;
 use dataplane::worker::WorkerShared;
 
-/// Packets that were counted here and not yet where they belong.
+/// Packets that leave, counted here and not yet where they belong.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     vip: Option<VipId>,
     existing: u64,
-    interface: Option<InterfaceId>,
+    interface: InterfaceId,
     received: u64,
-    pub(super) translated: u64,
-    pub(super) forwarded: u64,
+    /// All of them.
+    pub(super) forwarded: u32,
+    /// Those of ASs that got another name.
+    pub(super) translated: u32,
 }
 
 impl Tally {
     /// A packet of a known flow to a VIP.
-    #[inline]
+    #[inline(always)]
     pub(super) fn existing(&mut self, vip: VipId, shared: &WorkerShared) {
         if self.vip != Some(vip) {
-            self.flush_vip(shared);
-            self.vip = Some(vip);
+            self.turn_to_vip(vip, shared);
         }
         self.existing += 1;
     }
 
     /// A packet that an interface received and that leaves from here.
-    #[inline]
-    pub(super) fn received(&mut self, interface: InterfaceId, v6: bool, shared: &WorkerShared) {
-        if self.interface != Some(interface) {
-            self.flush_interface(v6, shared);
-            self.interface = Some(interface);
+    #[inline(always)]
+    pub(super) fn forwarded(&mut self, interface: InterfaceId, v6: bool, shared: &WorkerShared) {
+        if self.interface != interface {
+            self.turn_to_interface(interface, v6, shared);
         }
         self.received += 1;
         self.forwarded += 1;
     }
 
-    fn flush_vip(&mut self, shared: &WorkerShared) {
+    #[inline(never)]
+    fn turn_to_vip(&mut self, vip: VipId, shared: &WorkerShared) {
         if let Some(stats) = self.vip.and_then(|vip| shared.vips.get(vip.index())) {
             stats.existing.add(self.existing);
         }
-        self.existing = 0;
+        (self.vip, self.existing) = (Some(vip), 0);
     }
 
-    fn flush_interface(&mut self, v6: bool, shared: &WorkerShared) {
-        if let Some(stats) = self.interface.and_then(|id| shared.interfaces.get(id.index())) {
+    #[inline(never)]
+    fn turn_to_interface(&mut self, interface: InterfaceId, v6: bool, shared: &WorkerShared) {
+        if self.received > 0
+            && let Some(stats) = shared.interfaces.get(self.interface.index())
+        {
             let counter = if v6 { &stats.ip6 } else { &stats.ip4 };
             counter.add(self.received);
         }
-        self.received = 0;
+        (self.interface, self.received) = (interface, 0);
     }
 
-    /// Gives the counts to their counters. `translated` and `forwarded` are the caller's.
-    pub(super) fn flush(&mut self, v6: bool, shared: &WorkerShared) {
-        self.flush_vip(shared);
-        self.flush_interface(v6, shared);
-        *self = Self::default();
+    /// Gives the counts to their counters.
+    pub(super) fn finish(&mut self, v6: bool, shared: &WorkerShared) {
+        if let Some(vip) = self.vip {
+            self.turn_to_vip(vip, shared);
+        }
+        self.turn_to_interface(InterfaceId::LOCAL0, v6, shared);
     }
 }
