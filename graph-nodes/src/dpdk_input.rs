@@ -39,10 +39,26 @@ node_counters! {
 /// `interface is down`.
 /// # Drops
 /// Packets of interfaces that are down.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DpdkInput {
     /// The queue asked first; it moves on each turn, so that a busy queue cannot starve the others.
     first: usize,
+    /// Where packets go while none are to be traced.
+    next: Next,
+}
+
+impl Default for DpdkInput {
+    fn default() -> Self {
+        Self { first: 0, next: Next::Express }
+    }
+}
+
+impl DpdkInput {
+    /// Sends all packets through one node after the other.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { first: 0, next: Next::Ethernet }
+    }
 }
 
 impl Node for DpdkInput {
@@ -55,7 +71,7 @@ impl Node for DpdkInput {
 
     fn poll(&mut self, cx: &mut NodeCx<'_, Self>, frame: &mut Frame) {
         let queues = cx.worker.queues.len();
-        let next = if cx.worker.shared.is_armed() { Next::Ethernet } else { Next::Express };
+        let next = if cx.worker.shared.is_armed() { Next::Ethernet } else { self.next };
         self.first = if self.first + 1 < queues { self.first + 1 } else { 0 };
         for at in (self.first..queues).chain(0..self.first) {
             let RxAssignment { port, queue, interface } = cx.worker.queues[at];

@@ -8,6 +8,7 @@
 use dataplane::family::{Ip4, Ip6};
 use dataplane::graph::GraphBuilder;
 
+use crate::dpdk_input::DpdkInput;
 use crate::lb_direct::LbDirect;
 use crate::lb_direct_routing::LbDirectRouting;
 use crate::lb_l3dsr::LbL3dsr;
@@ -61,8 +62,18 @@ pub mod upper;
 /// predecessors. Only what is made or released here (ICMP messages, packets that waited for a
 /// neighbour) goes backwards.
 pub fn builder() -> GraphBuilder {
+    behind(DpdkInput::default())
+}
+
+/// The same graph with nothing on the express way: each node does its own part. It is what the
+/// express way is held against, in tests and in measurements.
+pub fn plain_builder() -> GraphBuilder {
+    behind(DpdkInput::plain())
+}
+
+fn behind(input: DpdkInput) -> GraphBuilder {
     GraphBuilder::new()
-        .node(dpdk_input::DpdkInput::default())
+        .node(input)
         .node(control_input::ControlInput)
         .node(express::LbExpress::default())
         .node(ethernet_input::EthernetInput)

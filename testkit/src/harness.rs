@@ -2,7 +2,7 @@
 
 use dataplane::clock::Clock;
 use dataplane::event::Event;
-use dataplane::graph::GraphInfo;
+use dataplane::graph::{GraphBuilder, GraphInfo};
 use dataplane::interface::{InterfaceId, PortId, QueueId};
 use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
@@ -32,7 +32,15 @@ pub struct Harness {
 impl Harness {
     /// A worker in this world, at second 1000.
     pub fn new(world: World) -> Self {
-        let builder = graph_nodes::builder();
+        Self::with(world, graph_nodes::builder())
+    }
+
+    /// The same without the express way, so that each node shows what it does itself.
+    pub fn plain(world: World) -> Self {
+        Self::with(world, graph_nodes::plain_builder())
+    }
+
+    fn with(world: World, builder: GraphBuilder) -> Self {
         let info = builder.info().expect("the graph is complete");
         let shared = WorkerShared::new(0, &info);
         let graph = builder.build(&shared).expect("the graph is complete");

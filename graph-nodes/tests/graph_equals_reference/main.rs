@@ -79,6 +79,16 @@ proptest! {
     /// Packets of one flow at two workers, and large ones in several buffers.
     #[test]
     fn whoever_gets_a_packet(scenario in strategy::scenario(SCOPE, 40)) {
-        equal(Both::play_in_style(&scenario, Style { workers: 2, segmented: true }))?;
+        let style = Style { workers: 2, segmented: true, ..Style::default() };
+        equal(Both::play_in_style(&scenario, style))?;
+    }
+
+    /// The same reference holds for the nodes that the express way stands for.
+    #[test]
+    fn whatever_happens_to_one_node_after_the_other(
+        scenario in strategy::scenario(SCOPE, 40), workers in 1..=2_usize,
+    ) {
+        let style = Style { workers, plain: true, ..Style::default() };
+        equal(Both::play_in_style(&scenario, style))?;
     }
 }

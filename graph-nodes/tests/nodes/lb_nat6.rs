@@ -44,7 +44,7 @@ fn reply(v6: bool, from: (std::net::IpAddr, u16)) -> PacketBuilder {
 #[test]
 fn b_15_b_16_both_directions_byte_for_byte() {
     for v6 in [false, true] {
-        let mut harness = Harness::new(nat_world(v6));
+        let mut harness = Harness::plain(nat_world(v6));
         let sent = harness.forward(CLIENT_LINK, &arriving(request(v6, (vip(v6), 80))));
         let there = leaving(request(v6, (server(v6), 8080)).ttl(63));
         assert_eq!(sent, (SERVER_LINK, there));

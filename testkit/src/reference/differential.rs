@@ -144,11 +144,13 @@ pub struct Style {
     pub workers: usize,
     /// Large packets are spread over several buffers, behind their headers.
     pub segmented: bool,
+    /// Nothing takes the express way.
+    pub plain: bool,
 }
 
 impl Default for Style {
     fn default() -> Self {
-        Self { workers: 1, segmented: false }
+        Self { workers: 1, segmented: false, plain: false }
     }
 }
 
@@ -209,7 +211,7 @@ impl<C: Compiler> Differential<C> {
         let workers = sticky
             .into_iter()
             .enumerate()
-            .map(|(at, sticky)| worker(at, config, sticky, &info, &mut publisher))
+            .map(|(at, sticky)| worker(at, style.plain, config, sticky, &info, &mut publisher))
             .collect();
         let mut reference = Reference::with_workers(config.clone(), style.workers);
         reference.now_s = START_S;
@@ -540,13 +542,15 @@ fn is_cut(frame: &[u8]) -> bool {
 /// A worker that reads what the publisher publishes.
 fn worker(
     at: usize,
+    plain: bool,
     config: &Config,
     sticky: StickyOwner,
     info: &GraphInfo,
     publisher: &mut Publisher<Snapshot>,
 ) -> Worker<MemoryIo, VirtualClock> {
     let shared = WorkerShared::new(at, info);
-    let graph = graph_nodes::builder().build(&shared).expect("the graph is complete");
+    let builder = if plain { graph_nodes::plain_builder() } else { graph_nodes::builder() };
+    let graph = builder.build(&shared).expect("the graph is complete");
     let queues = config
         .ports()
         .map(|index| RxAssignment {
