@@ -131,7 +131,7 @@ fn may_be_sampled<F: Family>(l3: usize, upper: &UpperLayer) -> bool {
 
 /// True when it is the turn of a packet of this interface to be looked at.
 #[inline]
-pub(crate) fn is_sampled<F: Family>(worker: &mut WorkerState, rx: InterfaceId) -> bool {
+fn is_sampled<F: Family>(worker: &mut WorkerState, rx: InterfaceId) -> bool {
     let Some(until) = worker.until_sample[usize::from(F::V6)].get_mut(rx.index()) else {
         return false;
     };
