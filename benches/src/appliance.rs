@@ -163,10 +163,19 @@ impl<I: PacketIo> Appliance<I> {
     ///
     /// A command that is refused, or no memory for its tables.
     pub fn new(setup: &Setup) -> Result<Self, String> {
+        Self::configured(setup, &setup.commands())
+    }
+
+    /// The same with other commands.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn configured(setup: &Setup, commands: &[String]) -> Result<Self, String> {
         let instance = new_instance_key().map_err(|error| format!("making a key: {error}"))?;
         let tsc = TscBase { start: read_tsc(), hz: setup.hz };
         let clock = || BenchClock::new(tsc.start, tsc.hz);
-        Self::with(setup, &setup.commands(), instance, tsc, clock)
+        Self::with(setup, commands, instance, tsc, clock)
     }
 
     /// The interface.
@@ -227,7 +236,11 @@ impl<I: PacketIo, C: Clock> Appliance<I, C> {
 }
 
 /// Carries out commands in one transaction and publishes the result.
-fn run_commands(control: &mut Control, lines: &[String]) -> Result<(), String> {
+///
+/// # Errors
+///
+/// The command that is refused, and why.
+pub fn run_commands(control: &mut Control, lines: &[String]) -> Result<(), String> {
     let mut draft = control.draft();
     for line in lines {
         let command =

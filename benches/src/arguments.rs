@@ -33,6 +33,8 @@ pub enum Action {
     Compare(CompareArguments),
     /// Measure what this machine allows: reads of memory, hash, checksums, ports
     Limits(LimitsArguments),
+    /// Measure control: building tables, loading and showing many VIPs, starting, memory
+    Control(ControlArguments),
     /// Send packets through a port and look at what comes back
     Generate(GenerateArguments),
     /// Measure a device under test and a generator, two processes with a link between them
@@ -110,6 +112,12 @@ pub struct RunArguments {
     /// Slots of each VIP's table of new flows: a power of two or a prime
     #[arg(long)]
     pub vip_length: Option<u32>,
+    /// Send the frames of this capture file (classic pcap, Ethernet) instead of made ones
+    #[arg(long)]
+    pub pcap: Option<PathBuf>,
+    /// Measure what the commands in this file set up, instead of --mode and --encap; the port is bench0
+    #[arg(long)]
+    pub config: Option<PathBuf>,
     /// Say how long workers are away from their queues, between ends of turns
     #[arg(long)]
     pub gaps: bool,
@@ -155,9 +163,54 @@ pub struct LimitsArguments {
     /// The CPU to measure; by default the last one
     #[arg(long)]
     pub cpu: Option<usize>,
+    /// Modes whose work is compared with the least that balancing can cost
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "nat4,gre4")]
+    pub encap: Vec<EncapWord>,
+    /// Flows with which they are compared
+    #[arg(long, value_parser = flows, value_delimiter = ',', default_value = "1,1k,100k,1M")]
+    pub flows: Vec<u64>,
+    /// How often each mode is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeats: u16,
+    /// Milliseconds of each measurement
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub millis: u32,
     /// Write the limits here
     #[arg(long)]
     pub json: Option<PathBuf>,
+}
+
+/// `sluice-bench control`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ControlArguments {
+    /// Slots of the table of new flows that is built
+    #[arg(long, default_value_t = 65_537)]
+    pub slots: u32,
+    /// ASs of that table
+    #[arg(long, default_value_t = SERVERS_MAX, value_parser = clap::value_parser!(u16).range(1..=i64::from(SERVERS_MAX)))]
+    pub members: u16,
+    /// VIPs that are loaded and shown
+    #[arg(long, value_parser = vips, default_value = "10k")]
+    pub vips: u32,
+    /// ASs of each of these
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub servers: u32,
+    /// Buckets of the sticky table that is filled to one half
+    #[arg(long, value_parser = buckets, default_value = "524288")]
+    pub buckets: u32,
+    /// How often short things are repeated
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeats: u16,
+    /// Write the figures here
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+fn vips(text: &str) -> Result<u32, String> {
+    match u32::try_from(count(text)?) {
+        Ok(vips @ 1..=VIPS_MAX) => Ok(vips),
+        _ => Err(format!("there can be 1 to {VIPS_MAX} VIPs")),
+    }
 }
 
 /// `1000`, `1k`, `10M`: decimal thousands.
@@ -244,7 +297,13 @@ impl RunArguments {
         } else if self.pcaps.is_some() {
             return Err("--pcaps is for --harness pcap".to_owned());
         }
-        let named = Mode::named(&self.mode, &self.encap);
+        let named = match self.config {
+            Some(_) => vec![Mode::Io, Mode::Configured],
+            None => Mode::named(&self.mode, &self.encap),
+        };
+        if self.pcap.is_some() {
+            return self.recorded_group(named);
+        }
         let mut groups = Vec::new();
         for direction in [Direction::Forward, Direction::Return] {
             for family in self.families(&named)? {
@@ -266,6 +325,22 @@ impl RunArguments {
             }
         }
         Ok(groups)
+    }
+
+    /// All modes on the packets of a file. What these are is not known here.
+    fn recorded_group(&self, modes: Vec<Mode>) -> Result<Vec<Group>, String> {
+        if modes.iter().any(|mode| mode.direction() == Direction::Return) {
+            return Err(
+                "answers are for flows that the bench has made; --pcap has others".to_owned()
+            );
+        }
+        let protocol = *self.protocol.first().ok_or("no --protocol")?;
+        let family = self.family.first().copied().unwrap_or_default();
+        let ports = self.vip_ports.first().copied();
+        let (flows, size, renewal) = (1, Size::Fixed(64), Renewal::PerSecond(0));
+        let spec = TrafficSpec { family, flows, size, protocol, renewal };
+        let direction = Direction::Forward;
+        Ok(vec![Group { direction, spec, service: self.service(ports), modes }])
     }
 
     /// The families of clients: those asked for, or those that the modes need.
@@ -453,6 +528,17 @@ mod tests {
         );
         assert!(run("--churn 1 --encap nat4-return").unwrap().groups().is_err());
         assert_eq!(run("--workers 1,4,2").unwrap().most_workers(), 4);
+    }
+
+    #[test]
+    fn recorded_packets_are_one_group() {
+        let groups = |line: &str| run(line).unwrap().groups();
+        let all = groups("--pcap f.pcap --mode lb,ip4 --encap gre4").unwrap();
+        assert_eq!((all.len(), &all[0].modes), (1, &vec![Mode::Io, Mode::LbGre4, Mode::Ip4]));
+        let own = groups("--pcap f.pcap --config c").unwrap();
+        assert_eq!(own[0].modes, [Mode::Io, Mode::Configured]);
+        assert_eq!(groups("--config c --flows 1,2").unwrap().len(), 2);
+        assert!(groups("--pcap f.pcap --encap nat4-return").is_err());
     }
 
     #[test]

@@ -8,6 +8,9 @@ use control::control::Control;
 /// How often control looks for events between changes, as the daemon does.
 const PUMP_INTERVAL: Duration = Duration::from_millis(10);
 
+/// What is done to each AS: a new weight, away, there again.
+const STEPS: [&str; 3] = [" weight 50", " del", ""];
+
 /// What was changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Changes {
@@ -49,8 +52,8 @@ impl Churn {
 
     /// The next change.
     fn command(&mut self) -> Option<String> {
-        let server = self.servers.get(self.next / 3 % self.servers.len().max(1))?;
-        let more = [" weight 50", " del", ""][self.next % 3];
+        let server = self.servers.get(self.next / STEPS.len() % self.servers.len().max(1))?;
+        let more = STEPS[self.next % STEPS.len()];
         self.next += 1;
         Some(format!("lb as {server}{more}"))
     }
@@ -77,19 +80,29 @@ impl Churn {
                 control.pump();
                 continue;
             }
-            let line = self.command().ok_or("there is no AS to change")?;
             let begin = Instant::now();
-            let problem = |problem: config::Problem| format!("{line}: {}", problem.reason);
-            let command = config::parse(&line).map_err(problem)?;
-            control.execute(&command).map_err(problem)?;
-            control.publish();
+            self.change(control)?;
             let seconds = begin.elapsed().as_secs_f64();
             changes.add(Changes { count: 1, seconds, slowest_s: seconds, elapsed_s: 0.0 });
         }
         let elapsed = start.elapsed();
         self.at_work += elapsed;
         changes.elapsed_s = elapsed.as_secs_f64();
+        // Nothing is measured any more; the next measurement finds all ASs as they were.
+        while !self.next.is_multiple_of(STEPS.len()) {
+            self.change(control)?;
+        }
         Ok(changes)
+    }
+
+    /// Carries out the next change, as the daemon does.
+    fn change(&mut self, control: &mut Control) -> Result<(), String> {
+        let line = self.command().ok_or("there is no AS to change")?;
+        let problem = |problem: config::Problem| format!("{line}: {}", problem.reason);
+        let command = config::parse(&line).map_err(problem)?;
+        control.execute(&command).map_err(problem)?;
+        control.publish();
+        Ok(())
     }
 }
 

@@ -18,9 +18,9 @@ use crate::site::{VIP, VIP_PORT};
 use crate::statistics::Range;
 
 /// Reads whose addresses are known together, as those of a burst's packets are.
-const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 /// Operations of one sample: well below a scheduler's time slice.
-const OPERATIONS: usize = 4096;
+pub(crate) const OPERATIONS: usize = 4096;
 /// Undisturbed samples of which the median counts. Tests only look whether there is a figure.
 const SAMPLES: usize = if cfg!(test) { 3 } else { 101 };
 /// Samples at most, disturbed ones included.
@@ -40,10 +40,10 @@ pub struct Limit {
 /// A cache line.
 #[derive(Clone, Copy, FromZeros)]
 #[repr(C, align(64))]
-struct Line {
+pub(crate) struct Line {
     /// Index of the line that a chain visits next.
-    next: u64,
-    rest: [u64; 7],
+    pub(crate) next: u64,
+    pub(crate) rest: [u64; 7],
 }
 
 /// TSC clocks per operation: the median of undisturbed samples.
@@ -66,7 +66,7 @@ fn clocks(mut sample: impl FnMut()) -> f64 {
     Range::of(all).median
 }
 
-fn limit(name: String, calibration: &Calibration, sample: impl FnMut()) -> Limit {
+pub(crate) fn limit(name: String, calibration: &Calibration, sample: impl FnMut()) -> Limit {
     let clocks = clocks(sample);
     Limit { name, cycles: calibration.cycles(clocks), ns: calibration.ns(clocks) }
 }
@@ -82,7 +82,7 @@ fn scramble(state: &mut u64) -> u64 {
 
 /// `0..len` by multiplication and shift, as hash tables choose their buckets.
 #[inline]
-fn index(random: u64, len: usize) -> usize {
+pub(crate) fn index(random: u64, len: usize) -> usize {
     ((u128::from(random) * len as u128) >> 64) as usize
 }
 
@@ -175,7 +175,7 @@ fn tuple(flow: u64) -> FlowTuple<Ipv4Addr> {
     FlowTuple { src, dst: VIP, src_port, dst_port: VIP_PORT, protocol: 17 }
 }
 
-fn size_text(bytes: usize) -> String {
+pub(crate) fn size_text(bytes: usize) -> String {
     match bytes {
         _ if bytes >= 1 << 30 => format!("{} GiB", bytes >> 30),
         _ if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),

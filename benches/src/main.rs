@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::arguments::{
-    Action, Arguments, CompareArguments, Group, Harness, LimitsArguments, RunArguments,
+    Action, Arguments, CompareArguments, ControlArguments, Group, Harness, LimitsArguments,
+    RunArguments,
 };
 use benches::calibration::{Calibration, measure_cycles_per_clock, measure_tsc_hz};
+use benches::control_figures::{self, ControlFigure, ControlSpec};
 use benches::cores::Cores;
 use benches::experiment::{Experiment, Outcome};
 use benches::family::Family;
@@ -18,10 +20,14 @@ use benches::limits::{self, Limit};
 use benches::mode::Mode;
 use benches::pcap_harness::{self, PcapHarness};
 use benches::ports::{device_command, generate_command, ndr_command, pair_command};
+use benches::recording::Recording;
 use benches::report::{Case, CaseResult, Report, SCHEMA, results};
-use benches::{compare, table};
+use benches::statistics::Range;
+use benches::{compare, floor, table};
 use clap::Parser;
 
+/// Memory of a sticky bucket: a cache line.
+const BUCKET_BYTES: usize = 64;
 /// How long the TSC is compared with the system's clock.
 const TSC_PAUSE: Duration = Duration::from_millis(200);
 
@@ -40,6 +46,7 @@ fn main() -> ExitCode {
         Action::Run(arguments) => run(&arguments).map(|()| true),
         Action::Compare(arguments) => compare_reports(&arguments),
         Action::Limits(arguments) => measure_limits(&arguments).map(|()| true),
+        Action::Control(arguments) => measure_control(&arguments).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -52,7 +59,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &RunArguments) -> Result<(), String> {
-    let groups = arguments.groups()?;
+    let mut groups = arguments.groups()?;
+    let commands = arguments.config.as_deref().map_or(Ok(Vec::new()), read_commands)?;
+    let read = |path: &PathBuf| Recording::read(path, pcap_harness::mac_of(0));
+    let recording = arguments.pcap.as_ref().map(read).transpose()?;
+    if let Some(recording) = &recording {
+        groups.iter_mut().for_each(|group| group.spec.flows = recording.flows().max(1));
+    }
     let cores = Cores::choose(&arguments.cpu, arguments.most_workers())?;
     let tsc_hz = measure_tsc_hz(TSC_PAUSE);
     let mut report = Report {
@@ -65,19 +78,22 @@ fn run(arguments: &RunArguments) -> Result<(), String> {
     };
     let mut harness = match arguments.harness {
         Harness::Memory => None,
-        Harness::Pcap => Some(Replay::start(&groups, arguments, cores.cpus())?),
+        Harness::Pcap => Some(Replay::start(&groups, recording.as_ref(), arguments, cores.cpus())?),
     };
     print!("{}", table::heading(&report));
     if !arguments.churn.is_empty() && !cores.step_aside() {
         println!("note: workers have all CPUs, and control takes them off");
     }
     for group in &groups {
-        let experiment = experiment(group, arguments, tsc_hz);
+        let mut experiment = experiment(group, arguments, tsc_hz);
+        experiment.recording = recording.clone();
+        experiment.commands.clone_from(&commands);
         let outcome = match &mut harness {
             None => experiment.run(&cores)?,
             Some(replay) => replay.run(&experiment)?,
         };
-        let measured = results_of(group, arguments, &outcome, tsc_hz);
+        let mean_len = recording.as_ref().map_or(group.spec.mean_len(), Recording::mean_len);
+        let measured = results_of(group, arguments, &outcome, mean_len, tsc_hz);
         for result in &measured {
             print!("{}", table::line(result));
             let gaps = arguments.gaps || !arguments.churn.is_empty();
@@ -107,6 +123,8 @@ fn experiment(group: &Group, arguments: &RunArguments, tsc_hz: f64) -> Experimen
         hz: tsc_hz as u64,
         churn: arguments.churn_rates(),
         workers: arguments.workers.iter().copied().map(usize::from).collect(),
+        recording: None,
+        commands: Vec::new(),
     }
 }
 
@@ -114,6 +132,7 @@ fn results_of(
     group: &Group,
     arguments: &RunArguments,
     outcome: &Outcome,
+    mean_len: f64,
     tsc_hz: f64,
 ) -> Vec<CaseResult> {
     let spec = &group.spec;
@@ -130,6 +149,7 @@ fn results_of(
         },
         family: spec.family,
         vip_ports: group.service.ports,
+        recording: arguments.pcap.as_deref().map(file_name),
         flows: spec.flows,
         size: spec.size_name(),
         protocol: spec.protocol.name().to_owned(),
@@ -145,7 +165,20 @@ fn results_of(
         churn: 0,
         buckets: outcome.buckets,
     };
-    results(outcome, &case, spec.mean_len(), tsc_hz)
+    results(outcome, &case, mean_len, tsc_hz)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The commands of a file: its lines but for empty ones and those that begin with # (as `exec` has it).
+fn read_commands(path: &Path) -> Result<Vec<String>, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
 }
 
 /// A folder that goes with its owner. The driver opens a file again when its port is opened.
@@ -168,7 +201,12 @@ struct Replay {
 }
 
 impl Replay {
-    fn start(groups: &[Group], arguments: &RunArguments, cpus: &[usize]) -> Result<Self, String> {
+    fn start(
+        groups: &[Group],
+        recording: Option<&Recording>,
+        arguments: &RunArguments,
+        cpus: &[usize],
+    ) -> Result<Self, String> {
         let temporary = std::env::temp_dir().join(format!("sluice-bench-{}", std::process::id()));
         let folder = arguments.pcaps.clone().unwrap_or_else(|| temporary.clone());
         let temporary = Temporary(temporary);
@@ -181,10 +219,19 @@ impl Replay {
             let (protocol, size) = (spec.protocol.name(), spec.size_name());
             let name = format!("{protocol}{family}_{way}_{size}_{}.pcap", spec.flows);
             let file = folder.join(name);
-            pcap_harness::write_file(&file, spec, *direction, arguments.servers, index)?;
+            match recording {
+                Some(recording) => pcap_harness::write_recording(&file, recording)?,
+                None => {
+                    pcap_harness::write_file(&file, spec, *direction, arguments.servers, index)?;
+                }
+            }
             files.push(file);
         }
-        let packets: Vec<_> = groups.iter().map(|g| pcap_harness::packets_of(&g.spec)).collect();
+        let packets_of = |group: &Group| match recording {
+            Some(recording) => recording.frames().len() as u64,
+            None => pcap_harness::packets_of(&group.spec),
+        };
+        let packets: Vec<_> = groups.iter().map(packets_of).collect();
         let longest = packets.iter().copied().max().unwrap_or(0);
         let cpu = cpus.first().copied().unwrap_or(0);
         let harness = PcapHarness::start(&files, longest, cpu)?;
@@ -229,27 +276,86 @@ fn measure_limits(arguments: &LimitsArguments) -> Result<(), String> {
         all
     });
     let mut all: Vec<Limit> = measured.into_iter().flatten().collect();
-    let forwarding = io_limit(&cores, tsc_hz)?;
-    print!("{}", limits::text(std::slice::from_ref(&forwarding)));
-    all.push(forwarding);
+    all.extend(multiples(arguments, &cores, tsc_hz)?);
     match &arguments.json {
         Some(path) => write_json(path, &all),
         None => Ok(()),
     }
 }
 
-/// What it costs to receive and send a packet of 64 bytes, source and sink included.
-fn io_limit(cores: &Cores, tsc_hz: f64) -> Result<Limit, String> {
-    let words = ["sluice-bench", "run", "--mode", "io", "--flows", "1000"];
-    let Action::Run(arguments) = Arguments::parse_from(words).action else {
+/// What balancing costs beside the least that it can cost, measured in turns.
+fn multiples(
+    arguments: &LimitsArguments,
+    cores: &Cores,
+    tsc_hz: f64,
+) -> Result<Vec<Limit>, String> {
+    let LimitsArguments { encap, flows, repeats, millis, .. } = arguments;
+    let flag = |name: &str, value: String| format!("--{name}={value}");
+    let list = |flows: &[u64]| flows.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    let words = [
+        "sluice-bench".to_owned(),
+        "run".to_owned(),
+        flag("flows", list(flows)),
+        flag("repeats", repeats.to_string()),
+        flag("millis", millis.to_string()),
+    ];
+    let Action::Run(mut run) = Arguments::parse_from(words).action else {
         return Err("internal error: run was asked for".to_owned());
     };
-    let group = arguments.groups()?.remove(0);
-    let outcome = experiment(&group, &arguments, tsc_hz).run(cores)?;
-    let results = results_of(&group, &arguments, &outcome, tsc_hz);
-    let io = results.first().ok_or("nothing was measured")?;
-    let name = "io forwarding of a 64-byte packet, source and sink included".to_owned();
-    Ok(Limit { name, cycles: io.cycles.median, ns: io.ns.median })
+    run.encap.clone_from(encap);
+    let mut all = Vec::new();
+    println!("\nwhat balancing costs beyond io, in multiples of its floor");
+    for group in run.groups()? {
+        let outcome = experiment(&group, &run, tsc_hz).run(cores)?;
+        let ratio = Range::of(outcome.cycles_per_clock.iter().copied()).median;
+        let calibration = Calibration { tsc_hz, cycles_per_clock: ratio };
+        let bytes = outcome.buckets as usize * BUCKET_BYTES;
+        let flows = group.spec.flows;
+        let measured = cores.run(&mut [()], |()| floor::floor(bytes, flows, &calibration));
+        for result in results_of(&group, &run, &outcome, group.spec.mean_len(), tsc_hz) {
+            let cycles = result.work_cycles.unwrap_or(result.cycles).median;
+            let name = match result.work_cycles {
+                Some(_) => format!("work of {}", result.case),
+                None => format!("{}, source and sink included", result.case),
+            };
+            let own = Limit { name, cycles, ns: cycles / ratio * 1e9 / tsc_hz };
+            print!("{}", limits::text(std::slice::from_ref(&own)));
+            if let (Some(least), true) = (measured.first(), result.work_cycles.is_some()) {
+                let times = cycles / least.cycles;
+                println!("    = {times:.1} × floor of {:.1} cycles", least.cycles);
+            }
+            all.push(own);
+        }
+        all.extend(measured);
+    }
+    Ok(all)
+}
+
+fn measure_control(arguments: &ControlArguments) -> Result<(), String> {
+    let tsc_hz = measure_tsc_hz(TSC_PAUSE);
+    println!("{}\n", Host::here().summary());
+    let spec = ControlSpec {
+        slots: arguments.slots,
+        members: arguments.members,
+        vips: arguments.vips,
+        servers: arguments.servers,
+        buckets: arguments.buckets,
+        repeats: usize::from(arguments.repeats),
+        hz: tsc_hz as u64,
+    };
+    let mut all = Vec::new();
+    let mut say = |figures: Vec<ControlFigure>| {
+        print!("{}", control_figures::text(&figures));
+        all.extend(figures);
+    };
+    say(vec![control_figures::maglev(&spec)?]);
+    say(vec![control_figures::start(&spec)?]);
+    say(control_figures::sticky(&spec)?);
+    say(control_figures::loading(&spec)?);
+    match &arguments.json {
+        Some(path) => write_json(path, &all),
+        None => Ok(()),
+    }
 }
 
 fn read_report(path: &Path) -> Result<Report, String> {

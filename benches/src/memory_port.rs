@@ -8,6 +8,7 @@ use dataplane::packet::Packet;
 
 use crate::mbufs;
 use crate::observer::Observer;
+use crate::recording::Recording;
 use crate::traffic::Traffic;
 
 /// Packets that went through a port.
@@ -42,6 +43,8 @@ impl Passed {
 pub struct MemoryPort {
     /// What arrives.
     pub traffic: Traffic,
+    /// Arrives instead, if there is any.
+    pub recording: Option<Recording>,
     /// Looks at what leaves.
     pub observer: Option<Observer>,
     free: Vec<Option<Packet>>,
@@ -54,7 +57,15 @@ impl MemoryPort {
     /// A port with `mbufs` packets of which up to `burst` arrive at once.
     pub fn new(traffic: Traffic, mbufs: usize, burst: usize) -> Self {
         let free = mbufs::make(mbufs).into_iter().map(Some).collect();
-        Self { traffic, observer: None, free, mbufs, burst, passed: Passed::default() }
+        Self {
+            traffic,
+            recording: None,
+            observer: None,
+            free,
+            mbufs,
+            burst,
+            passed: Passed::default(),
+        }
     }
 
     /// Up to so many packets arrive at once from now on.
@@ -65,6 +76,25 @@ impl MemoryPort {
     /// What has passed so far.
     pub fn passed(&self) -> Passed {
         self.passed
+    }
+
+    /// Gives the next `count` recorded packets.
+    fn replay(&mut self, count: usize, interface: InterfaceId, frame: &mut Frame) -> usize {
+        let Some(recording) = &mut self.recording else { return 0 };
+        let own = self.free.drain(self.free.len() - count..);
+        frame.fill(interface, |slots| {
+            for (slot, packet) in slots.iter_mut().zip(own) {
+                let bytes = recording.next_frame();
+                let mut packet = packet.map(|packet| mbufs::rearm(packet, bytes.len() as u16));
+                if let Some(packet) = &mut packet {
+                    packet.data_mut().copy_from_slice(bytes);
+                }
+                *slot = packet;
+            }
+            count
+        });
+        self.passed.received += count as u64;
+        count
     }
 
     /// Packets that the worker has.
@@ -83,6 +113,9 @@ impl PacketIo for MemoryPort {
         frame: &mut Frame,
     ) -> usize {
         let count = self.burst.min(frame.room()).min(self.free.len());
+        if self.recording.is_some() {
+            return self.replay(count, interface, frame);
+        }
         self.traffic.begin_burst(read_tsc);
         self.passed.received += count as u64;
         let own = self.free.drain(self.free.len() - count..);
@@ -170,6 +203,20 @@ mod tests {
         assert_eq!(port.outstanding(), 0);
         let (received, sent) = (1600, 1600);
         assert_eq!(port.passed(), Passed { received, sent, ..Passed::default() });
+    }
+
+    #[test]
+    fn recorded_packets_arrive_as_they_are() {
+        let mut port = port(Size::Fixed(64), 100, 3);
+        let mac = MacAddress([4; 6]);
+        let frames = [60, 61].map(|len| vec![4; len]);
+        port.recording = Some(Recording::of(frames.to_vec(), mac).unwrap());
+        let mut frame = Frame::boxed();
+        assert_eq!(port.rx_burst(PORT, QUEUE, INTERFACE, &mut frame), 3);
+        assert_eq!((0..3).map(|at| frame.data(at).len()).collect::<Vec<_>>(), [60, 61, 60]);
+        assert!((0..3).all(|at| frame.data(at).iter().all(|byte| *byte == 4)));
+        let mut packets: Vec<_> = (0..3).map(|at| frame.take(at)).collect();
+        assert_eq!(port.tx_burst(PORT, QUEUE, &mut packets), 3);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Mode {
     LbNat4,
     /// Answers of ASs, on their way back through NAT.
     LbNat4Return,
+    /// What a file of commands says.
+    Configured,
     /// Balanced to ASs by NAT, over IPv6.
     LbNat6,
     /// Answers of ASs, on their way back through NAT, over IPv6.
@@ -145,6 +147,7 @@ impl Mode {
             Self::LbDr => "lb dr",
             Self::LbNat4 => "lb nat4",
             Self::LbNat4Return => "lb nat4-return",
+            Self::Configured => "configured",
             Self::LbNat6 => "lb nat6",
             Self::LbNat6Return => "lb nat6-return",
         }
@@ -158,7 +161,7 @@ impl Mode {
     /// How its VIP sends packets to ASs, if it has one, in words of `lb vip`.
     pub fn encap(self) -> Option<&'static str> {
         match self {
-            Self::Io | Self::Macswap | Self::Ip4 | Self::Ip6 => None,
+            Self::Io | Self::Macswap | Self::Ip4 | Self::Ip6 | Self::Configured => None,
             Self::LbGre4 => Some("gre4"),
             Self::LbGre6 => Some("gre6"),
             Self::LbIpip | Self::LbIpip6 => Some("ipip"),
@@ -220,6 +223,7 @@ impl Mode {
     pub fn expect(self) -> Expect {
         match self {
             Self::Io | Self::Macswap | Self::Ip4 | Self::Ip6 => Expect::Unchanged,
+            Self::Configured => Expect::Anything,
             Self::LbGre4 => Expect::ToServer(Way::Gre(Family::Ip4)),
             Self::LbGre6 => Expect::ToServer(Way::Gre(Family::Ip6)),
             Self::LbIpip => Expect::ToServer(Way::Ipip(Family::Ip4)),

@@ -11,6 +11,7 @@ use crate::frame_template::Direction;
 use crate::pcap_file;
 use crate::ports::device::Device;
 use crate::ports::eal_ports::EalPorts;
+use crate::recording::Recording;
 use crate::traffic::{Traffic, TrafficSpec};
 
 /// Mbufs beside those that hold the file: receive bursts, transmit rings, caches.
@@ -58,6 +59,16 @@ pub fn write_file(
         }
     };
     let frames = (0..packets_of(spec)).map(|_| traffic.next_frame());
+    pcap_file::write(path, frames).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes recorded frames to the file for port `index`.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_recording(path: &Path, recording: &Recording) -> Result<(), String> {
+    let frames = recording.frames().iter().cloned();
     pcap_file::write(path, frames).map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -48,6 +48,8 @@ pub struct Case {
     pub family: Family,
     /// Ports of the VIP; absent without one.
     pub vip_ports: Option<VipPorts>,
+    /// The capture file that packets are from, if any.
+    pub recording: Option<String>,
     /// Flows that are alive at once.
     pub flows: u64,
     /// Frame length on the wire, or `imix`.
@@ -83,7 +85,10 @@ impl std::fmt::Display for Case {
         if self.vip_ports.is_some_and(|ports| ports != mode.ports(None)) {
             write!(f, "one port ")?;
         }
-        write!(f, "{protocol} {size} B, {flows} flows")?;
+        match &self.recording {
+            Some(file) => write!(f, "{file}, {flows} flows")?,
+            None => write!(f, "{protocol} {size} B, {flows} flows")?,
+        }
         if self.new_flows != "0" {
             write!(f, ", new flows {}", self.new_flows)?;
         }
@@ -134,6 +139,9 @@ pub struct CaseResult {
     pub gaps: GapResult,
     /// What changes of ASs did; absent without any.
     pub churn: Option<ChurnResult>,
+    /// Share of received packets that the graph did not send; never more than 0 unless packets or
+    /// commands are one's own.
+    pub loss: f64,
     /// Core cycles per TSC clock while it was measured.
     pub cycles_per_clock: Range,
     /// Packets per burst.
@@ -219,6 +227,7 @@ fn case_result(
         speedup: None,
         gaps: GapResult::of(mode, tsc_hz),
         churn: None,
+        loss: mode.lost as f64 / mode.received.max(1) as f64,
         cycles_per_clock: ratio,
         vectors_per_call: all.packets as f64 / all.bursts.max(1) as f64,
         nodes: nodes(&all, &mode.node_names),
@@ -255,6 +264,7 @@ mod tests {
             direction: "forward".into(),
             family: Family::Ip4,
             vip_ports: None,
+            recording: None,
             flows: 1000,
             size: "64".into(),
             protocol: "udp".into(),
@@ -283,6 +293,8 @@ mod tests {
             churn: 0,
             workers: 1,
             changes: Changes::default(),
+            received: 0,
+            lost: 0,
             stolen_ms: 0,
             slices: values.iter().map(|value| vec![slice(*value)]).collect(),
             node_names: node_names.to_vec(),

@@ -70,6 +70,8 @@ mod tests {
             churn: 0,
             workers,
             changes: Changes::default(),
+            received: 0,
+            lost: 0,
             stolen_ms: 0,
             slices: clocks_per_packet.iter().map(|c| vec![slice(c); workers]).collect(),
             node_names: Vec::new(),

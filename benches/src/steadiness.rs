@@ -109,6 +109,8 @@ mod tests {
             churn: 100,
             workers: 1,
             changes,
+            received: 0,
+            lost: 0,
             stolen_ms: 30,
             slices: clocks.iter().map(slice).collect(),
             node_names: Vec::new(),

@@ -60,6 +60,9 @@ pub fn details(result: &CaseResult, gaps: bool) -> String {
     if let Some(speedup) = &result.speedup {
         text.push_str(&speedup.text(result.case.workers));
     }
+    if result.loss > 0.0 {
+        let _ = writeln!(text, "    {:.4} % of packets were not sent", result.loss * 100.0);
+    }
     if let Some(churn) = &result.churn {
         text.push_str(&churn.text());
     }
@@ -111,6 +114,7 @@ mod tests {
             direction: "forward".into(),
             family: Family::Ip4,
             vip_ports: None,
+            recording: None,
             flows: 1_000_000,
             size: "imix".into(),
             protocol: "tcp".into(),
@@ -141,6 +145,7 @@ mod tests {
             speedup: None,
             gaps: GapResult::default(),
             churn: None,
+            loss: 0.0,
             cycles_per_clock: range(1.5),
             vectors_per_call: 32.0,
             nodes: vec![node],
@@ -162,6 +167,8 @@ mod tests {
         }
         assert_eq!(details(&result, false), "");
         assert!(details(&result, true).contains("turn gaps"));
+        let lossy = CaseResult { loss: 0.25, ..result.clone() };
+        assert!(details(&lossy, false).contains("25.0000 % of packets were not sent"));
         let nodes = nodes(&result);
         assert!(nodes.contains("15.0 cycles") && nodes.contains("0.5000 of packets"), "{nodes}");
     }

@@ -43,6 +43,8 @@ fn files_are_replayed_through_every_mode() {
             hz: 1_000_000_000,
             churn: Vec::new(),
             workers: Vec::new(),
+            recording: None,
+            commands: Vec::new(),
         };
         let (port, io) = harness.open(index).unwrap();
         let packets = packets_of(&spec(family));

@@ -5,8 +5,11 @@ use benches::experiment::{Experiment, Outcome};
 use benches::family::Family;
 use benches::flow::Renewal;
 use benches::mode::Mode;
+use benches::pcap_harness::mac_of;
+use benches::recording::Recording;
 use benches::service::{Service, VipPorts};
-use benches::traffic::{Protocol, Size, TrafficSpec};
+use benches::traffic::{Protocol, Size, Traffic, TrafficSpec};
+use dataplane::interface::MacAddress;
 
 fn experiment(modes: &[Mode], protocol: Protocol, size: Size, renewal: Renewal) -> Experiment {
     Experiment {
@@ -21,6 +24,8 @@ fn experiment(modes: &[Mode], protocol: Protocol, size: Size, renewal: Renewal) 
         hz: 1_000_000_000,
         churn: Vec::new(),
         workers: Vec::new(),
+        recording: None,
+        commands: Vec::new(),
     }
 }
 
@@ -127,11 +132,13 @@ fn packets_are_forwarded_while_servers_come_and_go() {
     let modes = [Mode::Io, Mode::LbNat4, Mode::LbGre4];
     let mut churned = experiment(&modes, Protocol::Tcp, Size::Fixed(64), NO_RENEWAL);
     churned.service = Service { vips: 3, vip_length: Some(1021), ..Service::of(4) };
-    churned.churn = vec![0, 1000];
+    churned.churn = vec![0, 700, 1000];
     let outcome = run(&churned);
     let shape: Vec<_> = outcome.modes.iter().map(|mode| (mode.mode, mode.churn)).collect();
     let (io, nat, gre) = (Mode::Io, Mode::LbNat4, Mode::LbGre4);
-    assert_eq!(shape, [(io, 0), (nat, 0), (nat, 1000), (gre, 0), (gre, 1000)]);
+    let [none, some, more] = [0, 700, 1000];
+    let of = |mode| [none, some, more].map(|rate| (mode, rate));
+    assert_eq!(shape, [&[(io, 0)][..], &of(nat), &of(gre)].concat());
     for mode in &outcome.modes {
         assert_eq!(mode.slices.len(), 2);
         assert_eq!(mode.churn == 0, mode.changes.count == 0, "{mode:?}");
@@ -148,4 +155,30 @@ fn one_worker_is_compared_with_two() {
     let lanes: Vec<_> = outcome.modes.iter().map(|mode| mode.slices[0].len()).collect();
     assert_eq!(lanes, [1, 1, 2, 2]);
     assert_eq!(outcome.passed.received, outcome.passed.sent);
+}
+
+#[test]
+fn recorded_packets_go_through_what_a_file_of_commands_sets_up() {
+    let mut own =
+        experiment(&[Mode::Io, Mode::Configured], Protocol::Udp, Size::Fixed(64), NO_RENEWAL);
+    let mut traffic = Traffic::forward(&own.spec, 0..100, MacAddress([2; 6]), 1);
+    let mut frames: Vec<_> = (0..300).map(|_| traffic.next_frame()).collect();
+    // Every fourth frame goes nowhere: its destination has no route.
+    for frame in frames.iter_mut().step_by(4) {
+        frame[30..34].copy_from_slice(&[200, 0, 0, 1]);
+    }
+    own.recording = Some(Recording::of(frames, mac_of(0)).unwrap());
+    own.commands = [
+        "set interface state bench0 up",
+        "set interface ip address bench0 10.0.255.254/16",
+        "set ip neighbor bench0 10.0.0.1 02:00:00:00:00:01 static",
+        "lb vip 90.0.0.1/32 encap gre4",
+        "lb as 90.0.0.1/32 10.0.0.1",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let outcome = run(&own);
+    let configured = &outcome.modes[1];
+    let share = configured.lost as f64 / configured.received as f64;
+    assert!(configured.received > 0 && (share - 0.25).abs() < 0.05, "{share}");
 }
