@@ -185,7 +185,7 @@ fn text(found: &[Found], mean_len: f64, capacity: f64) -> String {
             (None, _) => "none: packets are lost at every rate".to_owned(),
         };
         let invalid = match disturbed {
-            true => "  INVALID: a side was taken off its CPU in every trial that lost packets",
+            true => "  INVALID: a side was taken off its CPU in every trial that decided",
             false => "",
         };
         text.push_str(&format!("{name}: {line}{invalid}\n"));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Trials per phase and loss ratio at most: a device that behaves differently each time has no answer.
 const TRIALS_MAX: usize = 40;
-/// How often a trial that lost packets is repeated when somebody else had the CPU.
+/// How often a trial that lost packets, or offered too few, is repeated when somebody else had the CPU.
 const PATIENCE: usize = 3;
 /// A source that sends less than this share of what it was asked for is at its limit.
 const SOURCE_LIMIT: f64 = 0.97;
@@ -34,6 +34,11 @@ impl TrialOutcome {
     /// Lost packets of all that were sent; 1 when nothing could be sent.
     pub fn loss_ratio(&self) -> f64 {
         if self.sent == 0 { 1.0 } else { self.lost as f64 / self.sent as f64 }
+    }
+
+    /// Was much less offered than was asked for?
+    pub fn is_starved(&self) -> bool {
+        self.offered < self.wanted * SOURCE_LIMIT
     }
 }
 
@@ -72,7 +77,8 @@ pub struct Found {
     pub rate: Option<f64>,
     /// The lowest rate above it that lost more; `None` when none did: the source is the limit.
     pub too_much: Option<f64>,
-    /// A trial that decided was disturbed each time it was repeated.
+    /// A trial that decided was disturbed each time it was repeated, or the rates in question could not
+    /// be offered.
     pub disturbed: bool,
 }
 
@@ -133,14 +139,17 @@ impl Search {
         guess: f64,
         watch: &mut impl FnMut(&TrialOutcome),
     ) -> Result<Found, String> {
-        let mut step = phase.width;
+        let (mut step, mut starved) = (phase.width, 0);
         for _ in 0..TRIALS_MAX {
             let (lower, upper) = phase.bounds(ratio);
+            if starved >= PATIENCE {
+                // The rate wanted cannot be had: nothing more is to be learned.
+                return Ok(Found { disturbed: true, ..found(ratio, lower, upper) });
+            }
             let next = match (lower, upper) {
                 (None, None) => guess,
                 (Some(lower), None) => {
-                    let limited = lower.offered < lower.wanted * SOURCE_LIMIT;
-                    if limited || lower.wanted >= self.max_rate {
+                    if lower.is_starved() || lower.wanted >= self.max_rate {
                         return Ok(found(ratio, Some(lower), None));
                     }
                     step *= 2.0;
@@ -165,7 +174,9 @@ impl Search {
                 }
             };
             let rate = next.clamp(self.min_rate, self.max_rate);
-            phase.trials.push(trial(subject, rate, phase.seconds, watch)?);
+            let outcome = trial(subject, rate, phase.seconds, watch)?;
+            starved += usize::from(outcome.disturbed && outcome.is_starved());
+            phase.trials.push(outcome);
         }
         let (lower, upper) = phase.bounds(ratio);
         Ok(found(ratio, lower, upper))
@@ -178,7 +189,8 @@ fn found(loss_ratio: f64, lower: Option<TrialOutcome>, upper: Option<TrialOutcom
     Found { loss_ratio, rate: lower.map(rate), too_much: upper.map(rate), disturbed }
 }
 
-/// One trial, repeated while it lost packets that the device may not have lost.
+/// One trial, repeated while it lost packets that the device may not have lost, or was no trial of the
+/// rate at all.
 fn trial(
     subject: &mut impl Subject,
     rate: f64,
@@ -188,7 +200,8 @@ fn trial(
     let mut outcome = subject.trial(rate, seconds)?;
     watch(&outcome);
     for _ in 1..PATIENCE {
-        if outcome.lost == 0 || !outcome.disturbed {
+        let doubtful = outcome.lost > 0 || outcome.is_starved();
+        if !doubtful || !outcome.disturbed {
             break;
         }
         outcome = subject.trial(rate, seconds)?;
@@ -285,6 +298,22 @@ mod tests {
         // Always disturbed: the answer says so.
         let mut device = Synthetic { disturbed_every: 1, ..Synthetic::new(1e6) };
         assert!(run(&search(1e7), &mut device).iter().all(|found| found.disturbed));
+    }
+
+    #[test]
+    fn a_source_that_is_kept_from_sending_ends_the_search() {
+        /// Offers half of what it is asked for, as it is off its CPU for half of the time.
+        struct Kept(Synthetic);
+        impl Subject for Kept {
+            fn trial(&mut self, wanted: f64, seconds: f64) -> Result<TrialOutcome, String> {
+                let outcome = self.0.trial(wanted / 2.0, seconds)?;
+                Ok(TrialOutcome { wanted, disturbed: true, ..outcome })
+            }
+        }
+        let mut kept = Kept(Synthetic::new(1e6));
+        let found = search(1e7).run(&mut kept, &mut |_| ()).unwrap();
+        assert!(found.iter().all(|found| found.disturbed), "{found:?}");
+        assert!(kept.0.trials < 60, "{} trials", kept.0.trials);
     }
 
     #[test]
