@@ -25,10 +25,12 @@ use crate::service::{Service, VipPorts};
 use crate::site::{DSCP, SERVER_PORT, VIP_PORT, idle_vip, server, server_mac, vip};
 use crate::traffic::Protocol;
 
-/// The interface that has all the traffic, in and out.
+/// The interface that has all the traffic, in and out, unless clients have a port of their own.
 const INTERFACE: &str = "bench0";
 /// ASs of a VIP without traffic.
 const IDLE_SERVERS: u16 = 10;
+/// The interface of clients, when they have a port of their own.
+const CLIENTS: &str = "bench1";
 
 /// What is to be set up.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,24 @@ pub struct Setup {
 impl Setup {
     /// The commands that configure it.
     pub fn commands(&self) -> Vec<String> {
+        self.commands_with(client_routes("10.0.255.253", "2001:db8:1::fffd").into())
+    }
+
+    /// The commands that configure it when clients have a port of their own.
+    pub fn commands_between(&self) -> Vec<String> {
+        let mut lines = vec![
+            format!("set interface state {CLIENTS} up"),
+            format!("set interface mtu 2000 {CLIENTS}"),
+            format!("set interface ip address {CLIENTS} 10.1.255.254/16"),
+            format!("set interface ip address {CLIENTS} 2001:db8:2::fffe/64"),
+            format!("set ip neighbor {CLIENTS} 10.1.255.253 02:00:00:00:ff:fc static"),
+            format!("set ip neighbor {CLIENTS} 2001:db8:2::fffd 02:00:00:00:ff:fc static"),
+        ];
+        lines.extend(client_routes("10.1.255.253", "2001:db8:2::fffd"));
+        self.commands_with(lines)
+    }
+
+    fn commands_with(&self, to_clients: Vec<String>) -> Vec<String> {
         let mut lines = vec![
             format!("set interface state {INTERFACE} up"),
             // Frames of 1518 bytes are to fit into tunnels.
@@ -64,10 +84,8 @@ impl Setup {
             format!("set interface ip address {INTERFACE} 2001:db8:1::fffe/64"),
             format!("set ip neighbor {INTERFACE} 10.0.255.253 02:00:00:00:ff:fd static"),
             format!("set ip neighbor {INTERFACE} 2001:db8:1::fffd 02:00:00:00:ff:fd static"),
-            // To the clients.
-            "ip route add 16.0.0.0/8 via 10.0.255.253".to_owned(),
-            "ip route add 2001:db8:16::/48 via 2001:db8:1::fffd".to_owned(),
         ];
+        lines.extend(to_clients);
         match self.mode.encap() {
             Some(encap) => lines.extend(self.vip_commands(encap)),
             // Routed to the same neighbour, which makes no difference.
@@ -142,6 +160,14 @@ impl Setup {
     }
 }
 
+/// Routes to clients.
+fn client_routes(via4: &str, via6: &str) -> [String; 2] {
+    [
+        format!("ip route add 16.0.0.0/8 via {via4}"),
+        format!("ip route add 2001:db8:16::/48 via {via6}"),
+    ]
+}
+
 /// A load balancer whose ports are lent to it.
 pub struct Appliance<I: PacketIo, C: Clock = BenchClock> {
     /// Its control, which must outlive the workers' use of the snapshot.
@@ -178,6 +204,19 @@ impl<I: PacketIo> Appliance<I> {
         Self::with(setup, commands, instance, tsc, clock)
     }
 
+    /// The same where clients have a port of their own, with this Ethernet address; the port of the
+    /// setup is that of the ASs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn between(setup: &Setup, clients: (PortId, MacAddress)) -> Result<Self, String> {
+        let instance = new_instance_key().map_err(|error| format!("making a key: {error}"))?;
+        let tsc = TscBase { start: read_tsc(), hz: setup.hz };
+        let clock = || BenchClock::new(tsc.start, tsc.hz);
+        Self::with_ports(setup, Some(clients), &setup.commands_between(), instance, tsc, clock)
+    }
+
     /// The interface.
     pub fn interface() -> InterfaceId {
         // `local0` is 0 and nothing else was added before.
@@ -199,11 +238,25 @@ impl<I: PacketIo, C: Clock> Appliance<I, C> {
         tsc: TscBase,
         clock: impl Fn() -> C,
     ) -> Result<Self, String> {
+        Self::with_ports(setup, None, commands, instance, tsc, clock)
+    }
+
+    fn with_ports(
+        setup: &Setup,
+        clients: Option<(PortId, MacAddress)>,
+        commands: &[String],
+        instance: InstanceKey,
+        tsc: TscBase,
+        clock: impl Fn() -> C,
+    ) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("making the sticky tables: {error}");
         let info = graph_nodes::builder().info().map_err(|error| error.to_string())?;
         let mut model = Model::default();
         let mtu = config::defaults::MTU;
-        let interface = model.add_device(INTERFACE, setup.port, setup.mac, mtu);
+        let mut ports = vec![(setup.port, model.add_device(INTERFACE, setup.port, setup.mac, mtu))];
+        if let Some((port, mac)) = clients {
+            ports.push((port, model.add_device(CLIENTS, port, mac, mtu)));
+        }
         model.lb.settings.buckets = setup.buckets;
         let (mut handles, mut states) = (Vec::new(), Vec::new());
         for index in 0..setup.workers {
@@ -213,7 +266,8 @@ impl<I: PacketIo, C: Clock> Appliance<I, C> {
             let (lcore, cpu) = (index as u32 + 1, index as u16);
             handles.push(WorkerHandle { shared: Arc::clone(&shared), sticky, lcore, cpu });
             let queue = QueueId(index as u16);
-            let queues = vec![RxAssignment { port: setup.port, queue, interface }];
+            let assignment = |(port, interface)| RxAssignment { port, queue, interface };
+            let queues = ports.iter().copied().map(assignment).collect();
             states.push(WorkerState::new(shared, owner, queue, queues));
         }
         let (mut control, readers) = Control::new(Parts {

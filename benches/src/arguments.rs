@@ -131,7 +131,7 @@ pub struct RunArguments {
     #[arg(long)]
     pub json: Option<PathBuf>,
     /// Forward what comes from outside: a PCI address, or a virtual device such as
-    /// net_af_packet0,iface=veth0; twice for modes that send to the other port
+    /// net_af_packet0,iface=veth0; twice for a port of clients and a port of ASs
     #[arg(long, conflicts_with_all = ["harness", "pcaps", "size", "new_flows", "burst", "repeats", "millis"])]
     pub dev: Vec<Device>,
     /// Seconds to forward with --dev; 0 until it is interrupted

@@ -6,6 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use benches::family::Family;
+use benches::flow::Renewal;
+use benches::frame_template::Direction;
+use benches::pcap_harness::{packets_of, write_file};
+use benches::traffic::{Protocol, Size, TrafficSpec};
 use serde_json::Value;
 
 /// A file that goes with its test.
@@ -164,6 +169,35 @@ fn packets_from_outside_are_forwarded() {
     }
 }
 
+/// Two captures: what comes from clients leaves to ASs by the other port, and back.
+#[test]
+fn clients_and_servers_can_have_a_port_each() {
+    let folder =
+        std::env::temp_dir().join(format!("sluice-bench-two-ports-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str| folder.join(name);
+    let (family, size) = (Family::Ip4, Size::Fixed(64));
+    let (protocol, renewal) = (Protocol::Udp, Renewal::PerSecond(0));
+    let spec = TrafficSpec { family, flows: 10, size, protocol, renewal };
+    write_file(&file("clients"), &spec, Direction::Forward, 16, 0).unwrap();
+    write_file(&file("servers"), &spec, Direction::Return, 16, 1).unwrap();
+    let capture = |number: usize, from: &str, to: &str| {
+        let (from, to) = (file(from), file(to));
+        format!("--dev net_pcap{number},rx_pcap={},tx_pcap={}", from.display(), to.display())
+    };
+    let devices =
+        [capture(0, "clients", "to-clients"), capture(1, "servers", "to-servers")].join(" ");
+    let report = report("two-ports", &format!("run {devices} --encap gre4 --seconds 0.5"));
+    let packets = packets_of(&spec);
+    assert_eq!(number(&report, "received"), 2 * packets, "{report}");
+    assert_eq!(number(&report, "sent"), 2 * packets, "{report}");
+    // A head of 24 bytes, and 16 in front of each frame: 60 bytes, and 24 more in the tunnel.
+    let len = |name: &str| std::fs::metadata(file(name)).unwrap().len();
+    assert_eq!(len("to-servers"), 24 + packets * (16 + 60 + 24));
+    assert_eq!(len("to-clients"), 24 + packets * (16 + 60));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 /// Frames of zeros are nothing that a graph could forward: each is dropped for a reason.
 #[test]
 fn drops_have_reasons() {
@@ -191,7 +225,7 @@ fn what_is_wrong_is_said_before_anything_starts() {
         ("run --dev veth0", "`veth0` is neither a PCI address such as 0000:02:00.0"),
         ("run --dev net_null0 --encap gre4,nat4", "give one --mode, and one --encap"),
         ("run --dev net_null0 --workers 2", "--workers 2 does not go with --dev"),
-        ("run --dev net_null0 --dev net_null1", "lb nat4 works on one port, and 2 are given"),
+        ("run --dev net_null0 --dev net_null1 --dev net_null2", "there can be two: one of clients"),
         ("pair --encap nat4-return", "the generator sends packets of clients"),
         ("pair --cpu 0,4095", "a pair needs two CPUs, one for each side: CPU 4095"),
         ("pair --link wire", "memif, vhost, af_packet, af_xdp"),

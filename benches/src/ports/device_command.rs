@@ -31,7 +31,7 @@ pub fn forward(arguments: &RunArguments) -> Result<(), String> {
     let mut forwarder = Forwarder::start(&spec)?;
     println!("{}\n{}", Host::here().summary(), forwarder.eal.memory);
     for (device, mac) in spec.devices.iter().zip(forwarder.addresses()) {
-        println!("{} on {device}; generate with --to-mac {mac}", spec.mode.name());
+        println!("{} on {device}; its Ethernet address is {mac}", spec.mode.name());
     }
     let start = Instant::now();
     let is_over = || {

@@ -3,7 +3,7 @@
 use dataplane::clock::read_tsc;
 use dataplane::dpdk::io::DpdkIo;
 use dataplane::dpdk::port::Port;
-use dataplane::interface::{MacAddress, PortId, QueueId};
+use dataplane::interface::{MacAddress, QueueId};
 
 use crate::appliance::{Appliance, Setup};
 use crate::calibration::measure_cycles_per_clock;
@@ -27,7 +27,8 @@ type Io = CountedIo<DpdkIo>;
 /// How to forward.
 #[derive(Clone, Debug)]
 pub struct ForwardSpec {
-    /// One port, or two for modes without a graph: then packets go from each to the other.
+    /// One port, or two: that of the clients and that of the ASs. Without a graph, packets go from
+    /// each to the other.
     pub devices: Vec<Device>,
     /// What happens to packets.
     pub mode: Mode,
@@ -82,11 +83,9 @@ impl Forwarder {
     ///
     /// What EAL, a driver or a command says.
     pub fn start(spec: &ForwardSpec) -> Result<Self, String> {
-        if spec.mode.has_graph() && spec.devices.len() != 1 {
+        if spec.devices.len() > 2 {
             return Err(format!(
-                "{} works on one port, and {} are given: the graph sends packets back where they \
-                 came from",
-                spec.mode.name(),
+                "{} ports are given, and there can be two: one of clients, one of ASs",
                 spec.devices.len()
             ));
         }
@@ -217,17 +216,23 @@ fn station(
             None,
         ));
     }
-    let mut appliance = Appliance::new(&Setup {
+    // The port of the ASs.
+    let last = ports.last().unwrap_or(first);
+    let setup = Setup {
         mode: spec.mode,
         protocol: spec.protocol,
         family: spec.family,
         service: spec.service,
         buckets: spec.buckets,
         workers: 1,
-        port: PortId(first.id().0),
-        mac: first.info().mac,
+        port: last.id(),
+        mac: last.info().mac,
         hz: spec.tsc_hz as u64,
-    })?;
+    };
+    let mut appliance = match ports {
+        [_] => Appliance::new(&setup)?,
+        _ => Appliance::between(&setup, (first.id(), first.info().mac))?,
+    };
     let worker = appliance.workers.pop().ok_or("internal error: no worker")?;
     Ok((Station::Graph(Box::new(worker)), Some(appliance)))
 }
