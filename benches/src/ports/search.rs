@@ -184,7 +184,8 @@ impl Search {
 }
 
 fn found(loss_ratio: f64, lower: Option<TrialOutcome>, upper: Option<TrialOutcome>) -> Found {
-    let disturbed = upper.is_some_and(|upper| upper.disturbed);
+    let starved = |lower: TrialOutcome| lower.disturbed && lower.is_starved();
+    let disturbed = upper.map_or_else(|| lower.is_some_and(starved), |upper| upper.disturbed);
     let rate = |trial: TrialOutcome| trial.offered;
     Found { loss_ratio, rate: lower.map(rate), too_much: upper.map(rate), disturbed }
 }
