@@ -31,28 +31,49 @@ fn filled(flows: u64) -> StickyOwner {
     owner
 }
 
-fn probes(flows: u64) -> [Kernel; 2] {
-    let hit = Kernel::new(GROUP, format!("hit, {flows} flows"), BURST, move || {
-        let (owner, mut visits) = (filled(flows), Visits::of(flows));
-        move || {
-            for _ in 0..BURST {
-                black_box(owner.find(&key(visits.step())));
-            }
-        }
-    });
-    let miss = Kernel::new(GROUP, format!("miss, {flows} flows"), BURST, move || {
-        let (owner, mut visits) = (filled(flows), Visits::of(flows));
-        move || {
-            for _ in 0..BURST {
-                black_box(owner.find(&key(STRANGERS + visits.step())));
-            }
-        }
-    });
-    if flows == FLOWS[0] { [hit.and_counted(), miss.and_counted()] } else { [hit, miss] }
+/// Finds a burst of flows one after the other.
+fn find_each(owner: &StickyOwner, mut flow: impl FnMut() -> u64) {
+    for _ in 0..BURST {
+        black_box(owner.find(&key(flow())));
+    }
+}
+
+/// Probes of a table with so many flows.
+fn probes(flows: u64) -> Vec<Kernel> {
+    let probe = move |name: &str, first: u64, find: fn(&StickyOwner, &mut dyn FnMut() -> u64)| {
+        let kernel = Kernel::new(GROUP, format!("{name}, {flows} flows"), BURST, move || {
+            let (owner, mut visits) = (filled(flows), Visits::of(flows));
+            move || find(&owner, &mut || first + visits.step())
+        });
+        if flows == FLOWS[0] { kernel.and_counted() } else { kernel }
+    };
+    vec![
+        probe("hit", 0, |owner, flow| find_each(owner, flow)),
+        probe("miss", STRANGERS, |owner, flow| find_each(owner, flow)),
+    ]
+}
+
+/// Flows that are in the second of their buckets, of a table that is three quarters full.
+fn in_second_bucket() -> (StickyOwner, Vec<u64>) {
+    let mut owner = StickyOwner::new(1024, instance(), 1).expect("a power of two");
+    for flow in 0..3072 {
+        let _ = owner.insert(&key(flow), entry(0), 0, |_| Some(0));
+    }
+    let is_second = |flow: &u64| {
+        let (key, table) = (key(*flow), owner.table());
+        owner.find(&key).is_some_and(|(slot, _)| slot.bucket() == table.bucket_of(&key).second)
+    };
+    let flows = (0..3072).filter(is_second).collect();
+    (owner, flows)
 }
 
 /// Probes and insertions.
 pub(super) fn all() -> Vec<Kernel> {
+    let second = Kernel::new(GROUP, "hit in the second bucket", BURST, || {
+        let (owner, flows) = in_second_bucket();
+        let mut flows = flows.into_iter().cycle();
+        move || find_each(&owner, || flows.next().unwrap_or(0))
+    });
     let insert = Kernel::new(GROUP, "insert, 4096 buckets", BURST, || {
         let mut owner = StickyOwner::new(4096, instance(), 1).expect("a power of two");
         let (mut flow, mut now_s) = (0, 0);
@@ -65,7 +86,7 @@ pub(super) fn all() -> Vec<Kernel> {
         }
     });
     let probes = FLOWS.iter().flat_map(|flows| probes(*flows));
-    probes.chain([insert.and_counted()]).collect()
+    probes.chain([second.and_counted(), insert.and_counted()]).collect()
 }
 
 #[cfg(test)]
@@ -78,5 +99,12 @@ mod tests {
         let found = |flow: u64| owner.find(&key(flow)).is_some();
         assert!((0..1000).filter(|flow| found(*flow)).count() > 990);
         assert!(!(0..1000).any(|flow| found(STRANGERS + flow)));
+    }
+
+    #[test]
+    fn some_flows_are_in_their_second_bucket() {
+        let (owner, flows) = in_second_bucket();
+        assert!(flows.len() > 100 && flows.len() < 2000, "{}", flows.len());
+        assert!(flows.iter().all(|flow| owner.find(&key(*flow)).is_some()));
     }
 }
