@@ -1,11 +1,12 @@
-//! The sticky table: probes of known and unknown flows, and new entries.
+//! The sticky table: probes of known and unknown flows, one after the other or fetched ahead, and
+//! new entries.
 
 use std::hint::black_box;
 
-use balancer::{AsId, FlowState, NewEntry, StickyOwner};
+use balancer::{AsId, FlowState, KeyKind, Located, NewEntry, StickyOwner};
 
 use super::kernel::Kernel;
-use super::world::{BURST, FLOWS, Visits, buckets_for, instance, key};
+use super::world::{BURST, FLOWS, Visits, buckets_for, instance, key, tuple, vip_id};
 
 const GROUP: &str = "sticky table";
 /// Flows from here on have no entry.
@@ -14,6 +15,8 @@ const STRANGERS: u64 = 1 << 32;
 const STEP_S: u32 = 10;
 /// How long an entry lives, s.
 const LIFE_S: u32 = 40;
+/// Flows that are fetched ahead together, as `lb-express` does.
+const STAGE: usize = 32;
 
 fn entry(now_s: u32) -> NewEntry {
     let as_id = AsId::new(0).expect("a valid index");
@@ -38,6 +41,24 @@ fn find_each(owner: &StickyOwner, mut flow: impl FnMut() -> u64) {
     }
 }
 
+/// Finds a burst of flows in stages: all lines of a stage are fetched before the first is needed.
+fn find_staged(owner: &StickyOwner, mut flow: impl FnMut() -> u64) {
+    let (kind, vip) = (KeyKind::Exact, vip_id());
+    let mut stage = [Located::default(); STAGE];
+    for _ in 0..BURST / STAGE {
+        for located in &mut stage {
+            *located = owner.locate(kind, vip, &tuple(flow()));
+            owner.prefetch(located, kind);
+        }
+        if owner.is_large() {
+            stage.iter().for_each(|located| owner.prefetch_second(located));
+        }
+        for located in &stage {
+            black_box(owner.known::<std::net::Ipv4Addr>(located, None, 0));
+        }
+    }
+}
+
 /// Probes of a table with so many flows.
 fn probes(flows: u64) -> Vec<Kernel> {
     let probe = move |name: &str, first: u64, find: fn(&StickyOwner, &mut dyn FnMut() -> u64)| {
@@ -49,7 +70,9 @@ fn probes(flows: u64) -> Vec<Kernel> {
     };
     vec![
         probe("hit", 0, |owner, flow| find_each(owner, flow)),
+        probe("hit, fetched ahead", 0, |owner, flow| find_staged(owner, flow)),
         probe("miss", STRANGERS, |owner, flow| find_each(owner, flow)),
+        probe("miss, fetched ahead", STRANGERS, |owner, flow| find_staged(owner, flow)),
     ]
 }
 
@@ -97,8 +120,13 @@ mod tests {
     fn hits_hit_and_misses_miss() {
         let owner = filled(1000);
         let found = |flow: u64| owner.find(&key(flow)).is_some();
+        let known = |flow: u64| {
+            let located = owner.locate(KeyKind::Exact, vip_id(), &tuple(flow));
+            owner.known::<std::net::Ipv4Addr>(&located, None, 0).is_some()
+        };
         assert!((0..1000).filter(|flow| found(*flow)).count() > 990);
-        assert!(!(0..1000).any(|flow| found(STRANGERS + flow)));
+        assert!((0..1000).all(|flow| found(flow) == known(flow)));
+        assert!(!(0..1000).any(|flow| found(STRANGERS + flow) || known(STRANGERS + flow)));
     }
 
     #[test]
