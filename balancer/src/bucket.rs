@@ -20,6 +20,7 @@ pub(crate) const WAYS: usize = 4;
 /// entry is a part of its key and is written and read where the key is.
 #[repr(C, align(64))]
 #[derive(Debug)]
+#[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
 pub(crate) struct Bucket {
     keys: [AtomicU64; WAYS],
     values: [AtomicU64; WAYS],
@@ -29,6 +30,8 @@ pub(crate) struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64 && align_of::<Bucket>() == 64);
 
 impl Bucket {
+    /// An empty bucket; all zero bytes are one as well.
+    #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Self {
             keys: std::array::from_fn(|_| AtomicU64::new(0)),

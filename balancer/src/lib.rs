@@ -74,6 +74,9 @@ mod flow_tuple;
 mod flow_value;
 mod fragment_table;
 mod hash;
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+mod huge_memory;
 mod instance_key;
 mod lb_check;
 mod lb_tables;
@@ -110,6 +113,8 @@ pub use flow_tuple::FlowTuple;
 pub use flow_value::FlowValue;
 pub use fragment_table::{FRAGMENT_LIFETIME_S, FragmentKey, FragmentTable, FragmentWay};
 pub use hash::{FLOW_HASH_VERSION, FlowHasher, HashKey, HashKeyError};
+#[cfg(not(loom))]
+pub use huge_memory::Backing;
 pub use instance_key::{BucketPair, InstanceKey};
 pub use lb_check::LbTablesError;
 pub use lb_tables::{LbConfig, LbTables};

@@ -2,18 +2,17 @@
 //!
 //! One for each entry, written and read under the sequence of the entry's value (see
 //! [`Bucket`](crate::bucket::Bucket)). A table of flows that need none never touches this memory,
-//! and the kernel then never provides it.
+//! and the kernel then never provides it; it is 2.5 times as large as the buckets.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
-#[cfg(not(loom))]
-use zerocopy::FromZeros;
-
 use crate::address::Address;
 use crate::flow_tuple::FlowTuple;
+#[cfg(not(loom))]
+use crate::huge_memory::{HugeMemory, Provide};
 use crate::prefetch::prefetch;
 
 /// Words of a cell. The model checker gets only those by which its flows differ: what it tries
@@ -73,24 +72,25 @@ impl Cell {
     }
 }
 
-/// No memory for the cells of so many entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NoMemory;
-
 /// The cells of a table.
 #[derive(Debug)]
-pub(crate) struct SideCells(Box<[[AtomicU64; WORDS]]>);
+pub(crate) struct SideCells(Cells);
+
+#[cfg(not(loom))]
+type Cells = HugeMemory<[AtomicU64; WORDS]>;
+#[cfg(loom)]
+type Cells = Box<[[AtomicU64; WORDS]]>;
 
 impl SideCells {
     /// `entries` cells, all zero.
     #[cfg(not(loom))]
-    pub(crate) fn new(entries: usize) -> Result<Self, NoMemory> {
-        <[[AtomicU64; WORDS]]>::new_box_zeroed_with_elems(entries).map(Self).map_err(|_| NoMemory)
+    pub(crate) fn new(entries: usize) -> Result<Self, crate::huge_memory::NoMemory> {
+        HugeMemory::zeroed(entries, Provide::AsUsed).map(Self)
     }
 
     /// `entries` cells, all zero.
     #[cfg(loom)]
-    pub(crate) fn new(entries: usize) -> Result<Self, NoMemory> {
+    pub(crate) fn new(entries: usize) -> Result<Self, ()> {
         Ok(Self((0..entries).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect()))
     }
 

@@ -10,15 +10,22 @@
 use crate::bucket::{Bucket, Entries, WAYS};
 use crate::flow_key::{FlowKey, Wanted};
 use crate::flow_value::FlowValue;
+#[cfg(not(loom))]
+use crate::huge_memory::{Backing, HugeMemory, Provide};
 use crate::instance_key::{BucketPair, InstanceKey};
 use crate::live_flows::LiveFlows;
 use crate::prefetch::prefetch;
 use crate::side_cells::SideCells;
 
+#[cfg(not(loom))]
+type Buckets = HugeMemory<Bucket>;
+#[cfg(loom)]
+type Buckets = Box<[Bucket]>;
+
 /// A sticky table, read-only. Made by [`StickyOwner::new`](crate::StickyOwner::new).
 #[derive(Debug)]
 pub struct StickyTable {
-    buckets: Box<[Bucket]>,
+    buckets: Buckets,
     cells: SideCells,
     mask: u32,
     instance: InstanceKey,
@@ -31,7 +38,7 @@ pub enum BucketCountError {
     /// The number of buckets is no power of two, or out of range.
     #[error("the number of buckets is a power of two from 1 to {max}, not {0}", max = StickyTable::MAX_BUCKETS)]
     Invalid(u64),
-    /// There is not enough address space for the table.
+    /// There is not enough memory for the table.
     #[error("no memory for {0} buckets")]
     NoMemory(u64),
 }
@@ -65,9 +72,13 @@ impl StickyTable {
         servers_max: usize,
     ) -> Result<Self, BucketCountError> {
         let count = Self::check_buckets(buckets)?;
-        let cells =
-            SideCells::new(count * WAYS).map_err(|_| BucketCountError::NoMemory(buckets))?;
+        let no_memory = |_| BucketCountError::NoMemory(buckets);
+        let cells = SideCells::new(count * WAYS).map_err(no_memory)?;
         Ok(Self {
+            // Zero is an empty bucket. A worker must not have to wait for the kernel.
+            #[cfg(not(loom))]
+            buckets: HugeMemory::zeroed(count, Provide::Now).map_err(no_memory)?,
+            #[cfg(loom)]
             buckets: (0..count).map(|_| Bucket::new()).collect(),
             cells,
             mask: (count - 1) as u32,
@@ -118,6 +129,19 @@ impl StickyTable {
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.buckets.len() * WAYS
+    }
+
+    /// The bytes of all buckets.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val::<[Bucket]>(&self.buckets)
+    }
+
+    /// Where the memory of the buckets comes from. Asks the kernel, so not for workers.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn backing(&self) -> Backing {
+        self.buckets.backing()
     }
 
     /// How many buckets there are.

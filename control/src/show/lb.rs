@@ -69,6 +69,12 @@ pub struct StickyUsage {
     pub flows: u64,
     /// Flows that fit.
     pub flows_max: u64,
+    /// Bytes of the table, what lies beside it for flows that need more not included.
+    pub bytes: u64,
+    /// `ordinary`, `huge` (reserved by the administrator) or `transparent`.
+    pub pages: &'static str,
+    /// How many of the bytes are in pages of 2 MiB.
+    pub huge_bytes: u64,
 }
 
 impl Display for LbStatus {
@@ -81,6 +87,9 @@ impl Display for LbStatus {
             writeln!(f, "core {}", worker.thread)?;
             writeln!(f, "  timeout: {}s", self.timeout_s)?;
             writeln!(f, "  usage: {} / {}", worker.flows, worker.flows_max)?;
+            let StickyUsage { bytes, pages, huge_bytes, .. } = worker;
+            let [all, huge] = [bytes, huge_bytes].map(|bytes| bytes >> 10);
+            writeln!(f, "  memory: {all} KiB in {pages} pages, {huge} KiB of them huge")?;
         }
         Ok(())
     }

@@ -45,16 +45,24 @@ fn lb() {
         no_match: "rst",
         hash_key_file: None,
         hash_key_fingerprint: "00112233".into(),
-        workers: vec![StickyUsage { thread: 1, flows: 1000, flows_max: 4_194_304 }],
+        workers: vec![StickyUsage {
+            thread: 1,
+            flows: 1000,
+            flows_max: 4_194_304,
+            bytes: 64 << 20,
+            pages: "transparent",
+            huge_bytes: 62 << 20,
+        }],
     };
     assert_eq!(
         lb.to_string(),
         "lb_main ip4-src-address: 39.40.41.42 \n ip6-src-address: 2004::1 \n #vips: 1\n #ass: 16\n\
-         core 1\n  timeout: 40s\n  usage: 1000 / 4194304\n"
+         core 1\n  timeout: 40s\n  usage: 1000 / 4194304\n  \
+         memory: 65536 KiB in transparent pages, 63488 KiB of them huge\n"
     );
     assert_eq!(
         json(&lb),
-        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"tunnel":{"ttl":64,"dscp":"copy","ecn":"rfc6040","df":"copy","too_big":"drop","gue_port":6080,"ip4_src_entropy":"off","ip6_src_entropy":"2001:db8::/64"},"no_match":"rst","hash_key_file":null,"hash_key_fingerprint":"00112233","workers":[{"thread":1,"flows":1000,"flows_max":4194304}]}"#
+        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"tunnel":{"ttl":64,"dscp":"copy","ecn":"rfc6040","df":"copy","too_big":"drop","gue_port":6080,"ip4_src_entropy":"off","ip6_src_entropy":"2001:db8::/64"},"no_match":"rst","hash_key_file":null,"hash_key_fingerprint":"00112233","workers":[{"thread":1,"flows":1000,"flows_max":4194304,"bytes":67108864,"pages":"transparent","huge_bytes":65011712}]}"#
     );
 }
 

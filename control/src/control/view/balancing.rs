@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use balancer::AsId;
+use balancer::{AsId, Backing, StickyTable};
 use config::{Problem, TargetPort};
 use dataplane::forwarding::{Method, ServerPath};
 
@@ -12,16 +12,30 @@ use crate::show::lb::{LbStatus, StickyUsage, TunnelStatus};
 use crate::show::no_match::{NoMatchStatus, PrefixPolicy};
 use crate::show::vips::{ServerCounters, ServerStatus, Servers, VipCounters, VipStatus, Vips};
 
+fn sticky_usage(thread: usize, table: &StickyTable) -> StickyUsage {
+    let bytes = table.bytes() as u64;
+    let (pages, huge_bytes) = match table.backing() {
+        Backing::Ordinary => ("ordinary", 0),
+        Backing::HugePages => ("huge", bytes),
+        Backing::Transparent { huge_bytes } => ("transparent", bytes.min(huge_bytes as u64)),
+    };
+    StickyUsage {
+        thread,
+        flows: u64::from(table.used()),
+        flows_max: table.capacity() as u64,
+        bytes,
+        pages,
+        huge_bytes,
+    }
+}
+
 impl Control {
     /// `show lb`.
     pub fn lb_status(&self) -> LbStatus {
         let lb = &self.model.lb;
         let servers = || lb.active().flat_map(|vip| &vip.servers);
-        let usage = self.workers.iter().enumerate().map(|(worker, handle)| StickyUsage {
-            thread: worker + 1,
-            flows: u64::from(handle.sticky.used()),
-            flows_max: handle.sticky.capacity() as u64,
-        });
+        let usage = self.workers.iter().enumerate();
+        let usage = usage.map(|(worker, handle)| sticky_usage(worker + 1, &handle.sticky));
         let settings = &lb.settings;
         let key_file = settings.hash_key_file.as_ref();
         LbStatus {
