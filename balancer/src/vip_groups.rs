@@ -83,8 +83,8 @@ impl VipGroups {
             groups.push(group(groups.len() as u32, members, &mut ports));
         }
         let prefixes: Vec<Prefix> = groups.iter().map(|group| group.prefix).collect();
-        for group in &mut groups {
-            group.parent = parent(&prefixes, group.prefix);
+        for (group, parent) in groups.iter_mut().zip(parents(&prefixes)) {
+            group.parent = parent;
         }
         for vip in vips.iter().filter(|vip| !vip.nat) {
             if let Ok(index) = prefixes.binary_search(&vip.key.prefix) {
@@ -204,12 +204,17 @@ fn group(index: u32, members: &[(VipKey, VipId)], ports: &mut Vec<(u64, u32)>) -
     Group { prefix, parent: None, ranges: ranges.into(), all, has_ports, direct_return: false }
 }
 
-/// `prefixes` are in order.
-fn parent(prefixes: &[Prefix], of: Prefix) -> Option<VipGroupId> {
-    (0..of.len).rev().find_map(|len| {
-        let shorter = Prefix::new(of.network, len)?;
-        prefixes.binary_search(&shorter).ok().map(|index| VipGroupId(index as u32))
-    })
+/// Of each prefix the longest other one that holds it. `prefixes` are in order: one comes before
+/// those it holds, and these before all others.
+fn parents(prefixes: &[Prefix]) -> Vec<Option<VipGroupId>> {
+    let mut around: Vec<usize> = Vec::new();
+    let parent = |(index, prefix): (usize, &Prefix)| {
+        while around.pop_if(|last| !prefixes[*last].contains(prefix.network)).is_some() {}
+        let parent = around.last().map(|last| VipGroupId(*last as u32));
+        around.push(index);
+        parent
+    };
+    prefixes.iter().enumerate().map(parent).collect()
 }
 
 fn in_ranges(ranges: &[PortRange], protocol: u8, port: u16) -> Option<VipId> {

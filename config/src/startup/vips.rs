@@ -1,5 +1,6 @@
 //! Reads `[[vip]]`.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use toml::de::DeValue;
@@ -154,9 +155,14 @@ fn server(value: Value<'_>, problems: &Problems) -> Option<Server> {
 
 /// Notes VIPs that cannot be there together.
 fn check_pairs(vips: &[Vip], problems: &Problems) {
-    for (i, Vip { vip, key_failed, .. }) in vips.iter().enumerate() {
+    let mut by_prefix: HashMap<Prefix, Vec<&Vip>> = HashMap::new();
+    let mut by_node_port = HashMap::new();
+    let mut by_name: HashMap<&str, Span> = HashMap::new();
+    for this in vips {
+        let Vip { vip, key_failed, span, .. } = this;
         let key = vip.key;
-        let clash = vips[..i]
+        let earlier = by_prefix.entry(key.prefix.value).or_default();
+        let clash = earlier
             .iter()
             .find(|first| !(*key_failed || first.key_failed) && first.vip.key.conflicts(&key));
         if let Some(Vip { vip: first, .. }) = clash {
@@ -169,41 +175,42 @@ fn check_pairs(vips: &[Vip], problems: &Problems) {
             problems
                 .note(Problem::new(key.prefix.span, reason).with_related(related, "first here"));
         }
-        let node_port = |v: &LbVipAdd| {
-            let protocol = v.key.port.map(|port| port.protocol.value);
-            v.node_port().map(|port| (v.key.prefix.family(), protocol, port))
-        };
-        if let Some((_, _, port)) = node_port(vip)
-            && let Some(first) = vips[..i].iter().find(|v| node_port(&v.vip) == node_port(vip))
-        {
-            let span = vip.node_port.map_or(key.prefix.span, |port| port.span);
-            problems.note(
-                Problem::new(span, format!("two VIPs have the node port {port}"))
-                    .with_related(first.vip.key.prefix.span, "the first"),
-            );
+        earlier.push(this);
+        if let Some(port) = vip.node_port() {
+            let protocol = vip.key.port.map(|port| port.protocol.value.word());
+            let named = (key.prefix.family(), protocol, port);
+            let first = *by_node_port.entry(named).or_insert(key.prefix.span);
+            if first != key.prefix.span {
+                let span = vip.node_port.map_or(key.prefix.span, |port| port.span);
+                let reason = format!("two VIPs have the node port {port}");
+                problems.note(Problem::new(span, reason).with_related(first, "the first"));
+            }
         }
-        if let Some(name) = &vip.name
-            && let Some(first) =
-                vips[..i].iter().filter_map(|v| v.vip.name.as_ref()).find(|n| *n == name)
-        {
-            problems.note(
-                Problem::new(name.span, format!("two VIPs are called `{name}`"))
-                    .with_related(first.span, "the first"),
-            );
+        if let Some(name) = &vip.name {
+            let first = *by_name.entry(&name.value).or_insert(*span);
+            if first != *span {
+                problems.note(
+                    Problem::new(name.span, format!("two VIPs are called `{name}`"))
+                        .with_related(first, "the first"),
+                );
+            }
         }
     }
 }
 
 /// Notes ASs that cannot be.
 fn check_servers(vips: &[Vip], interfaces: &[Interface], problems: &Problems) {
+    let mut by_prefix: HashMap<Prefix, &LbVipAdd> = HashMap::new();
+    for Vip { vip, .. } in vips {
+        by_prefix.entry(vip.key.prefix.value).or_insert(vip);
+    }
     for Vip { vip, servers, failed, .. } in vips {
-        for (i, Server { address, encap, dscp, .. }) in servers.iter().enumerate() {
-            if let Some(first) = servers[..i].iter().find(|s| s.address == *address) {
+        let mut listed: HashMap<IpAddr, Span> = HashMap::new();
+        for Server { address, encap, dscp, .. } in servers {
+            let first = *listed.entry(address.value).or_insert(address.span);
+            if first != address.span {
                 let reason = format!("the AS {address} is listed twice");
-                problems.note(
-                    Problem::new(address.span, reason)
-                        .with_related(first.address.span, "first here"),
-                );
+                problems.note(Problem::new(address.span, reason).with_related(first, "first here"));
             }
             let broken = match failed {
                 true => Vec::new(),
@@ -213,14 +220,11 @@ fn check_servers(vips: &[Vip], interfaces: &[Interface], problems: &Problems) {
                 broken.into_iter().for_each(|problem| problems.note(problem));
                 continue;
             }
-            let host = Prefix::host(address.value);
-            if let Some(other) = vips.iter().find(|other| other.vip.key.prefix.value == host) {
-                let reason =
-                    format!("the AS {address} is the address of the VIP {}", other.vip.key);
-                let span = other.vip.key.prefix.span;
+            if let Some(other) = by_prefix.get(&Prefix::host(address.value)) {
+                let reason = format!("the AS {address} is the address of the VIP {}", other.key);
                 problems.note(
                     Problem::new(address.span, reason)
-                        .with_related(span, "the VIP")
+                        .with_related(other.key.prefix.span, "the VIP")
                         .with_hint("an AS needs an address of its own"),
                 );
                 continue;

@@ -21,8 +21,8 @@ pub struct Adjacencies {
 impl Adjacencies {
     /// Those of all neighbours that are known, on interfaces that are up.
     pub fn known(model: &Model) -> Self {
-        let mut known: BTreeMap<NeighborKey, _> = model.learned_neighbors.clone();
-        known.extend(&model.static_neighbors);
+        let mut known: BTreeMap<NeighborKey, _> = (*model.learned_neighbors).clone();
+        known.extend(&*model.static_neighbors);
         let mut adjacencies = Self::default();
         for key in known.into_keys() {
             adjacencies.add(model, key);

@@ -83,7 +83,7 @@ pub(super) fn base_rows(model: &Model, adjacencies: &mut Adjacencies) -> Vec<Fib
     let special6 =
         SPECIAL6.iter().map(|(ip, len, e)| special(Network::new((*ip).into(), *len), *e));
     let mut rows: Vec<FibRow> = special4.chain(special6).collect();
-    for (network, route) in &model.routes {
+    for (network, route) in model.routes.iter() {
         let id = adjacencies.need(model, (route.interface, route.adjacent(*network)));
         let entry = id.map_or(CONFIGURED, FibEntry::Adjacency);
         rows.push(FibRow { network: *network, source: Source::Cli, entry });

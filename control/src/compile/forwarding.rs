@@ -86,7 +86,7 @@ fn tunnel_source(
 
 /// By VIP index.
 pub(super) fn vip_policies(model: &LbModel) -> Box<[VipPolicy]> {
-    let len = model.vips.last_key_value().map_or(0, |(index, _)| *index as usize + 1);
+    let len = model.vips.end();
     let mut policies = vec![VipPolicy::default(); len];
     for vip in model.active() {
         policies[vip.index as usize].mss = match vip.spec.mss() {

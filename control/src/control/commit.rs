@@ -1,5 +1,6 @@
 //! Transactions: drafts of the model, and their publication.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use balancer::{HashKey, StickyOwner};
@@ -8,7 +9,7 @@ use dataplane::event::Request;
 
 use super::{Control, sticky_tables};
 use crate::compile::{LbCompiler, compile};
-use crate::model::{Effect, Kind, LbModel, Model};
+use crate::model::{Effect, Kind, Model};
 
 /// A copy of the model that commands are applied to. It replaces the model when it is committed;
 /// dropped, it was never there.
@@ -60,20 +61,13 @@ impl Control {
         }
         let resized = model.lb.settings.buckets != self.model.lb.settings.buckets;
         let effects = std::mem::take(&mut model.effects);
-        let new_vips = model.lb.vips.keys().filter(|index| !self.model.lb.vips.contains_key(index));
-        for index in new_vips {
-            // Another VIP may have had the index before and have counted there.
-            self.baseline.vips.insert(*index, self.vip_counted(*index));
-        }
-        for index in new_servers(&self.model.lb, &model.lb) {
-            self.baseline.servers.insert(index, self.server_counted(index));
-        }
-        let links: Vec<_> = self.model.interfaces.iter().map(|link| link.id).collect();
-        for link in model.interfaces.iter().filter(|link| !links.contains(&link.id)) {
-            self.baseline.interfaces.insert(link.id.0, self.traffic_of(link));
-        }
-        self.tell_mtus(&model);
+        self.remember_counters(&model);
         self.flushes.note(&self.model.lb, &model.lb);
+        let same_links = Arc::ptr_eq(&self.model.interfaces, &model.interfaces);
+        let same_statics = Arc::ptr_eq(&self.model.static_neighbors, &model.static_neighbors);
+        if !same_links {
+            self.tell_mtus(&model);
+        }
         self.model = model;
         self.dirty = true;
         if resized {
@@ -89,12 +83,37 @@ impl Control {
                 }
             }
         }
-        let model = &self.model;
-        self.neighbors.retain(|key @ (interface, address), _| {
-            !model.static_neighbors.contains_key(&key)
-                && model.is_up(interface)
-                && model.interface(interface).is_some_and(|link| link.is_connected_to(address))
-        });
+        if !(same_links && same_statics) {
+            let model = &self.model;
+            self.neighbors.retain(|key @ (interface, address), _| {
+                !model.static_neighbors.contains_key(&key)
+                    && model.is_up(interface)
+                    && model.interface(interface).is_some_and(|link| link.is_connected_to(address))
+            });
+        }
+    }
+
+    /// Notes what was counted under the indices of what is new in a model: others may have had them
+    /// before.
+    fn remember_counters(&mut self, new: &Model) {
+        let mut servers = Vec::new();
+        for (index, before, vip) in new.lb.vips.since(&self.model.lb.vips) {
+            if before.is_none() {
+                self.baseline.vips.insert(index, self.vip_counted(index));
+            }
+            let had: BTreeSet<u32> =
+                before.iter().flat_map(|vip| &vip.servers).map(|server| server.index).collect();
+            let has = vip.into_iter().flat_map(|vip| &vip.servers).map(|server| server.index);
+            servers.extend(has.filter(|index| !had.contains(index)));
+        }
+        for index in servers {
+            self.baseline.servers.insert(index, self.server_counted(index));
+        }
+        for link in new.interfaces.iter() {
+            if self.model.interface(link.id).is_none() {
+                self.baseline.interfaces.insert(link.id.0, self.traffic_of(link));
+            }
+        }
     }
 
     /// Tells drivers of MTUs that a new model changes. Ours is enforced here whatever they say.
@@ -149,20 +168,4 @@ impl Control {
         self.announce();
         self.advise();
     }
-}
-
-/// The indices of ASs that `new` has and `old` has not, or has at another VIP.
-fn new_servers(old: &LbModel, new: &LbModel) -> Vec<u32> {
-    let mut added = Vec::new();
-    for (index, vip) in &new.vips {
-        let before = old.vips.get(index);
-        if before.is_some_and(|before| Arc::ptr_eq(before, vip)) {
-            continue;
-        }
-        let had = |server: u32| {
-            before.is_some_and(|before| before.servers.iter().any(|other| other.index == server))
-        };
-        added.extend(vip.servers.iter().map(|server| server.index).filter(|index| !had(*index)));
-    }
-    added
 }

@@ -4,7 +4,6 @@
 //! comes by. Until then they would still be counted as flows, so control takes them off.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use balancer::AsId;
 use dataplane::worker::SWEEP_BUCKETS;
@@ -41,14 +40,12 @@ pub(super) fn entries_of(server: u32, workers: &[WorkerHandle]) -> u64 {
 impl Flushes {
     /// Notes the ASs whose epochs differ.
     pub(super) fn note(&mut self, old: &LbModel, new: &LbModel) {
-        for (index, vip) in &new.vips {
-            let Some(before) = old.vips.get(index).filter(|before| !Arc::ptr_eq(before, vip))
-            else {
-                continue;
-            };
+        for (_, before, vip) in new.vips.since(&old.vips) {
+            let (Some(before), Some(vip)) = (before, vip) else { continue };
+            let epochs: BTreeMap<u32, u8> =
+                before.servers.iter().map(|server| (server.index, server.epoch)).collect();
             let flushed = vip.servers.iter().filter(|server| {
-                let before = before.servers.iter().find(|other| other.index == server.index);
-                before.is_some_and(|before| before.epoch != server.epoch)
+                epochs.get(&server.index).is_some_and(|epoch| *epoch != server.epoch)
             });
             self.noted.extend(flushed.map(|server| server.index));
         }

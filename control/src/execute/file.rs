@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use config::{CommandError, Problem, Spanned};
 
-use super::{Failure, Shared};
+use super::{Failure, LINES_AT_ONCE, Shared};
 
 /// How deep files may call files.
 pub const MAX_NESTING: usize = 8;
@@ -31,6 +31,10 @@ impl Shared {
         let text = read(file).map_err(failure)?;
         let mut output = String::new();
         for (number, line) in text.lines().enumerate() {
+            if number % LINES_AT_ONCE == LINES_AT_ONCE - 1 {
+                // Others want to be served too.
+                tokio::task::yield_now().await;
+            }
             match self.nested_line(line, depth + 1).await {
                 Ok(printed) => {
                     output.push_str(&printed);

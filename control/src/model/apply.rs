@@ -1,5 +1,7 @@
 //! Applying commands that change the model.
 
+use std::sync::Arc;
+
 use config::{Command, Problem, Spanned};
 use dataplane::interface::InterfaceId;
 
@@ -84,6 +86,8 @@ impl Model {
     ) -> Result<&mut super::InterfaceModel, Problem> {
         let id = self.interface_id(name)?;
         // It was found a line above.
-        self.interfaces.get_mut(id).ok_or_else(|| Problem::new(name.span, "it has gone"))
+        Arc::make_mut(&mut self.interfaces)
+            .get_mut(id)
+            .ok_or_else(|| Problem::new(name.span, "it has gone"))
     }
 }

@@ -1,6 +1,7 @@
 //! Addresses of interfaces.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use config::{Prefix, Problem, Spanned};
 use dataplane::interface::{InterfaceAddress, InterfaceId};
@@ -127,7 +128,7 @@ impl Model {
             )
             .with_hint(format!("first: ip route del {network}")));
         }
-        let (interfaces, statics) = (&self.interfaces, &mut self.static_neighbors);
+        let (interfaces, statics) = (&self.interfaces, Arc::make_mut(&mut self.static_neighbors));
         statics.retain(|(id, address), _| {
             interfaces.get(*id).is_some_and(|link| link.is_connected_to(*address))
         });

@@ -1,6 +1,7 @@
 //! Interfaces that commands make and unmake: tunnels and sub-interfaces.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use config::{Problem, Spanned, SubInterface, VlanKind, defaults};
 use dataplane::interface::{InterfaceId, MacAddress};
@@ -105,7 +106,7 @@ impl Model {
                 format!("there are {limit} interfaces, which is the limit"),
             ));
         };
-        self.interfaces.insert(InterfaceModel::new(id, name, kind, mac, mtu));
+        Arc::make_mut(&mut self.interfaces).insert(InterfaceModel::new(id, name, kind, mac, mtu));
         Ok(name.to_owned())
     }
 
@@ -136,8 +137,8 @@ impl Model {
                 Problem::new(name.span, reason).with_hint(format!("first: ip route del {network}"))
             );
         }
-        self.static_neighbors.retain(|(interface, _), _| *interface != id);
-        self.interfaces.remove(id);
+        Arc::make_mut(&mut self.static_neighbors).retain(|(interface, _), _| *interface != id);
+        Arc::make_mut(&mut self.interfaces).remove(id);
         Ok(())
     }
 }

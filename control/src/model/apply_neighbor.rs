@@ -1,6 +1,7 @@
 //! Neighbours by command.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use config::{Problem, Spanned};
 use dataplane::interface::MacAddress;
@@ -22,7 +23,9 @@ impl Model {
         let name = &interface.value;
         let problem = |reason: String| Problem::new(address.span, reason);
         let Some(mac) = mac else {
-            if self.static_neighbors.remove(&key).is_none() {
+            if self.static_neighbors.contains_key(&key) {
+                Arc::make_mut(&mut self.static_neighbors).remove(&key);
+            } else {
                 if !self.learned_neighbors.contains_key(&key) {
                     return Err(problem(format!("{name} has no neighbor {ip}")));
                 }
@@ -45,9 +48,9 @@ impl Model {
         }
         let mac = MacAddress(mac.0);
         if is_static {
-            self.static_neighbors.insert(key, mac);
+            Arc::make_mut(&mut self.static_neighbors).insert(key, mac);
         } else {
-            self.static_neighbors.remove(&key);
+            Arc::make_mut(&mut self.static_neighbors).remove(&key);
             self.effects.push(Effect::Learn(key, mac));
         }
         Ok(())

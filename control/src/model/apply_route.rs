@@ -1,6 +1,7 @@
 //! Routes.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use config::{Prefix, Problem, Span, Spanned};
 use dataplane::interface::InterfaceId;
@@ -36,7 +37,7 @@ impl Model {
                     .with_hint(format!("first: ip route del {network}")))
             }
             _ => {
-                self.routes.insert(network, route);
+                Arc::make_mut(&mut self.routes).insert(network, route);
                 Ok(())
             }
         }
@@ -162,7 +163,7 @@ impl Model {
                 Problem::new(name.span, reason).with_hint(format!("it is routed through {actual}"))
             );
         }
-        self.routes.remove(&network);
+        Arc::make_mut(&mut self.routes).remove(&network);
         Ok(())
     }
 }

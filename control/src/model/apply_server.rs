@@ -26,20 +26,22 @@ impl Model {
         address: &Spanned<IpAddr>,
         flush: bool,
     ) -> Result<(), Problem> {
-        let Some(vip) = self.lb.vip_mut(vip) else { return Ok(()) };
-        let found = vip.servers.iter_mut().find(|server| server.address == address.value);
+        let Some(present) = self.lb.vips.get(vip) else { return Ok(()) };
         // A removed AS can still be flushed; to remove it again is an error.
-        match found {
+        match present.server(address.value) {
             Some(server) if flush || !server.removed => {
-                server.removed = true;
-                server.epoch = server.epoch.wrapping_add(u8::from(flush));
+                let index = server.index;
+                self.lb.with_server(vip, index, |server| {
+                    server.removed = true;
+                    server.epoch = server.epoch.wrapping_add(u8::from(flush));
+                });
                 Ok(())
             }
             found => {
                 let state = if found.is_some() { " any more" } else { "" };
                 let reason =
-                    format!("{} is not an AS of the VIP {}{state}", address.value, vip.key);
-                Err(Problem::new(address.span, reason).with_hint(servers_hint(vip)))
+                    format!("{} is not an AS of the VIP {}{state}", address.value, present.key);
+                Err(Problem::new(address.span, reason).with_hint(servers_hint(present)))
             }
         }
     }
@@ -57,38 +59,37 @@ impl Model {
         let encap = command.encap.map(|encap| encap.value);
         let dscp = command.dscp.map(|dscp| dscp.value);
         let changes = weight.is_some() || encap.is_some() || dscp.is_some() || command.flush;
-        let Some(vip) = self.lb.vip_mut(vip_index) else { return Ok(()) };
+        let Some(vip) = self.lb.vips.get(vip_index) else { return Ok(()) };
         let own = encap.filter(|encap| *encap != vip.spec.encap());
-        match vip.servers.iter_mut().find(|server| server.address == ip) {
-            Some(server) if server.removed || changes => {
-                // Back again with its flows, or changed, or flushed.
-                if server.removed {
-                    *server =
-                        Server { weight: defaults::WEIGHT, encap: None, dscp: None, ..*server };
-                }
-                server.weight = weight.unwrap_or(server.weight);
-                if encap.is_some() {
-                    (server.encap, server.dscp) = (own, None);
-                }
-                server.dscp = dscp.or(server.dscp);
-                server.removed = false;
-                server.epoch = server.epoch.wrapping_add(u8::from(command.flush));
+        match vip.server(ip).copied() {
+            Some(present) if present.removed || changes => {
+                self.lb.with_server(vip_index, present.index, |server| {
+                    // Back again with its flows, or changed, or flushed.
+                    if server.removed {
+                        *server =
+                            Server { weight: defaults::WEIGHT, encap: None, dscp: None, ..*server };
+                    }
+                    server.weight = weight.unwrap_or(server.weight);
+                    if encap.is_some() {
+                        (server.encap, server.dscp) = (own, None);
+                    }
+                    server.dscp = dscp.or(server.dscp);
+                    server.removed = false;
+                    server.epoch = server.epoch.wrapping_add(u8::from(command.flush));
+                });
                 Ok(())
             }
             Some(_) => Err(problem(format!("{ip} is already an AS of the VIP {}", vip.key))
                 .with_hint("to change its weight, add `weight <0-100>`")),
             None => {
-                let Some((index, epoch)) = self.lb.take_server_index() else {
-                    let limit = balancer::MAX_SERVERS - 1;
-                    return Err(problem(format!("all {limit} ASs are in use")));
-                };
                 let weight = weight.unwrap_or(defaults::WEIGHT);
-                let server =
-                    Server { index, address: ip, weight, encap: own, dscp, epoch, removed: false };
-                if let Some(vip) = self.lb.vip_mut(vip_index) {
-                    vip.servers.push(server);
+                match self.lb.add_server(vip_index, ip, weight, own, dscp) {
+                    true => Ok(()),
+                    false => {
+                        let limit = balancer::MAX_SERVERS - 1;
+                        Err(problem(format!("all {limit} ASs are in use")))
+                    }
                 }
-                Ok(())
             }
         }
     }
@@ -113,7 +114,7 @@ impl Model {
             return Err(problem(format!("{ip} is the address of the VIP {}", vip.key))
                 .with_hint("an AS needs an address of its own"));
         }
-        let Some(vip) = self.lb.vips.get(&vip) else { return Ok(()) };
+        let Some(vip) = self.lb.vips.get(vip) else { return Ok(()) };
         let present = vip.server(ip).filter(|server| !server.removed);
         let encap = command.encap.or(present.and_then(|server| server.encap).map(Into::into));
         let dscp = command.dscp.or(present.and_then(|server| server.dscp).map(Into::into));

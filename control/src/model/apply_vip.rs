@@ -105,13 +105,7 @@ impl Model {
             ));
         }
         let Some(node_port) = add.node_port() else { return Ok(()) };
-        let taken = self.lb.active().find(|vip| {
-            let same_family = vip.key.prefix.is_v6() == network.address.is_ipv6();
-            let protocol = |key: &config::VipKey| key.port.map(|port| port.protocol.value);
-            same_family
-                && vip.spec.node_port() == Some(node_port)
-                && protocol(&vip.spec.key) == protocol(&add.key)
-        });
+        let taken = self.lb.with_node_port(vip_key(&add.key), node_port);
         let Some(vip) = taken else { return Ok(()) };
         let span = add.node_port.map_or(add.key.prefix.span, |port| port.span);
         let reason = format!("node port {node_port} is the VIP {}'s", vip.key);
@@ -120,7 +114,7 @@ impl Model {
 
     pub(super) fn lb_vip_update(&mut self, update: &LbVipUpdate) -> Result<(), Problem> {
         let index = self.vip_index(&update.key)?;
-        let Some(vip) = self.lb.vips.get(&index) else { return Ok(()) };
+        let Some(vip) = self.lb.vips.get(index) else { return Ok(()) };
         let mut spec = update.onto(&vip.spec)?;
         if let Some(encap) = update.encap {
             spec.encap = Some(encap);
@@ -143,9 +137,7 @@ impl Model {
             return Err(Problem::new(span, reason));
         }
         self.lb.check_name(update.name.as_ref(), Some(index))?;
-        if let Some(vip) = self.lb.vip_mut(index) {
-            vip.spec = canonical(&spec);
-        }
+        self.lb.set_spec(index, canonical(&spec));
         Ok(())
     }
 
@@ -157,21 +149,14 @@ impl Model {
 
     pub(super) fn lb_flush_vip(&mut self, key: &config::VipKey) -> Result<String, Problem> {
         let index = self.vip_index(key)?;
-        self.flush_servers(index);
+        self.lb.flush(index);
         Ok(format!("lb_flush_vip ok {index}"))
     }
 
     pub(super) fn lb_flush_all(&mut self) {
-        let indices: Vec<u32> = self.lb.vips.keys().copied().collect();
+        let indices: Vec<u32> = self.lb.vips.iter().map(|(index, _)| index).collect();
         for index in indices {
-            self.flush_servers(index);
-        }
-    }
-
-    fn flush_servers(&mut self, vip: u32) {
-        let servers = self.lb.vip_mut(vip).map(|vip| &mut vip.servers);
-        for server in servers.into_iter().flatten() {
-            server.epoch = server.epoch.wrapping_add(1);
+            self.lb.flush(index);
         }
     }
 
@@ -237,10 +222,7 @@ impl LbModel {
     /// Names are unique; `of` is the VIP that is to have this one.
     fn check_name(&self, name: Option<&Spanned<String>>, of: Option<u32>) -> Result<(), Problem> {
         let Some(name) = name else { return Ok(()) };
-        let taken = self.active().find(|vip| {
-            let same = vip.spec.name.as_ref().is_some_and(|other| other.value == name.value);
-            same && Some(vip.index) != of
-        });
+        let taken = self.named(name).filter(|vip| Some(vip.index) != of);
         match taken {
             Some(vip) => {
                 let reason = format!("the VIP {} is called {} already", vip.key, name.value);

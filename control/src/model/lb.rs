@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use balancer::{Ports, Prefix, Protocol, VipKey};
+use balancer::{Ports, Prefix, VipKey};
 use config::{Encap, LbVipAdd, NoMatch};
 
-use super::{LbSettings, Network};
+use super::{Directory, LbSettings, Network, Shelf};
 
 /// An application server of one VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,24 +73,45 @@ pub(super) fn network(prefix: Prefix) -> Network {
     Network { address: prefix.network, prefix_len: prefix.len }
 }
 
-/// The load balancer's part of the model.
+/// The load balancer's part of the model. Copies share what they have in common.
 #[derive(Clone, Debug, Default)]
 pub struct LbModel {
     /// `lb conf`.
     pub settings: LbSettings,
     /// `lb no-match`.
     pub no_match: BTreeMap<Network, NoMatch>,
-    /// By index, removed ones included.
-    pub vips: BTreeMap<u32, Arc<Vip>>,
-    /// Finds a VIP that is not removed; ordered, so that those of one prefix lie together.
-    by_key: Arc<BTreeMap<VipKey, u32>>,
+    /// By index, removed ones included. Only to be read: what follows has to agree with it.
+    pub vips: Shelf<Vip>,
+    /// The VIPs of each prefix that are not removed, by protocol and port.
+    by_prefix: Directory<Network, Vec<(Ports, u32)>>,
+    /// VIPs by name; removed ones have none.
+    by_name: Directory<String, u32>,
+    /// VIPs by node port, with family and protocol.
+    by_node_port: Directory<NodePort, u32>,
+    /// For how many VIPs an address serves, as an AS that is not removed.
+    served: Directory<IpAddr, u32>,
     servers: Indices,
+}
+
+/// Whether IPv6, the protocol, the port.
+type NodePort = (bool, Option<balancer::Protocol>, u16);
+
+/// The node port of a VIP.
+fn node_port(vip: &Vip) -> Option<NodePort> {
+    Some((vip.key.prefix.is_v6(), vip.key.ports.protocol(), vip.spec.node_port()?))
+}
+
+/// The name of a VIP.
+fn name(vip: &Vip) -> Option<&String> {
+    vip.spec.name.as_ref().map(|name| &name.value)
 }
 
 impl LbModel {
     /// The VIP with this key, unless it was removed.
     pub fn find(&self, key: VipKey) -> Option<&Arc<Vip>> {
-        self.by_key.get(&key).and_then(|index| self.vips.get(index))
+        let of_prefix = self.by_prefix.get(&network(key.prefix))?;
+        let at = of_prefix.binary_search_by_key(&key.ports, |(ports, _)| *ports).ok()?;
+        self.vips.get(of_prefix[at].1)
     }
 
     /// VIPs that are not removed, by index.
@@ -100,16 +121,13 @@ impl LbModel {
 
     /// The VIPs of this very prefix, removed ones left out, by protocol and port.
     pub fn on_prefix(&self, network: Network) -> impl Iterator<Item = &Arc<Vip>> {
-        let prefix = Prefix { network: network.address, len: network.prefix_len };
-        let least = VipKey { prefix, ports: Ports::All };
-        let last = Ports::Range { protocol: Protocol::Udp, first: u16::MAX, last: u16::MAX };
-        let most = VipKey { prefix, ports: last };
-        self.by_key.range(least..=most).filter_map(|(_, index)| self.vips.get(index))
+        let of_prefix = self.by_prefix.get(&network).into_iter().flatten();
+        of_prefix.filter_map(|(_, index)| self.vips.get(*index))
     }
 
     /// The prefixes with VIPs that are not removed, each once, by address and length.
     pub fn prefixes(&self) -> BTreeSet<Network> {
-        self.by_key.keys().map(|key| network(key.prefix)).collect()
+        self.by_prefix.keys().copied().collect()
     }
 
     /// The longest prefix with VIPs that holds `address`.
@@ -126,53 +144,122 @@ impl LbModel {
 
     /// The VIP that an AS that is not removed and has this address serves.
     pub fn served_by(&self, address: IpAddr) -> Option<&Arc<Vip>> {
+        self.served.get(&address)?;
         self.vips.values().find(|vip| vip.server(address).is_some_and(|server| !server.removed))
     }
 
-    /// Adds a VIP whose key and index are free.
+    /// The VIP called so.
+    pub fn named(&self, name: &str) -> Option<&Arc<Vip>> {
+        self.by_name.get(&name.to_owned()).and_then(|index| self.vips.get(*index))
+    }
+
+    /// The VIP that has a node port already that a new VIP is to have.
+    pub fn with_node_port(&self, key: VipKey, port: u16) -> Option<&Arc<Vip>> {
+        let wanted = (key.prefix.is_v6(), key.ports.protocol(), port);
+        self.by_node_port.get(&wanted).and_then(|index| self.vips.get(*index))
+    }
+
+    /// Adds a VIP without ASs whose key and index are free.
     pub fn insert(&mut self, vip: Vip) {
-        Arc::make_mut(&mut self.by_key).insert(vip.key, vip.index);
-        self.vips.insert(vip.index, Arc::new(vip));
+        let (index, ports) = (vip.index, vip.key.ports);
+        self.by_prefix.change(&vip.network(), |of_prefix| {
+            let mut of_prefix = of_prefix.unwrap_or_default();
+            let at = of_prefix.partition_point(|(other, _)| *other < ports);
+            of_prefix.insert(at, (ports, index));
+            Some(of_prefix)
+        });
+        if let Some(name) = name(&vip) {
+            self.by_name.change(name, |_| Some(index));
+        }
+        if let Some(port) = node_port(&vip) {
+            self.by_node_port.change(&port, |_| Some(index));
+        }
+        self.vips.set(index, Some(Arc::new(vip)));
     }
 
     /// Marks a VIP and all its ASs as removed; its flows end with it.
     pub fn remove(&mut self, index: u32) {
-        let Some(vip) = self.vip_mut(index) else { return };
+        let Some(vip) = self.vips.get_mut(index) else { return };
         vip.removed = true;
         for server in &mut vip.servers {
+            if !server.removed {
+                self.served.change(&server.address, less);
+            }
             server.removed = true;
             server.epoch = server.epoch.wrapping_add(1);
         }
-        let key = vip.key;
-        Arc::make_mut(&mut self.by_key).remove(&key);
+        self.by_prefix.change(&vip.network(), |of_prefix| {
+            let others = of_prefix.into_iter().flatten().filter(|(_, other)| *other != index);
+            Some(others.collect::<Vec<_>>()).filter(|others| !others.is_empty())
+        });
+        if let Some(name) = name(vip) {
+            self.by_name.change(name, |_| None);
+        }
+        if let Some(port) = node_port(vip) {
+            self.by_node_port.change(&port, |_| None);
+        }
     }
 
-    /// The VIP of index `index`, writable; a copy of its own from here on.
-    pub fn vip_mut(&mut self, index: u32) -> Option<&mut Vip> {
-        self.vips.get_mut(&index).map(Arc::make_mut)
+    /// Gives a VIP other parameters, of the same key.
+    pub fn set_spec(&mut self, index: u32, spec: LbVipAdd) {
+        let Some(vip) = self.vips.get_mut(index) else { return };
+        if let Some(name) = name(vip) {
+            self.by_name.change(name, |_| None);
+        }
+        vip.spec = spec;
+        if let Some(name) = name(vip) {
+            self.by_name.change(name, |_| Some(index));
+        }
+    }
+
+    /// Changes one AS of a VIP, but neither its index nor its address.
+    pub(super) fn with_server(&mut self, vip: u32, index: u32, change: impl FnOnce(&mut Server)) {
+        let Some(vip) = self.vips.get_mut(vip) else { return };
+        let server = vip.servers.iter_mut().find(|server| server.index == index);
+        let Some(server) = server else { return };
+        let before = server.removed;
+        change(server);
+        match (before, server.removed) {
+            (true, false) => self.served.change(&server.address, more),
+            (false, true) => self.served.change(&server.address, less),
+            _ => {}
+        }
+    }
+
+    /// Adds an AS with an address that the VIP has not; false when all indices are in use.
+    pub(super) fn add_server(
+        &mut self,
+        vip: u32,
+        address: IpAddr,
+        weight: u8,
+        encap: Option<Encap>,
+        dscp: Option<u8>,
+    ) -> bool {
+        let Some((index, epoch)) = self.servers.take() else { return false };
+        if let Some(vip) = self.vips.get_mut(vip) {
+            let removed = false;
+            vip.servers.push(Server { index, address, weight, encap, dscp, epoch, removed });
+            self.served.change(&address, more);
+        }
+        true
+    }
+
+    /// Ends all flows of a VIP.
+    pub(super) fn flush(&mut self, vip: u32) {
+        let servers = self.vips.get_mut(vip).map(|vip| &mut vip.servers);
+        for server in servers.into_iter().flatten() {
+            server.epoch = server.epoch.wrapping_add(1);
+        }
     }
 
     /// The lowest index that no VIP has; `None` when all are in use.
     pub fn free_vip_index(&self) -> Option<u32> {
-        let limit = balancer::MAX_VIPS as u32;
-        let mut free = 1;
-        for index in self.vips.keys() {
-            if *index != free {
-                break;
-            }
-            free += 1;
-        }
-        (free < limit).then_some(free)
+        Some(self.vips.free(1)).filter(|free| (*free as usize) < balancer::MAX_VIPS)
     }
 
     /// ASs configured or still used by flows.
     pub fn server_count(&self) -> usize {
         self.vips.values().map(|vip| vip.servers.len()).sum()
-    }
-
-    /// An index for a new AS, with the epoch to start from; `None` when all are in use.
-    pub(super) fn take_server_index(&mut self) -> Option<(u32, u8)> {
-        self.servers.take()
     }
 
     /// What packets get that are for the VIP prefix `network` but for no VIP: the policy of the
@@ -188,21 +275,33 @@ impl LbModel {
     pub fn collect(&mut self, live_flows: impl Fn(u32) -> u64) -> usize {
         let gone = |server: &Server| server.removed && live_flows(server.index) == 0;
         let mut count = 0;
-        for vip in self.vips.values_mut() {
-            if vip.servers.iter().any(gone) {
-                let vip = Arc::make_mut(vip);
-                for server in vip.servers.iter().filter(|server| gone(server)) {
-                    self.servers.give_back(server.index, server.epoch);
-                }
-                let before = vip.servers.len();
-                vip.servers.retain(|server| !gone(server));
-                count += before - vip.servers.len();
+        let concerned = self.vips.iter().filter(|(_, vip)| {
+            vip.removed && vip.servers.is_empty() || vip.servers.iter().any(gone)
+        });
+        for index in concerned.map(|(index, _)| index).collect::<Vec<_>>() {
+            let Some(vip) = self.vips.get_mut(index) else { continue };
+            for server in vip.servers.iter().filter(|server| gone(server)) {
+                self.servers.give_back(server.index, server.epoch);
+            }
+            let before = vip.servers.len();
+            vip.servers.retain(|server| !gone(server));
+            count += before - vip.servers.len();
+            if vip.removed && vip.servers.is_empty() {
+                self.vips.set(index, None);
+                count += 1;
             }
         }
-        let before = self.vips.len();
-        self.vips.retain(|_, vip| !vip.removed || !vip.servers.is_empty());
-        count + before - self.vips.len()
+        count
     }
+}
+
+fn more(count: Option<u32>) -> Option<u32> {
+    Some(count.unwrap_or(0) + 1)
+}
+
+/// One less, and nothing instead of none.
+fn less(count: Option<u32>) -> Option<u32> {
+    count.and_then(|count| count.checked_sub(1)).filter(|count| *count > 0)
 }
 
 /// Hands out AS indices. A reused index starts with an epoch its former owner never had last, so

@@ -1,8 +1,8 @@
 //! The mutable desired state of the box, owned by control alone.
 //!
 //! A command is applied to a copy, which replaces the original only when every command of its
-//! transaction was good: bad input changes nothing. The parts that grow large (VIPs and their ASs)
-//! are shared between copies.
+//! transaction was good: bad input changes nothing. The parts that grow large are shared between
+//! copies, so that a command costs the same whatever else is configured.
 
 mod apply;
 mod apply_address;
@@ -11,6 +11,7 @@ mod apply_neighbor;
 mod apply_route;
 mod apply_server;
 mod apply_vip;
+mod directory;
 mod interface;
 mod interfaces;
 mod lb;
@@ -18,17 +19,21 @@ mod network;
 mod render;
 mod route;
 mod settings;
+mod shelf;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 pub use apply_vip::canonical;
+pub use directory::Directory;
 pub use interface::{InterfaceModel, Kind, VlanTags};
 pub use interfaces::Interfaces;
 pub use lb::{LbModel, Server, Vip};
 pub use network::{LINK_LOCAL, Network};
 pub use route::{Destination, Route, unspecified};
 pub use settings::LbSettings;
+pub use shelf::{Difference, Shelf};
 
 use dataplane::interface::{InterfaceId, MacAddress, PortId};
 
@@ -48,13 +53,13 @@ pub enum Effect {
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     /// All interfaces.
-    pub interfaces: Interfaces,
+    pub interfaces: Arc<Interfaces>,
     /// Configured routes; connected ones follow from the interface addresses.
-    pub routes: BTreeMap<Network, Route>,
+    pub routes: Arc<BTreeMap<Network, Route>>,
     /// `set ip neighbor … static`: never aged, never overwritten by what neighbours say.
-    pub static_neighbors: BTreeMap<NeighborKey, MacAddress>,
+    pub static_neighbors: Arc<BTreeMap<NeighborKey, MacAddress>>,
     /// Neighbours that are known at present; the neighbour table keeps this up to date.
-    pub learned_neighbors: BTreeMap<NeighborKey, MacAddress>,
+    pub learned_neighbors: Arc<BTreeMap<NeighborKey, MacAddress>>,
     /// The load balancer.
     pub lb: LbModel,
     /// What is to be done when this copy is committed.
@@ -73,7 +78,7 @@ impl Model {
     ) -> InterfaceId {
         let id = self.interfaces.free_id().unwrap_or_default();
         let kind = Kind::Device(port);
-        self.interfaces.insert(InterfaceModel::new(id, name, kind, mac, mtu));
+        Arc::make_mut(&mut self.interfaces).insert(InterfaceModel::new(id, name, kind, mac, mtu));
         id
     }
 
@@ -84,7 +89,7 @@ impl Model {
         let mtu = config::defaults::MTU;
         let up = true;
         let new = InterfaceModel::new(id, name, kind, mac, mtu);
-        self.interfaces.insert(InterfaceModel { up, ..new });
+        Arc::make_mut(&mut self.interfaces).insert(InterfaceModel { up, ..new });
         id
     }
 

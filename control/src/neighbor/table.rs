@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use dataplane::interface::{InterfaceId, MacAddress};
 
@@ -39,6 +40,10 @@ pub struct NeighborTable {
     due: BTreeSet<(u64, NeighborKey)>,
     /// How many are [`State::Incomplete`].
     incomplete: usize,
+    /// The usable Ethernet addresses, as asked for last.
+    resolved: Arc<BTreeMap<NeighborKey, MacAddress>>,
+    /// Some have come, changed or gone since.
+    stale: bool,
 }
 
 impl NeighborTable {
@@ -57,9 +62,13 @@ impl NeighborTable {
         self.entries.get(&key).is_some_and(|entry| entry.needed)
     }
 
-    /// The usable Ethernet addresses.
-    pub fn resolved(&self) -> BTreeMap<NeighborKey, MacAddress> {
-        self.entries.iter().filter_map(|(key, entry)| Some((*key, entry.mac?))).collect()
+    /// The usable Ethernet addresses; the same map as long as they are the same.
+    pub fn resolved(&mut self) -> Arc<BTreeMap<NeighborKey, MacAddress>> {
+        if std::mem::take(&mut self.stale) {
+            let usable = self.entries.iter().filter_map(|(key, entry)| Some((*key, entry.mac?)));
+            self.resolved = Arc::new(usable.collect());
+        }
+        Arc::clone(&self.resolved)
     }
 
     /// True while a first answer is awaited, which is worth looking for more often than usual.
@@ -123,6 +132,7 @@ impl NeighborTable {
     /// Drops a neighbour; true when there was one.
     pub fn remove(&mut self, key: NeighborKey) -> bool {
         let Some(entry) = self.entries.remove(&key) else { return false };
+        self.stale |= entry.mac.is_some();
         self.due.remove(&(entry.due_ms, key));
         self.incomplete -= usize::from(matches!(entry.state, State::Incomplete { .. }));
         true
@@ -210,7 +220,9 @@ impl NeighborTable {
     }
 
     fn put(&mut self, key: NeighborKey, entry: Entry) {
+        let (before, stale) = (self.get(key).and_then(|before| before.mac), self.stale);
         self.remove(key);
+        self.stale = stale || before != entry.mac;
         self.entries.insert(key, entry);
         self.due.insert((entry.due_ms, key));
         self.incomplete += usize::from(matches!(entry.state, State::Incomplete { .. }));
@@ -270,7 +282,8 @@ mod tests {
         let mut table = NeighborTable::default();
         table.need(key(9), 0);
         assert!(table.seen(key(9), MAC, 10).changed);
-        assert_eq!(table.resolved()[&key(9)], MAC);
+        let resolved = table.resolved();
+        assert_eq!(resolved[&key(9)], MAC);
         assert!(!table.is_resolving());
         let due = table.get(key(9)).unwrap().due_ms;
         assert!((10 + REACHABLE_MS..10 + 2 * REACHABLE_MS).contains(&due));
@@ -280,6 +293,7 @@ mod tests {
         assert_eq!(table.resolved().len(), 1);
         assert!(!table.seen(key(9), MAC, due + 5).changed);
         assert_eq!(state(&table, 9), Some(State::Reachable));
+        assert!(Arc::ptr_eq(&resolved, &table.resolved()), "nothing new to tell workers");
     }
 
     #[test]

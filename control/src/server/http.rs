@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::execute::Shared;
 
-/// Longest body of a request, in bytes.
-const MAX_BODY: usize = 4 * 1024 * 1024;
+/// Longest body of a request, in bytes: as long as a command file may be.
+const MAX_BODY: usize = 16 * 1024 * 1024;
 /// Time a client has for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 

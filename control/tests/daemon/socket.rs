@@ -244,7 +244,7 @@ fn command_files_nest_to_a_limit_and_errors_name_the_line() {
 #[test]
 fn bodies_and_connections_have_limits() {
     with_server("limits", |path| async move {
-        let (status, _) = request(&path, "POST", "/v1/cli", &"#".repeat(5 * 1024 * 1024)).await;
+        let (status, _) = request(&path, "POST", "/v1/cli", &"#".repeat(17 * 1024 * 1024)).await;
         assert_eq!(status, 413);
         let mut held = Vec::new();
         for _ in 0..MAX_CONNECTIONS {

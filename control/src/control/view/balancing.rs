@@ -108,7 +108,7 @@ impl Control {
             None if !of_prefix.is_empty() => of_prefix,
             _ => {
                 let index = self.model.vip_index(key)?;
-                self.model.lb.vips.get(&index).into_iter().collect()
+                self.model.lb.vips.get(index).into_iter().collect()
             }
         };
         let vips = wanted.into_iter().map(|vip| self.vip_status(vip)).collect();

@@ -102,7 +102,7 @@ impl Control {
 
     fn fill<A: Address>(&self, status: &mut FlowStatus, id: VipId, tuple: &FlowTuple<A>) {
         let answer = self.answer(id, tuple);
-        let Some(vip) = self.model.lb.vips.get(&id.get()) else { return };
+        let Some(vip) = self.model.lb.vips.get(id.get()) else { return };
         let shown = self.vip_status(vip);
         status.vip_index = Some(vip.index);
         status.vip = Some(shown.line());

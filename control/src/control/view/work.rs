@@ -232,7 +232,7 @@ impl Control {
     }
 
     fn vip_text(&self, index: u32) -> String {
-        match self.model.lb.vips.get(&index) {
+        match self.model.lb.vips.get(index) {
             Some(vip) => self.vip_status(vip).line(),
             None => "removed".to_owned(),
         }
