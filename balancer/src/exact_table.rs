@@ -39,6 +39,12 @@ pub(crate) struct ExactTable<W> {
     shift: u32,
 }
 
+impl<W: Word> Default for ExactTable<W> {
+    fn default() -> Self {
+        Self::new(std::iter::empty())
+    }
+}
+
 impl<W: Word> ExactTable<W> {
     /// The table of these pairs; of equal words the first stays. No value is `u32::MAX`.
     pub(crate) fn new(pairs: impl ExactSizeIterator<Item = (W, u32)>) -> Self {

@@ -79,7 +79,7 @@ pub(crate) fn check(config: &LbConfig<'_>) -> Result<(), LbTablesError> {
     }
 }
 
-fn check_vip(vip: &VipSpec) -> Result<(), LbTablesError> {
+pub(crate) fn check_vip(vip: &VipSpec) -> Result<(), LbTablesError> {
     let VipKey { prefix, ports } = vip.key;
     if Prefix::new(prefix.network, prefix.len) != Some(prefix) {
         return Err(LbTablesError::Key(vip.key));

@@ -1,10 +1,11 @@
 //! The load balancer's part of a snapshot: everything a worker needs to decide, immutable.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::application_server::{ApplicationServer, AsId, ServerState};
+use crate::application_server::{ApplicationServer, AsId, MAX_WEIGHT, ServerState};
 use crate::hash::FlowHasher;
-use crate::lb_check::{LbTablesError, check};
+use crate::lb_check::{LbTablesError, check, check_vip};
 use crate::nat_reverse::{Candidate, ReverseEntry, ReverseMap};
 use crate::new_flow_cache::NewFlowCache;
 use crate::new_flow_table::Member;
@@ -13,10 +14,11 @@ use crate::prefix::Prefix;
 use crate::rotation::Rotation;
 use crate::tcp_state::Timeouts;
 use crate::vip::{Scheduler, Vip, VipId, VipSpec};
-use crate::vip_groups::{VipGroupId, VipGroups};
+use crate::vip_groups::{GroupMember, VipGroupId, VipGroups};
 
-/// The load balancer as workers see it. Control builds a new one for each change; new-flow tables
-/// that did not change are shared with the one before.
+/// The load balancer as workers see it. Control makes a new one for each change, which shares with
+/// the one before whatever grows and did not change: new-flow tables, VIPs by port, most of the
+/// reverse map. What is by index is copied, as workers then find it in one step.
 #[derive(Clone, Debug)]
 pub struct LbTables {
     /// VIPs by id.
@@ -24,7 +26,7 @@ pub struct LbTables {
     /// ASs by id, tombstones included.
     pub servers: Box<[Option<ApplicationServer>]>,
     /// VIPs by prefix, protocol and port.
-    pub groups: VipGroups,
+    pub groups: Arc<VipGroups>,
     /// VIPs by the services of their ASs.
     pub reverse: ReverseMap,
     /// The cluster's flow hash.
@@ -46,6 +48,15 @@ pub struct LbConfig<'a> {
     pub timeouts: Timeouts,
 }
 
+/// What one VIP is from now on.
+#[derive(Clone, Copy, Debug)]
+pub struct VipChange<'a> {
+    /// Which.
+    pub id: VipId,
+    /// The VIP and all its ASs, tombstones included, in any order; `None` when it is no more.
+    pub now: Option<(VipSpec, &'a [ApplicationServer])>,
+}
+
 impl LbTables {
     /// Tables without any VIP.
     #[must_use]
@@ -53,7 +64,7 @@ impl LbTables {
         Self {
             vips: Box::default(),
             servers: Box::default(),
-            groups: VipGroups::new(&[]),
+            groups: Arc::new(VipGroups::new(&[])),
             reverse: ReverseMap::build(Vec::new()),
             hasher,
             timeouts,
@@ -80,20 +91,94 @@ impl LbTables {
 
         let length = config.vips.iter().map(|vip| vip.id.index() + 1).max().unwrap_or(0);
         let mut vips: Box<[Option<Vip>]> = vec![None; length].into();
+        let mut services = Vec::with_capacity(config.servers.len());
         for spec in config.vips {
             let own = by_vip.get(&spec.id).map_or(&[][..], Vec::as_slice);
             let before = previous.vip(spec.id).filter(|vip| vip.key == spec.key);
-            vips[spec.id.index()] = Some(vip(spec, own, before, &config.hasher, cache)?);
+            let vip = vip(spec, own, before, &config.hasher, cache)?;
+            reverse_entries(&vip, own, &mut services)?;
+            vips[spec.id.index()] = Some(vip);
         }
         cache.forget_unused();
+        let members: Vec<GroupMember> = config.vips.iter().map(GroupMember::from).collect();
         Ok(Self {
             vips,
             servers,
-            groups: VipGroups::new(config.vips),
-            reverse: ReverseMap::build(reverse_entries(config, &by_vip)?),
+            groups: Arc::new(VipGroups::new(&members)),
+            reverse: ReverseMap::build(services),
             hasher: config.hasher.clone(),
             timeouts: config.timeouts,
         })
+    }
+
+    /// These tables with some VIPs changed, of which each is named once. The same as
+    /// [`build`](Self::build) from the whole configuration, but what it costs depends on the change,
+    /// but for copies of arrays.
+    ///
+    /// VIPs are not compared with those that stay: the caller knows that their ports are apart and
+    /// their ids their own.
+    ///
+    /// # Errors
+    ///
+    /// When a change is impossible in itself; see [`LbTablesError`].
+    pub fn changed(
+        &self,
+        changes: &[VipChange<'_>],
+        cache: &mut NewFlowCache,
+    ) -> Result<Self, LbTablesError> {
+        let mut tables = self.clone();
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        let mut regroup = false;
+        // All that goes goes first: an AS's index may have a new owner.
+        for change in changes {
+            let Some(before) = self.vip(change.id) else { continue };
+            let own = before.servers.iter().filter_map(|id| self.server(*id));
+            reverse_entries(before, &own.collect::<Vec<_>>(), &mut gone)?;
+            for id in before.servers.iter() {
+                tables.servers[id.index()] = None;
+            }
+        }
+        for change in changes {
+            let before = self.vip(change.id);
+            let after = change.now.as_ref();
+            let members = (before.map(GroupMember::from), after.map(|(spec, _)| spec.into()));
+            regroup |= members.0 != members.1;
+            let after = match after {
+                Some((spec, servers)) => {
+                    check_vip(spec)?;
+                    let own = in_address_order(servers)?;
+                    let before = before.filter(|vip| vip.key == spec.key);
+                    let vip = vip(spec, &own, before, &self.hasher, cache)?;
+                    reverse_entries(&vip, &own, &mut new)?;
+                    tables.enter(servers)?;
+                    Some(vip)
+                }
+                None => None,
+            };
+            let index = change.id.index();
+            if after.is_some() || index < tables.vips.len() {
+                lengthen(&mut tables.vips, index + 1);
+                tables.vips[index] = after;
+            }
+        }
+        if regroup {
+            let members: Vec<_> = tables.vips.iter().flatten().map(GroupMember::from).collect();
+            tables.groups = Arc::new(VipGroups::new(&members));
+        }
+        tables.reverse = self.reverse.changed(&gone, new);
+        Ok(tables)
+    }
+
+    /// Puts ASs into places that must be free.
+    fn enter(&mut self, servers: &[ApplicationServer]) -> Result<(), LbTablesError> {
+        let length = servers.iter().map(|server| server.id.index() + 1).max().unwrap_or(0);
+        lengthen(&mut self.servers, length);
+        for server in servers {
+            if self.servers[server.id.index()].replace(*server).is_some() {
+                return Err(LbTablesError::DuplicateServer(server.id));
+            }
+        }
+        Ok(())
     }
 
     /// The group of VIPs with this very prefix.
@@ -133,6 +218,30 @@ impl LbTables {
     }
 }
 
+/// Makes room for so many indices.
+fn lengthen<T: Clone>(by_index: &mut Box<[Option<T>]>, length: usize) {
+    if by_index.len() < length {
+        let mut longer = std::mem::take(by_index).into_vec();
+        longer.resize(length, None);
+        *by_index = longer.into();
+    }
+}
+
+/// The ASs of one VIP in the order of their addresses, of which each is there once.
+fn in_address_order(
+    servers: &[ApplicationServer],
+) -> Result<Vec<&ApplicationServer>, LbTablesError> {
+    if let Some(server) = servers.iter().find(|server| server.weight > MAX_WEIGHT) {
+        return Err(LbTablesError::Weight(server.id));
+    }
+    let mut servers: Vec<_> = servers.iter().collect();
+    servers.sort_unstable_by_key(|server| server.address);
+    match servers.windows(2).find(|pair| pair[0].address == pair[1].address) {
+        Some(pair) => Err(LbTablesError::DuplicateServer(pair[1].id)),
+        None => Ok(servers),
+    }
+}
+
 fn by_id(servers: &[ApplicationServer]) -> Result<Box<[Option<ApplicationServer>]>, LbTablesError> {
     let length = servers.iter().map(|server| server.id.index() + 1).max().unwrap_or(0);
     let mut by_id: Box<[Option<ApplicationServer>]> = vec![None; length].into();
@@ -162,29 +271,29 @@ fn group_by_vip<'a>(
     Ok(by_vip)
 }
 
-/// The services behind VIPs with NAT. Ports were checked before.
+/// The services behind a VIP, if it is one with NAT.
 fn reverse_entries(
-    config: &LbConfig<'_>,
-    by_vip: &HashMap<VipId, Vec<&ApplicationServer>>,
-) -> Result<Vec<ReverseEntry>, LbTablesError> {
-    let mut entries = Vec::with_capacity(config.servers.len());
-    for spec in config.vips.iter().filter(|spec| spec.nat) {
-        let Ports::Range { protocol, first, last } = spec.key.ports else { continue };
-        let Some((first, last)) = spec.target.range(first, last) else { continue };
-        for server in by_vip.get(&spec.id).into_iter().flatten() {
-            if server.address.is_ipv6() != spec.key.prefix.is_v6() {
-                return Err(LbTablesError::Family(server.id));
-            }
-            entries.push(ReverseEntry {
-                address: server.address,
-                protocol: protocol.number(),
-                first,
-                last,
-                candidate: Candidate { vip: spec.id, as_id: server.id },
-            });
+    vip: &Vip,
+    servers: &[&ApplicationServer],
+    entries: &mut Vec<ReverseEntry>,
+) -> Result<(), LbTablesError> {
+    let Ports::Range { protocol, first, last } = vip.key.ports else { return Ok(()) };
+    let Some((first, last)) = vip.target.range(first, last).filter(|_| vip.nat) else {
+        return Ok(());
+    };
+    for server in servers {
+        if server.address.is_ipv6() != vip.key.prefix.is_v6() {
+            return Err(LbTablesError::Family(server.id));
         }
+        entries.push(ReverseEntry {
+            address: server.address,
+            protocol: protocol.number(),
+            first,
+            last,
+            candidate: Candidate { vip: vip.id, as_id: server.id },
+        });
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// `servers` are the VIP's, in the order of their addresses; `previous` is what it was before.
@@ -215,6 +324,7 @@ fn vip(
         nat: spec.nat,
         table: cache.table(&members, spec.length, hasher.table_seed())?,
         members: weighted.iter().map(|&(id, _)| id).collect(),
+        servers: servers.iter().map(|server| server.id).collect(),
         rotation,
         kind: spec.key_kind(),
     })

@@ -117,7 +117,7 @@ pub use hash::{FLOW_HASH_VERSION, FlowHasher, HashKey, HashKeyError};
 pub use huge_memory::Backing;
 pub use instance_key::{BucketPair, InstanceKey};
 pub use lb_check::LbTablesError;
-pub use lb_tables::{LbConfig, LbTables};
+pub use lb_tables::{LbConfig, LbTables, VipChange};
 pub use live_flows::LiveFlows;
 pub use nat_reverse::{Candidate, Endpoint, ReverseMap};
 pub use new_flow_cache::NewFlowCache;

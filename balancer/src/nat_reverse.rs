@@ -3,9 +3,10 @@
 //! A reply shows the AS's address and port. If one VIP only leads there, that names the VIP
 //! without any state; if several do, only a flow entry can tell which one the client used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::address::Address;
 use crate::application_server::AsId;
@@ -48,15 +49,41 @@ impl Endpoint {
     }
 }
 
-/// The services of all ASs behind VIPs with NAT, tombstones included; immutable.
+/// Parts of a [`ReverseMap`]; a change to an AS costs one of them.
+const SHARDS: usize = 256;
+
+/// The services of all ASs behind VIPs with NAT, tombstones included; immutable. Maps share the
+/// parts that are the same in them.
 #[derive(Clone, Debug)]
 pub struct ReverseMap {
+    /// By [`shard_of`] an AS's address.
+    shards: Box<[Arc<Shard>]>,
+}
+
+/// The services of some ASs.
+#[derive(Debug, Default)]
+struct Shard {
     v4: ExactTable<u64>,
     v6: ExactTable<u128>,
     /// By index in the tables above: an address's part of `endpoints`.
     hosts: Box<[Range<u32>]>,
     /// By address, protocol and port.
     endpoints: Box<[Endpoint]>,
+    /// What it was built from.
+    entries: Box<[ReverseEntry]>,
+}
+
+/// The shard of an address, by bits that [`ExactTable`] does not use.
+fn shard_of(bits: u128) -> usize {
+    let folded = (bits as u64) ^ (bits >> 64) as u64;
+    (folded.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as usize % SHARDS
+}
+
+fn shard_of_ip(address: IpAddr) -> usize {
+    match address {
+        IpAddr::V4(address) => shard_of(u128::from(address.to_bits())),
+        IpAddr::V6(address) => shard_of(address.to_bits()),
+    }
 }
 
 /// The ports of one AS that a VIP leads to, from which a [`ReverseMap`] is built.
@@ -76,7 +103,48 @@ pub(crate) struct ReverseEntry {
 
 impl ReverseMap {
     /// The map of these ASs.
-    pub(crate) fn build(mut entries: Vec<ReverseEntry>) -> Self {
+    pub(crate) fn build(entries: Vec<ReverseEntry>) -> Self {
+        let shards = vec![Arc::new(Shard::default()); SHARDS].into();
+        Self { shards }.changed(&[], entries)
+    }
+
+    /// This map without the ASs of some of its entries, and with others.
+    pub(crate) fn changed(&self, old: &[ReverseEntry], new: Vec<ReverseEntry>) -> Self {
+        let mut map = self.clone();
+        if old == new {
+            return map;
+        }
+        let mut by_shard: BTreeMap<usize, Vec<ReverseEntry>> = BTreeMap::new();
+        for entry in old {
+            by_shard.entry(shard_of_ip(entry.address)).or_default();
+        }
+        for entry in new {
+            by_shard.entry(shard_of_ip(entry.address)).or_default().push(entry);
+        }
+        let gone: HashSet<AsId> = old.iter().map(|entry| entry.candidate.as_id).collect();
+        for (index, new) in by_shard {
+            let shard = &mut map.shards[index];
+            let stay = shard.entries.iter().filter(|entry| !gone.contains(&entry.candidate.as_id));
+            *shard = Arc::new(Shard::build(stay.copied().chain(new).collect()));
+        }
+        map
+    }
+
+    /// The service with this address, port (host byte order) and IP protocol number, if an AS
+    /// provides it.
+    #[must_use]
+    pub fn get<A: Address>(&self, address: A, port: u16, protocol: u8) -> Option<&Endpoint> {
+        self.shards[shard_of(address.bits())].get(address, port, protocol)
+    }
+
+    /// All services.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.shards.iter().flat_map(|shard| &shard.endpoints)
+    }
+}
+
+impl Shard {
+    fn build(mut entries: Vec<ReverseEntry>) -> Self {
         entries.sort_unstable_by_key(|e| (e.address, e.protocol, e.first, e.last, e.candidate));
         let mut hosts = Vec::new();
         let mut endpoints = Vec::new();
@@ -98,13 +166,12 @@ impl ReverseMap {
             v6: ExactTable::new(v6.into_iter()),
             hosts: hosts.into(),
             endpoints: endpoints.into(),
+            entries: entries.into(),
         }
     }
 
-    /// The service with this address, port (host byte order) and IP protocol number, if an AS
-    /// provides it.
-    #[must_use]
-    pub fn get<A: Address>(&self, address: A, port: u16, protocol: u8) -> Option<&Endpoint> {
+    #[inline]
+    fn get<A: Address>(&self, address: A, port: u16, protocol: u8) -> Option<&Endpoint> {
         let host = if A::IS_V6 {
             self.v6.get(address.bits())?
         } else {
@@ -116,16 +183,15 @@ impl ReverseMap {
         let endpoint = endpoints.get(after.checked_sub(1)?)?;
         (endpoint.protocol == protocol && port <= endpoint.last).then_some(endpoint)
     }
-
-    /// All services.
-    #[must_use]
-    pub fn endpoints(&self) -> &[Endpoint] {
-        &self.endpoints
-    }
 }
 
 /// Cuts the overlapping port ranges of one address and protocol into endpoints.
 fn split(entries: &[ReverseEntry], endpoints: &mut Vec<Endpoint>) {
+    if let [ReverseEntry { protocol, first, last, candidate, .. }] = *entries {
+        let candidates = [candidate].into();
+        endpoints.push(Endpoint { protocol, first, last, candidates });
+        return;
+    }
     // At which port a candidate comes (true) or is gone; ports beyond the last one count too.
     let mut steps: BTreeMap<u32, Vec<(Candidate, bool)>> = BTreeMap::new();
     for entry in entries {
@@ -199,7 +265,7 @@ mod tests {
             entry(1, (0, 3), 3, 3),
         ];
         let map = ReverseMap::build(entries.into());
-        assert_eq!(map.endpoints().len(), 6);
+        assert_eq!(map.endpoints().count(), 6);
         for port in 0..=u16::MAX {
             let expected: Vec<_> = entries
                 .iter()

@@ -145,6 +145,8 @@ pub struct Vip {
     pub members: Arc<[AsId]>,
     /// The order in which new flows go to ASs with [`Scheduler::RoundRobin`].
     pub rotation: Option<Rotation>,
+    /// All its ASs, tombstones included.
+    pub(crate) servers: Arc<[AsId]>,
     pub(crate) kind: KeyKind,
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use crate::exact_table::ExactTable;
 use crate::ports::Ports;
 use crate::prefix::Prefix;
-use crate::vip::{VipId, VipKey, VipSpec};
+use crate::vip::{Vip, VipId, VipKey, VipSpec};
 
 /// All VIPs of one prefix; an index that is valid within one [`LbTables`](crate::LbTables).
 #[repr(transparent)]
@@ -33,6 +33,27 @@ impl VipGroupId {
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// What decides where a VIP's packets are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupMember {
+    pub(crate) id: VipId,
+    pub(crate) key: VipKey,
+    pub(crate) node_port: Option<u16>,
+    pub(crate) nat: bool,
+}
+
+impl From<&VipSpec> for GroupMember {
+    fn from(vip: &VipSpec) -> Self {
+        Self { id: vip.id, key: vip.key, node_port: vip.node_port, nat: vip.nat }
+    }
+}
+
+impl From<&Vip> for GroupMember {
+    fn from(vip: &Vip) -> Self {
+        Self { id: vip.id, key: vip.key, node_port: vip.node_port, nat: vip.nat }
     }
 }
 
@@ -74,7 +95,7 @@ fn word(index: u32, protocol: u8, port: u16) -> u64 {
 
 impl VipGroups {
     /// The groups of these VIPs; of VIPs with equal keys or node ports the first stays.
-    pub(crate) fn new(vips: &[VipSpec]) -> Self {
+    pub(crate) fn new(vips: &[GroupMember]) -> Self {
         let mut keys: Vec<(VipKey, VipId)> = vips.iter().map(|vip| (vip.key, vip.id)).collect();
         keys.sort_by_key(|&(key, _)| key);
         let mut groups = Vec::new();
