@@ -105,30 +105,107 @@ pub(crate) fn fill(
     // One bit a slot: the search for an empty one then stays in the L1 cache.
     let mut taken = vec![0u64; length.div_ceil(64) as usize];
     let turns = turns(weights);
+    let few = if length < 64 { 0 } else { 2 * length.isqrt() };
     let mut empty = if turns.is_empty() { 0 } else { length };
-    while empty > 0 {
-        for &member in &turns {
-            let quota = &mut quotas[member as usize];
-            if *quota == 0 {
-                continue;
-            }
-            *quota -= 1;
-            let (slot, skip) = &mut next[member as usize];
-            let chosen = loop {
-                let candidate = *slot;
-                *slot += *skip;
-                if *slot >= length {
-                    *slot -= length;
-                }
-                let word = &mut taken[(candidate / 64) as usize];
-                if *word >> (candidate % 64) & 1 == 0 {
-                    *word |= 1 << (candidate % 64);
-                    break candidate;
-                }
-            };
-            place(chosen, member);
-            empty -= 1;
+    let mut cycle = turns.iter().cycle();
+    while empty > few
+        && let Some(&member) = cycle.next()
+    {
+        let quota = &mut quotas[member as usize];
+        if *quota == 0 {
+            continue;
         }
+        *quota -= 1;
+        let (slot, skip) = &mut next[member as usize];
+        let chosen = loop {
+            let candidate = *slot;
+            *slot += *skip;
+            if *slot >= length {
+                *slot -= length;
+            }
+            let word = &mut taken[(candidate / 64) as usize];
+            if *word >> (candidate % 64) & 1 == 0 {
+                *word |= 1 << (candidate % 64);
+                break candidate;
+            }
+        };
+        place(chosen, member);
+        empty -= 1;
+    }
+    let is_empty = |slot: &u32| taken[(slot / 64) as usize] >> (slot % 64) & 1 == 0;
+    let mut left = LastSlots { length, slots: (0..length).filter(is_empty).collect() };
+    let strides: Vec<Stride> = match left.slots.is_empty() {
+        true => Vec::new(),
+        false => permutations.iter().map(|p| Stride::new(p.skip, length)).collect(),
+    };
+    while !left.slots.is_empty()
+        && let Some(&member) = cycle.next()
+    {
+        let quota = &mut quotas[member as usize];
+        if *quota == 0 {
+            continue;
+        }
+        *quota -= 1;
+        let (slot, _) = &mut next[member as usize];
+        let chosen = left.take(slot, &strides[member as usize]);
+        place(chosen, member);
+    }
+}
+
+/// The last empty slots. The walk to the next of them would be long: a thousandth of the slots costs
+/// half of all steps. So the distance to each is computed instead, and the nearest one taken.
+struct LastSlots {
+    length: u32,
+    slots: Vec<u32>,
+}
+
+/// A distance between the slots of a walk, to multiply with and to divide by, modulo the length.
+struct Stride {
+    skip: u32,
+    inverse: u32,
+    /// `inverse` as a fraction of the length, in units of 2^-32: a product's quotient without a
+    /// division (V. Shoup, NTL).
+    fraction: u64,
+}
+
+impl Stride {
+    /// `skip` is coprime to `length`.
+    fn new(skip: u32, length: u32) -> Self {
+        // Extended Euclid.
+        let (mut r, mut new_r) = (i64::from(length), i64::from(skip));
+        let (mut t, mut new_t) = (0i64, 1i64);
+        while new_r != 0 {
+            let quotient = r / new_r;
+            (r, new_r) = (new_r, r - quotient * new_r);
+            (t, new_t) = (new_t, t - quotient * new_t);
+        }
+        let inverse = t.rem_euclid(i64::from(length)) as u32;
+        Self { skip, inverse, fraction: (u64::from(inverse) << 32) / u64::from(length) }
+    }
+}
+
+impl LastSlots {
+    /// Takes the slot that a walk meets next, and moves the walk behind it.
+    fn take(&mut self, from: &mut u32, stride: &Stride) -> u32 {
+        let (length, start) = (self.length, *from);
+        let steps = |slot: &u32| {
+            let ahead = slot.wrapping_sub(start);
+            let ahead = ahead.min(ahead.wrapping_add(length));
+            let quotient = ((u64::from(ahead) * stride.fraction) >> 32) as u32;
+            // At most one length too much.
+            let rest =
+                ahead.wrapping_mul(stride.inverse).wrapping_sub(quotient.wrapping_mul(length));
+            rest.min(rest.wrapping_sub(length))
+        };
+        let nearest = self.slots.iter().map(steps).fold(u32::MAX, u32::min);
+        let walk = |steps: u32| {
+            let slot = u64::from(start) + u64::from(steps) * u64::from(stride.skip);
+            (slot % u64::from(length)) as u32
+        };
+        let chosen = walk(nearest);
+        self.slots.retain(|slot| *slot != chosen);
+        *from = walk(nearest + 1);
+        chosen
     }
 }
 
@@ -153,6 +230,48 @@ mod tests {
         assert_eq!(filled(&[(3, 4), (0, 2), (3, 1)], 7), [1, 0, 1, 0, 2, 2, 0]);
         // Without B1; B2 is now the second member.
         assert_eq!(filled(&[(3, 4), (3, 1)], 7), [0, 0, 0, 0, 1, 1, 1]);
+    }
+
+    /// The fill as the paper has it, step by step.
+    fn walked(permutations: &[Permutation], weights: &[u8], length: u32) -> Vec<u32> {
+        let mut quotas = quotas(weights, length);
+        let mut next: Vec<u64> = permutations.iter().map(|p| p.offset.into()).collect();
+        let mut slots = vec![u32::MAX; length as usize];
+        let mut empty = length;
+        for member in turns(weights).into_iter().cycle() {
+            let at = member as usize;
+            if empty == 0 {
+                break;
+            }
+            if quotas[at] == 0 {
+                continue;
+            }
+            quotas[at] -= 1;
+            while slots[next[at] as usize] != u32::MAX {
+                next[at] = (next[at] + u64::from(permutations[at].skip)) % u64::from(length);
+            }
+            slots[next[at] as usize] = member;
+            empty -= 1;
+        }
+        slots
+    }
+
+    #[test]
+    fn shortcuts_lead_to_the_same_slots() {
+        for length in [1u32, 2, 61, 64, 67, 101, 1024, 4093, 65_536, 65_537] {
+            for members in [1u32, 2, 7, 100] {
+                let hash = |n: u32| {
+                    u128::from(n + length + 1)
+                        .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+                };
+                let permutations: Vec<_> =
+                    (0..members).map(|n| Permutation::from_hash(hash(n), length)).collect();
+                let weights: Vec<_> = (0..members).map(|n| 100 - (n % 3) as u8 * 45).collect();
+                let mut slots = vec![u32::MAX; length as usize];
+                fill(&permutations, &weights, length, |slot, member| slots[slot as usize] = member);
+                assert!(slots == walked(&permutations, &weights, length), "{length} {members}");
+            }
+        }
     }
 
     #[test]

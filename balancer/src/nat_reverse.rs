@@ -104,7 +104,8 @@ pub(crate) struct ReverseEntry {
 impl ReverseMap {
     /// The map of these ASs.
     pub(crate) fn build(entries: Vec<ReverseEntry>) -> Self {
-        let shards = vec![Arc::new(Shard::default()); SHARDS].into();
+        let empty = Arc::new(Shard::default());
+        let shards = (0..SHARDS).map(|_| Arc::clone(&empty)).collect();
         Self { shards }.changed(&[], entries)
     }
 

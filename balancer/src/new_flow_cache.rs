@@ -32,14 +32,33 @@ impl NewFlowCache {
         length: TableLength,
         seed: u64,
     ) -> Result<Arc<NewFlowTable>, NewFlowTableError> {
-        let key = (canonical(members)?, length, seed);
-        if let Some(table) = self.tables.get(&key).and_then(Weak::upgrade) {
+        if let Some(table) = self.get(members, length, seed) {
             return Ok(table);
         }
+        let key = (canonical(members)?, length, seed);
         let table = Arc::new(NewFlowTable::build(&key.0, length, seed)?);
         self.built += 1;
         self.tables.insert(key, Arc::downgrade(&table));
         Ok(table)
+    }
+
+    /// The table of a set of ASs, if somebody holds it.
+    #[must_use]
+    pub fn get(
+        &self,
+        members: &[Member],
+        length: TableLength,
+        seed: u64,
+    ) -> Option<Arc<NewFlowTable>> {
+        let key = (canonical(members).ok()?, length, seed);
+        self.tables.get(&key).and_then(Weak::upgrade)
+    }
+
+    /// Takes up a table that was built elsewhere.
+    pub fn keep(&mut self, table: &Arc<NewFlowTable>) {
+        let key = (table.members().to_vec(), table.length(), table.seed());
+        self.built += 1;
+        self.tables.insert(key, Arc::downgrade(table));
     }
 
     /// Forgets tables that nobody holds any more.
@@ -73,6 +92,12 @@ mod tests {
         let other = cache.table(&[member(1, 100), member(2, 51)], length, 1).unwrap();
         assert!(!Arc::ptr_eq(&one, &other));
         assert_eq!(cache.built(), 2);
+        // One that was built elsewhere is as good.
+        let set = [member(9, 1)];
+        assert!(cache.get(&set, length, 1).is_none());
+        let elsewhere = Arc::new(NewFlowTable::build(&set, length, 1).unwrap());
+        cache.keep(&elsewhere);
+        assert!(Arc::ptr_eq(&elsewhere, &cache.table(&set, length, 1).unwrap()));
     }
 
     #[test]

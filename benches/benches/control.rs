@@ -10,8 +10,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use benches::appliance::{Appliance, Setup};
+use benches::family::Family;
 use benches::memory_port::MemoryPort;
 use benches::mode::Mode;
+use benches::service::Service;
 use benches::traffic::Protocol;
 use control::execute::Shared;
 use dataplane::interface::{MacAddress, PortId};
@@ -74,7 +76,8 @@ fn shared() -> Shared {
     let setup = Setup {
         mode: Mode::Ip4,
         protocol: Protocol::Tcp,
-        servers: 0,
+        family: Family::Ip4,
+        service: Service::of(0),
         buckets: 1024,
         workers: 1,
         port: PortId(0),
@@ -164,7 +167,7 @@ fn main() {
     }
     let shared = shared();
     let lines = scale.lines();
-    let (ms, results) = timed(|| shared.atomic_batch(&lines));
+    let (ms, results) = timed(|| run(shared.atomic_batch(&lines)));
     assert!(results.iter().all(|result| result.ok));
     report("batch, one transaction", vec![ms]);
     let middle = Scale::vip(scale.vips / 2);

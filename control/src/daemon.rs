@@ -3,14 +3,17 @@
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Command, LbAs, Problem, Span, Startup, VipKey};
 use dataplane::interface::{MacAddress, PortId};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
+use crate::compile::TableThread;
 use crate::control::{Control, Draft};
 use crate::execute::Shared;
 use crate::model::Model;
@@ -61,15 +64,19 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("waiting for signals: {error}")),
     };
-    let (mut data_plane, control) = match DataPlane::start(&plan, buckets(&startup)) {
+    let (mut data_plane, mut control) = match DataPlane::start(&plan, buckets(&startup)) {
         Ok(started) => started,
         Err(error) => return fail(&error.to_string()),
+    };
+    let built = match build_tables(&mut control) {
+        Ok(built) => built,
+        Err(error) => return fail(&format!("starting the builder of new-flow tables: {error}")),
     };
     let shared = Shared::new(control);
     let served = shared
         .with(|control| configure(control, &startup))
         .and_then(|()| data_plane.launch().map_err(|error| error.to_string()))
-        .and_then(|()| serve(&startup, &shared, &runtime, &mut signals));
+        .and_then(|()| serve(&startup, &shared, &built, &runtime, &mut signals));
     let Some(control) = shared.into_inner() else {
         return fail("internal error: control is still in use");
     };
@@ -116,12 +123,13 @@ impl Signals {
 fn serve(
     startup: &Startup,
     shared: &Shared,
+    built: &Arc<Notify>,
     runtime: &Runtime,
     signals: &mut Signals,
 ) -> Result<(), String> {
     let local = LocalSet::new();
     let ended = local.block_on(runtime, async {
-        let pump = tokio::task::spawn_local(pump(shared.clone()));
+        let pump = tokio::task::spawn_local(pump(shared.clone(), Arc::clone(built)));
         if let Some(file) = &startup.unix.exec {
             match shared.startup_file(file).await {
                 Ok(output) => output.lines().for_each(|line| tracing::info!("{line}")),
@@ -142,20 +150,28 @@ fn serve(
     ended
 }
 
+/// Has new-flow tables built on a thread of their own. Tells when one is done.
+fn build_tables(control: &mut Control) -> std::io::Result<Arc<Notify>> {
+    let built = Arc::new(Notify::new());
+    let wake = Arc::clone(&built);
+    // It inherits the CPUs of this thread, which are not those of workers.
+    control.build_tables_with(Box::new(TableThread::start(move || wake.notify_one())?));
+    Ok(built)
+}
+
 /// Takes up events for as long as the daemon runs.
-async fn pump(shared: Shared) {
+async fn pump(shared: Shared, built: Arc<Notify>) {
     loop {
-        let waiting = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            shared.with(|control| {
-                control.pump();
-                control.is_waiting()
-            })
-        }));
+        let waiting = std::panic::catch_unwind(AssertUnwindSafe(|| shared.pump()));
         let waiting = waiting.unwrap_or_else(|_| {
             tracing::error!("control panicked while taking up events; it goes on");
             false
         });
-        tokio::time::sleep(if waiting { WAITING } else { IDLE }).await;
+        let rest = tokio::time::sleep(if waiting { WAITING } else { IDLE });
+        tokio::select! {
+            () = rest => {}
+            () = built.notified() => {}
+        }
     }
 }
 

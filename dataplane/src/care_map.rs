@@ -52,6 +52,13 @@ impl CareMap {
         map
     }
 
+    /// Takes one more address into account.
+    pub(crate) fn add_host<A: Address>(&mut self, address: A, entry: FibEntry) {
+        if is_of_care(entry) {
+            self.mark(address, A::BITS);
+        }
+    }
+
     fn mark<A: Address>(&mut self, network: A, len: u8) {
         let more = block_len(A::IS_V6).saturating_sub(len);
         if u32::from(more) >= BITS {

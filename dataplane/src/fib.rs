@@ -60,6 +60,7 @@ const PLY_SLOTS: usize = 1 << 8;
 const PLY: u32 = 1 << 31;
 
 /// Longest-prefix match over IPv4 destinations.
+#[derive(Clone)]
 pub struct Fib4 {
     root: Box<[u32; ROOT_SLOTS]>,
     plies: Vec<[u32; PLY_SLOTS]>,
@@ -102,6 +103,19 @@ impl Fib4 {
                 fib.entries.len() as u32 - 1
             });
             fib.insert(u32::from(route.network), route.prefix_len.min(32), entry);
+        }
+        fib
+    }
+
+    /// This FIB with other entries for some addresses by themselves. An address that is to be as
+    /// its surroundings gets their entry. Costs a copy; what goes leaves its memory behind, so that
+    /// a FIB that has changed often is to be [built](Self::build) again.
+    pub fn with_hosts(&self, hosts: &[(Ipv4Addr, FibEntry)]) -> Self {
+        let mut fib = self.clone();
+        for (address, entry) in hosts {
+            fib.care.add_host(*address, *entry);
+            fib.entries.push(*entry);
+            fib.insert(u32::from(*address), 32, fib.entries.len() as u32 - 1);
         }
         fib
     }
@@ -231,6 +245,22 @@ mod tests {
             let fib = Fib4::build(&routes);
             for probe in probes.iter().map(|p| spread(*p)).chain(routes.iter().map(|r| r.network)) {
                 prop_assert_eq!(fib.lookup(probe), naive(&routes, probe));
+            }
+            // Hosts on top of it, some of them taken back.
+            let hosts: Vec<_> = probes.iter().map(|p| (spread(*p), FibEntry::Local)).collect();
+            let back: Vec<_> =
+                hosts.iter().step_by(3).map(|(host, _)| (*host, naive(&routes, *host))).collect();
+            let changed = fib.with_hosts(&hosts).with_hosts(&back);
+            for (host, _) in &hosts {
+                let taken_back = back.iter().find(|(other, _)| other == host);
+                let expected = taken_back.map_or(FibEntry::Local, |(_, entry)| *entry);
+                prop_assert_eq!(changed.lookup(*host), expected);
+                prop_assert!(changed.may_be_ours(*host));
+            }
+            for probe in routes.iter().map(|route| route.network) {
+                if hosts.iter().all(|(host, _)| *host != probe) {
+                    prop_assert_eq!(changed.lookup(probe), naive(&routes, probe));
+                }
             }
         }
     }

@@ -24,14 +24,14 @@ pub struct FibRoute6 {
 }
 
 /// All prefixes of one length.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Level {
     mask: u128,
     entries: HashMap<u128, FibEntry>,
 }
 
 /// Longest-prefix match over IPv6 destinations.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fib6 {
     /// Longest prefixes first; `::/0` is not among them.
     levels: Box<[Level]>,
@@ -69,6 +69,28 @@ impl Fib6 {
             routes.iter().map(|route| (route.network, route.prefix_len.min(128), route.entry)),
         );
         Self { levels: levels.into_boxed_slice(), default, care }
+    }
+
+    /// This FIB with other entries for some addresses by themselves, or none of their own. Costs a
+    /// copy.
+    pub fn with_hosts(&self, hosts: &[(Ipv6Addr, Option<FibEntry>)]) -> Self {
+        let mut fib = self.clone();
+        if fib.levels.first().is_none_or(|level| level.mask != u128::MAX) {
+            let mut levels = fib.levels.into_vec();
+            levels.insert(0, Level { mask: u128::MAX, entries: HashMap::new() });
+            fib.levels = levels.into();
+        }
+        for (address, entry) in hosts {
+            let level = &mut fib.levels[0].entries;
+            match entry {
+                Some(entry) => level.insert(address.to_bits(), *entry),
+                None => level.remove(&address.to_bits()),
+            };
+            if let Some(entry) = entry {
+                fib.care.add_host(*address, *entry);
+            }
+        }
+        fib
     }
 
     /// False when `address` is surely in no local or VIP prefix: cheaper to ask than
@@ -183,6 +205,26 @@ mod tests {
             let fib = Fib6::build(&routes);
             for probe in probes.iter().map(|p| spread(*p)).chain(routes.iter().map(|r| r.network)) {
                 prop_assert_eq!(fib.lookup(probe), naive(&routes, probe));
+            }
+            // Hosts on top of it, some of them taken back.
+            let hosts: Vec<_> =
+                probes.iter().map(|p| (spread(*p), Some(FibEntry::Local))).collect();
+            let back: Vec<_> = hosts.iter().step_by(3).map(|(host, _)| (*host, None)).collect();
+            let changed = fib.with_hosts(&hosts).with_hosts(&back);
+            let wider: Vec<_> =
+                routes.iter().filter(|route| route.prefix_len < 128).copied().collect();
+            for (host, _) in &hosts {
+                let expected = match back.iter().any(|(other, _)| other == host) {
+                    true => naive(&wider, *host),
+                    false => FibEntry::Local,
+                };
+                prop_assert_eq!(changed.lookup(*host), expected);
+                prop_assert!(changed.may_be_ours(*host));
+            }
+            for probe in routes.iter().map(|route| route.network) {
+                if hosts.iter().all(|(host, _)| *host != probe) {
+                    prop_assert_eq!(changed.lookup(probe), naive(&routes, probe));
+                }
             }
         }
     }

@@ -18,17 +18,17 @@ pub struct Snapshot {
     /// Counts up with each publication; a worker notices news by it.
     pub generation: u64,
     /// By [`InterfaceId`]; 0 is `local0`.
-    pub interfaces: Box<[Interface]>,
+    pub interfaces: Arc<[Interface]>,
     /// IPv4 destinations.
     pub fib4: Arc<Fib4>,
     /// IPv6 destinations.
     pub fib6: Arc<Fib6>,
     /// By [`AdjacencyId`].
-    pub adjacencies: Box<[Adjacency]>,
+    pub adjacencies: Arc<[Adjacency]>,
     /// Finds the adjacency of a next hop, for packets that waited for it.
-    pub adjacency_index: hashbrown::HashMap<(InterfaceId, IpAddr), AdjacencyId>,
+    pub adjacency_index: Arc<hashbrown::HashMap<(InterfaceId, IpAddr), AdjacencyId>>,
     /// By our end and the far end: the interface of the tunnel between them.
-    pub tunnels: hashbrown::HashMap<(IpAddr, IpAddr), InterfaceId>,
+    pub tunnels: Arc<hashbrown::HashMap<(IpAddr, IpAddr), InterfaceId>>,
     /// VIPs, ASs, new-flow tables, reverse map.
     pub lb: Arc<LbTables>,
     /// By AS index: the way to each AS; `None` when there is no such AS.

@@ -256,15 +256,15 @@ impl World {
             fib4: Arc::new(fib4(&rows)),
             fib6: Arc::new(fib6(&rows)),
             adjacencies: next_hops.iter().map(|next_hop| self.adjacency(*next_hop, &to)).collect(),
-            adjacency_index: next_hops
-                .iter()
-                .map(|next_hop| (*next_hop, id_of(*next_hop)))
-                .collect(),
-            tunnels: self
-                .tunnels
-                .iter()
-                .map(|(id, source, destination)| ((*source, *destination), *id))
-                .collect(),
+            adjacency_index: Arc::new(
+                next_hops.iter().map(|next_hop| (*next_hop, id_of(*next_hop))).collect(),
+            ),
+            tunnels: Arc::new(
+                self.tunnels
+                    .iter()
+                    .map(|(id, source, destination)| ((*source, *destination), *id))
+                    .collect(),
+            ),
             lb: self.balanced.tables(),
             server_paths: self.balanced.paths(&to, &|address| self.tunnel_source(address)),
             vip_policies: self.balanced.policies(),

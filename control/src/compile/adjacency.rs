@@ -15,7 +15,13 @@ use crate::model::{InterfaceModel, Kind, LINK_LOCAL, Model, NeighborKey, Network
 pub struct Adjacencies {
     list: Vec<Adjacency>,
     index: hashbrown::HashMap<NeighborKey, AdjacencyId>,
+    /// Places in `list` that nobody has.
+    free: Vec<AdjacencyId>,
     needed: BTreeSet<NeighborKey>,
+    /// `list` or `index` have changed since [`Self::news`] was asked for.
+    changed: bool,
+    /// The same of `needed` and [`Self::needs_news`].
+    needs_changed: bool,
 }
 
 impl Adjacencies {
@@ -35,7 +41,7 @@ impl Adjacencies {
         let id = self.add(model, key)?;
         let learned = model.interface(key.0).is_some_and(InterfaceModel::is_ethernet);
         if learned && !model.static_neighbors.contains_key(&key) {
-            self.needed.insert(key);
+            self.needs_changed |= self.needed.insert(key);
         }
         Some(id)
     }
@@ -46,17 +52,57 @@ impl Adjacencies {
             return Some(*id);
         }
         let mac = model.neighbor(key);
-        let id = AdjacencyId(self.list.len() as u32);
         let ether_type = Adjacency::ether_type(key.1);
-        self.list.push(Adjacency {
+        let new = Adjacency {
             interface: key.0,
             next_hop: key.1,
             mtu: link.mtu,
             rewrite: mac.map(|mac| link.l2_header(mac, ether_type)),
             tunnel: None,
-        });
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.list[id.index()] = new;
+                id
+            }
+            None => {
+                self.list.push(new);
+                AdjacencyId(self.list.len() as u32 - 1)
+            }
+        };
         self.index.insert(key, id);
+        self.changed = true;
         Some(id)
+    }
+
+    /// The adjacency of a neighbour.
+    pub(super) fn find(&self, key: NeighborKey) -> Option<AdjacencyId> {
+        self.index.get(&key).copied()
+    }
+
+    /// No AS and no route needs a neighbour any more.
+    pub(super) fn forget_need(&mut self, key: NeighborKey) {
+        self.needs_changed |= self.needed.remove(&key);
+    }
+
+    /// Whether other neighbours are needed than the last time.
+    pub(super) fn needs_news(&mut self) -> bool {
+        std::mem::take(&mut self.needs_changed)
+    }
+
+    /// Takes an adjacency out that nothing leads to any more; true when there was one.
+    pub(super) fn remove(&mut self, key: NeighborKey) -> bool {
+        let Some(id) = self.index.remove(&key) else { return false };
+        self.free.push(id);
+        self.changed = true;
+        true
+    }
+
+    /// All adjacencies and where they are found, if they have changed since the last time.
+    pub(super) fn news(
+        &mut self,
+    ) -> Option<(&[Adjacency], &hashbrown::HashMap<NeighborKey, AdjacencyId>)> {
+        std::mem::take(&mut self.changed).then_some((&self.list, &self.index))
     }
 
     /// Finds the ways to the far ends of tunnels, which limit their packets.
@@ -96,14 +142,11 @@ impl Adjacencies {
     /// is heard of; nor does one in a prefix with VIPs that is at least as long as the network it is
     /// on, as the VIPs are to have its packets. A link-local neighbour has a route when there is no
     /// other of its address.
-    pub fn rows(&self, model: &Model, base: &Base) -> Vec<FibRow> {
-        let prefixes = VipPrefixes::of(model);
+    pub(super) fn rows(&self, model: &Model, base: &Base, wide: &BTreeSet<Network>) -> Vec<FibRow> {
         let mut rows = Vec::new();
         for (id, adjacency) in self.list.iter().enumerate() {
             let (interface, address) = (adjacency.interface, adjacency.next_hop);
-            let on_link = base.lookup(address) == FibEntry::Glean(interface)
-                && !prefixes.cover(model, interface, address);
-            if on_link || self.is_link_local(address) {
+            if self.has_row(model, base, wide, (interface, address)) {
                 rows.push(FibRow {
                     network: Network::host(address),
                     source: Source::Adjacency,
@@ -112,6 +155,20 @@ impl Adjacencies {
             }
         }
         rows
+    }
+
+    /// Whether packets to a neighbour go over its adjacency; `wide` are the prefixes with VIPs that
+    /// are more than one address.
+    pub(super) fn has_row(
+        &self,
+        model: &Model,
+        base: &Base,
+        wide: &BTreeSet<Network>,
+        (interface, address): NeighborKey,
+    ) -> bool {
+        base.lookup(address) == FibEntry::Glean(interface)
+            && !cover(wide, model, interface, address)
+            || self.is_link_local(address)
     }
 
     fn is_link_local(&self, address: IpAddr) -> bool {
@@ -128,42 +185,14 @@ impl Adjacencies {
     pub fn needed(&self) -> &BTreeSet<NeighborKey> {
         &self.needed
     }
-
-    /// As the snapshot keeps them.
-    #[allow(clippy::type_complexity)]
-    pub fn into_parts(
-        self,
-    ) -> (Box<[Adjacency]>, hashbrown::HashMap<(InterfaceId, IpAddr), AdjacencyId>) {
-        (self.list.into_boxed_slice(), self.index)
-    }
 }
 
-/// The prefixes with VIPs that are more than one address.
-struct VipPrefixes {
-    prefixes: BTreeSet<Network>,
-    /// Their lengths, IPv4's and IPv6's.
-    lengths: BTreeSet<(bool, u8)>,
-}
-
-impl VipPrefixes {
-    fn of(model: &Model) -> Self {
-        let mut prefixes = model.lb.prefixes();
-        prefixes.retain(|network| !network.is_host());
-        let length = |network: &Network| (network.address.is_ipv6(), network.prefix_len);
-        let lengths = prefixes.iter().map(length).collect();
-        Self { prefixes, lengths }
-    }
-
-    /// True when one holds `address` and is as long as the network that connects it, or longer.
-    fn cover(&self, model: &Model, interface: InterfaceId, address: IpAddr) -> bool {
-        let lengths = self.lengths.iter().filter(|(v6, _)| *v6 == address.is_ipv6());
-        let mut longest = lengths.rev().map(|(_, len)| Network::new(address, *len));
-        let Some(vips) = longest.find(|network| self.prefixes.contains(network)) else {
-            return false;
-        };
-        let link = model.interface(interface);
-        let connected =
-            link.and_then(|link| link.addresses.iter().find(|own| own.contains(address)));
-        connected.is_some_and(|own| vips.prefix_len >= own.prefix_len)
-    }
+/// True when one of these prefixes holds `address` and is as long as the network that connects it,
+/// or longer.
+fn cover(wide: &BTreeSet<Network>, model: &Model, interface: InterfaceId, address: IpAddr) -> bool {
+    let around = wide.iter().filter(|network| network.contains(address));
+    let Some(vips) = around.max_by_key(|network| network.prefix_len) else { return false };
+    let link = model.interface(interface);
+    let connected = link.and_then(|link| link.addresses.iter().find(|own| own.contains(address)));
+    connected.is_some_and(|own| vips.prefix_len >= own.prefix_len)
 }

@@ -1,10 +1,7 @@
 //! The FIB as a list of prefixes, each with where it comes from.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use balancer::{LbTables, Prefix};
-use dataplane::adjacency::AdjacencyId;
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
 use dataplane::fib6::{Fib6, FibRoute6};
 
@@ -27,6 +24,10 @@ pub enum Source {
 }
 
 impl Source {
+    /// All, in rising order of preference.
+    pub(super) const ALL: [Self; 5] =
+        [Self::Special, Self::Adjacency, Self::Cli, Self::Interface, Self::Lb];
+
     /// As VPP's `show ip fib` names it.
     pub fn name(self) -> &'static str {
         match self {
@@ -124,40 +125,7 @@ fn interface_rows(
     rows.extend(own.map(|own| ours(Network::host(own.address), FibEntry::Local)));
 }
 
-/// VIPs and ASs. An AS is no part of a prefix with VIPs that it lies in. One with NAT that clients
-/// reach past its VIP has an entry of its own: its replies come by here too and must be told from
-/// those of balanced flows. `servers` is by AS index.
-pub(super) fn add_lb_rows(
-    model: &Model,
-    tables: &LbTables,
-    servers: &[Option<AdjacencyId>],
-    rows: &mut Vec<FibRow>,
-) {
-    let (mut lb, prefixes) = (BTreeMap::new(), model.lb.prefixes());
-    let wide: Vec<_> = prefixes.iter().filter(|network| !network.is_host()).collect();
-    // The flows of a removed VIP ended with it.
-    for vip in model.lb.active() {
-        for server in &vip.servers {
-            let Some(Some(id)) = servers.get(server.index as usize) else { continue };
-            let host = Network::host(server.address);
-            if vip.spec.encap().is_nat() {
-                lb.insert(host, FibEntry::AsDirect(*id));
-            } else if wide.iter().any(|network| network.contains(server.address)) {
-                lb.entry(host).or_insert(FibEntry::Adjacency(*id));
-            }
-        }
-    }
-    for network in prefixes {
-        let prefix = Prefix { network: network.address, len: network.prefix_len };
-        let Some(group) = tables.group_of(prefix) else { continue };
-        let local = network.is_host() && model.owner_of(network.address).is_some();
-        lb.insert(network, FibEntry::Vip { group: group.get(), local });
-    }
-    let row = |(network, entry)| FibRow { network, source: Source::Lb, entry };
-    rows.extend(lb.into_iter().map(row));
-}
-
-/// What the data plane looks destinations up in.
+/// Where packets of our own go: destinations without neighbours and the load balancer.
 #[derive(Debug)]
 pub struct Base {
     pub(super) fib4: Fib4,

@@ -11,46 +11,21 @@ use std::net::IpAddr;
 use balancer::LbTables;
 
 use super::adjacency::Adjacencies;
-use super::fib::Base;
 use crate::model::{LINK_LOCAL, LbModel, LbSettings, Model, Network, Server, Vip};
 
-/// By AS index: the adjacency of each AS, on a FIB without the load balancer's own entries.
-pub(super) fn resolve_servers(
-    model: &Model,
-    base: &Base,
-    adjacencies: &mut Adjacencies,
-) -> Vec<Option<AdjacencyId>> {
-    let all = || model.lb.vips.values().flat_map(|vip| &vip.servers);
-    let len = all().map(|server| server.index as usize + 1).max().unwrap_or(0);
-    let mut resolved = vec![None; len];
-    for server in all() {
-        resolved[server.index as usize] = adjacencies.towards(model, base, server.address);
-    }
-    resolved
-}
-
-/// By AS index: the way to each AS over its adjacency.
-pub(super) fn server_paths(
+/// The way to an AS over its adjacency.
+pub(super) fn server_path(
     model: &Model,
     adjacencies: &Adjacencies,
-    resolved: &[Option<AdjacencyId>],
-) -> Box<[Option<ServerPath>]> {
-    let mut paths = vec![None; resolved.len()];
-    for vip in model.lb.vips.values() {
-        for server in &vip.servers {
-            let index = server.index as usize;
-            let (adjacency, method) = (resolved[index], method(vip, server));
-            let encapsulates = matches!(method, Method::Gre | Method::Ipip | Method::Gue);
-            let source = |adjacency| tunnel_source(model, adjacencies, adjacency, server.address);
-            paths[index] = Some(ServerPath {
-                adjacency,
-                method,
-                address: server.address,
-                tunnel_source: adjacency.filter(|_| encapsulates).and_then(source),
-            });
-        }
-    }
-    paths.into_boxed_slice()
+    vip: &Vip,
+    server: &Server,
+    adjacency: Option<AdjacencyId>,
+) -> ServerPath {
+    let method = method(vip, server);
+    let encapsulates = matches!(method, Method::Gre | Method::Ipip | Method::Gue);
+    let source = |adjacency| tunnel_source(model, adjacencies, adjacency, server.address);
+    let tunnel_source = adjacency.filter(|_| encapsulates).and_then(source);
+    ServerPath { adjacency, method, address: server.address, tunnel_source }
 }
 
 fn method(vip: &Vip, server: &Server) -> Method {
@@ -84,18 +59,14 @@ fn tunnel_source(
     })
 }
 
-/// By VIP index.
-pub(super) fn vip_policies(model: &LbModel) -> Box<[VipPolicy]> {
-    let len = model.vips.end();
-    let mut policies = vec![VipPolicy::default(); len];
-    for vip in model.active() {
-        policies[vip.index as usize].mss = match vip.spec.mss() {
-            Mss::Off => MssClamp::Keep,
-            Mss::Auto => MssClamp::Auto,
-            Mss::Bytes(bytes) => MssClamp::At(bytes),
-        };
-    }
-    policies.into_boxed_slice()
+/// What is done with packets of a VIP.
+pub(super) fn vip_policy(vip: &Vip) -> VipPolicy {
+    let mss = match vip.spec.mss() {
+        Mss::Off => MssClamp::Keep,
+        Mss::Auto => MssClamp::Auto,
+        Mss::Bytes(bytes) => MssClamp::At(bytes),
+    };
+    VipPolicy { mss }
 }
 
 /// By number of the VIP prefix.

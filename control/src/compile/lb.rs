@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use balancer::{
     ApplicationServer, AsId, FlowHasher, HashKey, InstanceKey, LbConfig, LbTables, MAX_SERVERS,
-    NewFlowCache, NewFlowTable, Scheduler, ServerState, StickyOwner, TableLength, TargetPort,
-    Timeouts, VipId, VipSpec,
+    Member, NewFlowCache, NewFlowTable, Scheduler, ServerState, StickyOwner, TableLength,
+    TargetPort, Timeouts, VipChange, VipId, VipSpec,
 };
 
-use crate::model::{LbModel, Vip};
+use super::table_queue::{Finished, TableExecutor, TableQueue};
+use crate::model::{LbModel, Shelf, Vip};
+
+/// Slots of a new-flow table that is built at once rather than on another thread.
+const SMALL: u32 = 1024;
 
 /// Builds the tables of one model after another, sharing what did not change.
 pub struct LbCompiler {
@@ -18,6 +22,16 @@ pub struct LbCompiler {
     fingerprint: String,
     cache: NewFlowCache,
     present: Arc<LbTables>,
+    /// The states of VIPs whose tables are there: those that `present` has, and what is to follow.
+    ripe: Shelf<Vip>,
+    /// The states that `present` has.
+    compiled: Shelf<Vip>,
+    /// The hash key has changed since `present` was made.
+    rehash: bool,
+    /// New-flow tables that nothing but this holds yet.
+    fresh: Vec<Arc<NewFlowTable>>,
+    /// Where tables are built; without it they are built on the spot.
+    queue: Option<TableQueue>,
 }
 
 impl std::fmt::Debug for LbCompiler {
@@ -35,6 +49,11 @@ impl Default for LbCompiler {
             hasher,
             fingerprint: key.fingerprint(),
             cache: NewFlowCache::new(),
+            ripe: Shelf::default(),
+            compiled: Shelf::default(),
+            rehash: false,
+            fresh: Vec::new(),
+            queue: None,
         }
     }
 }
@@ -55,6 +74,37 @@ impl LbCompiler {
     pub fn set_key(&mut self, key: &HashKey) {
         self.hasher = FlowHasher::new(key);
         self.fingerprint = key.fingerprint();
+        self.rehash = true;
+    }
+
+    /// Has large tables built elsewhere from now on, while their VIPs stay as they are.
+    pub fn build_with(&mut self, executor: Box<dyn TableExecutor>) {
+        self.queue = Some(TableQueue::new(executor));
+    }
+
+    /// The number of the next wish for a table; see [`Self::is_settled`].
+    pub fn next_wish(&self) -> u64 {
+        self.queue.as_ref().map_or(0, TableQueue::next_wish)
+    }
+
+    /// Whether all wishes for tables from `first` on and before `end` have been fulfilled.
+    pub fn is_settled(&self, first: u64, end: u64) -> bool {
+        self.queue.as_ref().is_none_or(|queue| queue.is_settled(first, end))
+    }
+
+    /// How many VIPs wait for their tables.
+    pub fn tables_waiting(&self) -> usize {
+        self.queue.as_ref().map_or(0, TableQueue::len)
+    }
+
+    /// Forgets tables that nothing uses any more.
+    pub fn forget_unused(&mut self) {
+        self.cache.forget_unused();
+    }
+
+    /// The VIPs as compiled last: those whose tables are being built are as they were.
+    pub(super) fn compiled(&self) -> &Shelf<Vip> {
+        &self.compiled
     }
 
     /// Tells keys apart without telling the key.
@@ -72,42 +122,128 @@ impl LbCompiler {
         self.cache.built()
     }
 
-    /// The tables of `model`.
+    /// The tables of `model`, but for VIPs whose new-flow tables are being built.
     pub fn compile(&mut self, model: &LbModel) -> Arc<LbTables> {
-        let mut vips = Vec::with_capacity(model.vips.len());
-        let mut servers = Vec::new();
-        // A removed VIP has no live flows: they went with it.
+        let timeouts = timeouts(model);
+        if std::mem::take(&mut self.rehash) {
+            if !self.compiled.is_empty() {
+                self.rebuild(model);
+                return Arc::clone(&self.present);
+            }
+            self.present = Arc::new(LbTables::empty(self.hasher.clone(), timeouts));
+        }
+        self.ripen(&model.vips);
+        if self.present.timeouts != timeouts {
+            self.present = Arc::new(LbTables { timeouts, ..(*self.present).clone() });
+        }
+        let described: Vec<_> = self
+            .ripe
+            .since(&self.compiled)
+            .filter_map(|(index, _, new)| {
+                let id = VipId::new(index)?;
+                // A removed VIP has no live flows: they went with it.
+                let vip = new.filter(|vip| !vip.removed);
+                Some((id, vip.map(|vip| (vip_spec(id, vip), servers(id, vip)))))
+            })
+            .collect();
+        let changes: Vec<_> = described
+            .iter()
+            .map(|(id, vip)| VipChange {
+                id: *id,
+                now: vip.as_ref().map(|(spec, servers)| (*spec, &servers[..])),
+            })
+            .collect();
+        if !changes.is_empty() {
+            match self.present.changed(&changes, &mut self.cache) {
+                Ok(tables) => self.present = Arc::new(tables),
+                // The model admits nothing of the kind; the tables in use stay.
+                Err(error) => {
+                    tracing::error!("the load balancer's tables were not changed: {error}");
+                }
+            }
+        }
+        self.compiled = self.ripe.clone();
+        self.fresh.clear();
+        Arc::clone(&self.present)
+    }
+
+    /// Builds everything anew, on the spot.
+    fn rebuild(&mut self, model: &LbModel) {
+        let (mut specs, mut all) = (Vec::new(), Vec::new());
         for vip in model.active() {
             let Some(id) = VipId::new(vip.index) else { continue };
-            vips.push(vip_spec(id, vip));
-            servers.extend(vip.servers.iter().filter_map(|server| {
-                Some(ApplicationServer {
-                    id: AsId::new(server.index)?,
-                    vip: id,
-                    address: server.address,
-                    weight: server.weight,
-                    state: match server.removed {
-                        true => ServerState::Removed,
-                        false => ServerState::Active,
-                    },
-                    epoch: server.epoch,
-                })
-            }));
+            specs.push(vip_spec(id, vip));
+            all.extend(servers(id, vip));
         }
-        let seconds = |s: u32| s.min(u32::from(u16::MAX)) as u16;
-        let timeouts = Timeouts {
-            udp_or_half_open_s: seconds(model.settings.timeout_s),
-            established_s: seconds(model.settings.tcp_established_timeout_s),
-            closing_s: seconds(model.settings.tcp_closing_timeout_s),
-        };
-        let config =
-            LbConfig { vips: &vips, servers: &servers, hasher: self.hasher.clone(), timeouts };
+        let hasher = self.hasher.clone();
+        let config = LbConfig { vips: &specs, servers: &all, hasher, timeouts: timeouts(model) };
         match LbTables::build(&config, &self.present, &mut self.cache) {
             Ok(tables) => self.present = Arc::new(tables),
-            // The model admits nothing of the kind; the tables in use stay.
             Err(error) => tracing::error!("the load balancer's tables were not rebuilt: {error}"),
         }
-        Arc::clone(&self.present)
+        self.ripe = model.vips.clone();
+        self.compiled = self.ripe.clone();
+    }
+
+    /// Takes up the states of VIPs whose tables are there, and orders the tables of the others.
+    fn ripen(&mut self, wanted: &Shelf<Vip>) {
+        self.take_up();
+        let Some(queue) = &mut self.queue else {
+            self.ripe = wanted.clone();
+            return;
+        };
+        let seed = self.hasher.table_seed();
+        let mut ripened = Vec::new();
+        for (index, _, new) in wanted.since(&self.ripe) {
+            let Some(vip) = new.filter(|vip| !vip.removed) else {
+                queue.forget(index);
+                ripened.push((index, new.cloned()));
+                continue;
+            };
+            if queue.has(vip) {
+                continue;
+            }
+            let (members, length) = (members(vip), length(vip));
+            let small = members.is_empty() || length.get() <= SMALL;
+            let cached = self.cache.get(&members, length, seed);
+            if small || cached.is_some() {
+                self.fresh.extend(cached);
+                queue.forget(index);
+                ripened.push((index, Some(Arc::clone(vip))));
+            } else {
+                queue.wish(Arc::clone(vip), members, length);
+            }
+        }
+        for (index, vip) in ripened {
+            self.ripe.set(index, vip);
+        }
+        self.take_up();
+    }
+
+    /// Takes up tables that are done, and orders the next ones. Returns whether there is something
+    /// new to be compiled.
+    pub fn take_up(&mut self) -> bool {
+        let Some(queue) = &mut self.queue else { return false };
+        let mut ripened = Vec::new();
+        while let Some(Finished { vip, table }) = queue.finished() {
+            if let Some(table) = table {
+                self.cache.keep(&table);
+                self.fresh.push(table);
+            }
+            ripened.extend(vip);
+        }
+        let (cache, fresh, seed) = (&self.cache, &mut self.fresh, self.hasher.table_seed());
+        ripened.extend(queue.hand_out(seed, |members, length| {
+            let cached = cache.get(members, length, seed);
+            let found = cached.is_some();
+            fresh.extend(cached);
+            found
+        }));
+        let any = !ripened.is_empty();
+        for vip in ripened {
+            self.ripe.set(vip.index, Some(vip));
+        }
+        any
     }
 
     /// The tables as compiled last.
@@ -116,9 +252,47 @@ impl LbCompiler {
     }
 }
 
+fn timeouts(model: &LbModel) -> Timeouts {
+    let seconds = |s: u32| s.min(u32::from(u16::MAX)) as u16;
+    Timeouts {
+        udp_or_half_open_s: seconds(model.settings.timeout_s),
+        established_s: seconds(model.settings.tcp_established_timeout_s),
+        closing_s: seconds(model.settings.tcp_closing_timeout_s),
+    }
+}
+
+/// The ASs of a VIP as the balancer has them, tombstones included.
+fn servers(id: VipId, vip: &Vip) -> Vec<ApplicationServer> {
+    let server = |server: &crate::model::Server| {
+        Some(ApplicationServer {
+            id: AsId::new(server.index)?,
+            vip: id,
+            address: server.address,
+            weight: server.weight,
+            state: match server.removed {
+                true => ServerState::Removed,
+                false => ServerState::Active,
+            },
+            epoch: server.epoch,
+        })
+    };
+    vip.servers.iter().filter_map(server).collect()
+}
+
+/// The members of a VIP's new-flow table.
+fn members(vip: &Vip) -> Vec<Member> {
+    let takes_flows = vip.servers.iter().filter(|server| !server.removed && server.weight > 0);
+    takes_flows.map(|server| Member { address: server.address, weight: server.weight }).collect()
+}
+
+/// The length of a VIP's new-flow table.
+fn length(vip: &Vip) -> TableLength {
+    let slots = vip.spec.new_len.as_ref().map_or(config::defaults::NEW_LEN, |len| len.value);
+    TableLength::new(u64::from(slots)).unwrap_or(TableLength::DEFAULT)
+}
+
 fn vip_spec(id: VipId, vip: &Vip) -> VipSpec {
     let spec = &vip.spec;
-    let slots = spec.new_len.map_or(config::defaults::NEW_LEN, |len| len.value);
     let nat = spec.encap().is_nat();
     VipSpec {
         id,
@@ -134,7 +308,7 @@ fn vip_spec(id: VipId, vip: &Vip) -> VipSpec {
             config::Scheduler::Maglev => Scheduler::Maglev,
             config::Scheduler::RoundRobin => Scheduler::RoundRobin,
         },
-        length: TableLength::new(u64::from(slots)).unwrap_or(TableLength::DEFAULT),
+        length: length(vip),
         nat,
     }
 }

@@ -8,7 +8,7 @@ use config::{Command, Problem};
 use dataplane::event::Request;
 
 use super::{Control, sticky_tables};
-use crate::compile::{LbCompiler, compile};
+use crate::compile::LbCompiler;
 use crate::model::{Effect, Kind, Model};
 
 /// A copy of the model that commands are applied to. It replaces the model when it is committed;
@@ -57,7 +57,7 @@ impl Control {
     pub fn commit(&mut self, draft: Draft) {
         let Draft { mut model, hash_key } = draft;
         if let Some(key) = hash_key {
-            self.lb.set_key(&key);
+            self.compiler.lb.set_key(&key);
         }
         let resized = model.lb.settings.buckets != self.model.lb.settings.buckets;
         let effects = std::mem::take(&mut model.effects);
@@ -73,6 +73,7 @@ impl Control {
         if resized {
             self.replace_sticky_tables();
         }
+        self.disturbed |= !effects.is_empty();
         for effect in effects {
             match effect {
                 Effect::Learn(key, mac) => {
@@ -84,6 +85,7 @@ impl Control {
             }
         }
         if !(same_links && same_statics) {
+            self.disturbed = true;
             let model = &self.model;
             self.neighbors.retain(|key @ (interface, address), _| {
                 !model.static_neighbors.contains_key(&key)
@@ -152,20 +154,32 @@ impl Control {
     }
 
     /// Compiles and publishes the model if it has changed, and asks for the neighbours it needs.
+    /// VIPs whose new-flow tables are being built elsewhere follow when those are there.
     pub fn publish(&mut self) {
         if !std::mem::take(&mut self.dirty) {
             return;
         }
+        self.ripened = false;
         self.model.learned_neighbors = self.neighbors.resolved();
         self.generation += 1;
         let sticky = sticky_tables(&self.workers);
-        let compiled = compile(&self.model, self.generation, &mut self.lb, &sticky);
-        self.rows = compiled.rows;
+        let compiled = self.compiler.compile(&self.model, self.generation, &sticky);
         self.publisher.publish(compiled.snapshot);
         self.flushes.begin(&self.workers);
-        let update = self.neighbors.set_needed(&compiled.needed, self.now_ms);
-        self.carry_out(update);
-        self.announce();
-        self.advise();
+        if std::mem::take(&mut self.disturbed) || compiled.needs_changed {
+            let update = self.neighbors.set_needed(&self.compiler.needed(), self.now_ms);
+            self.carry_out(update);
+        }
+        if compiled.addresses_changed {
+            self.announce();
+        }
+        self.unadvised = true;
+    }
+
+    /// The same, with the new-flow tables that are there by now.
+    pub fn publish_built(&mut self) {
+        self.dirty |= std::mem::take(&mut self.ripened);
+        self.publish();
+        self.publisher.reclaim();
     }
 }

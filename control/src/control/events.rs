@@ -65,8 +65,14 @@ fn echo6(bytes: &[u8], at: Instant) -> Option<EchoReply> {
 
 impl Control {
     /// Takes up events, lets time pass for neighbours and tombstones, and publishes what follows.
-    /// To be called often; it costs next to nothing when there is nothing to do.
     pub fn pump(&mut self) {
+        self.listen();
+        self.publish_built();
+    }
+
+    /// The same without publishing. To be called often; it costs next to nothing when there is
+    /// nothing to do.
+    pub fn listen(&mut self) {
         for worker in 0..self.workers.len() {
             for _ in 0..EVENTS_AT_ONCE {
                 let Some(event) = self.workers[worker].shared.next_event() else { break };
@@ -81,8 +87,7 @@ impl Control {
             self.next_second_ms = self.now_ms + 1_000;
             self.every_second();
         }
-        self.publish();
-        self.publisher.reclaim();
+        self.ripened |= self.compiler.lb.take_up();
     }
 
     fn event(&mut self, event: Event) {
@@ -104,8 +109,14 @@ impl Control {
     fn every_second(&mut self) {
         self.rates.sample(self.now_ms, &self.workers, &self.graph);
         self.traces.every_second(&self.workers);
-        // A worker that has not seen the removal yet may still open flows for the AS.
-        if self.publisher.reclaim() == 0 && !self.dirty {
+        if std::mem::take(&mut self.unadvised) {
+            self.advise();
+        }
+        self.compiler.lb.forget_unused();
+        // A worker that has not seen the removal yet may still open flows for the AS; so it may when
+        // the removal waits for a new-flow table.
+        let waiting = self.compiler.lb.tables_waiting() > 0;
+        if self.publisher.reclaim() == 0 && !self.dirty && !waiting {
             let workers = &self.workers;
             let collected = self.model.lb.collect(|server| entries_of(server, workers));
             self.dirty |= collected > 0;

@@ -26,7 +26,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub use commit::Draft;
 pub use events::EchoReply;
 
-use crate::compile::{FibRow, LbCompiler, compile};
+use crate::compile::{Compiler, TableExecutor};
 use crate::model::Model;
 use crate::neighbor::NeighborTable;
 use crate::runtime::hardware::Hardware;
@@ -79,13 +79,17 @@ pub struct Parts {
 pub struct Control {
     /// The desired state.
     model: Model,
-    lb: LbCompiler,
+    compiler: Compiler,
     publisher: Publisher<Snapshot>,
     generation: u64,
     /// The model has changed since the last publication.
     dirty: bool,
-    /// The published FIB as a list.
-    rows: Vec<FibRow>,
+    /// Neighbours that are needed may have been forgotten since the last publication.
+    disturbed: bool,
+    /// New-flow tables are there that are not published yet.
+    ripened: bool,
+    /// Something was published since [`Self::advise`] looked.
+    unadvised: bool,
     neighbors: NeighborTable,
     announcements: Announcements,
     /// Interfaces that were complained of for lacking `nat4 in` or `nat6 in`.
@@ -110,17 +114,19 @@ impl Control {
     /// Compiles the first snapshot; the readers are for the workers, in their order.
     pub fn new(parts: Parts) -> (Self, Vec<Reader<Snapshot>>) {
         let Parts { model, workers, graph, hardware, tsc, main_cpus } = parts;
-        let mut lb = LbCompiler::default();
-        let compiled = compile(&model, 1, &mut lb, &sticky_tables(&workers));
+        let mut compiler = Compiler::default();
+        let compiled = compiler.compile(&model, 1, &sticky_tables(&workers));
         let mut publisher = Publisher::new(compiled.snapshot, workers.len());
         let readers = std::iter::from_fn(|| publisher.reader()).collect();
         let control = Self {
             model,
-            lb,
+            compiler,
             publisher,
             generation: 1,
             dirty: false,
-            rows: compiled.rows,
+            disturbed: true,
+            ripened: false,
+            unadvised: false,
             neighbors: NeighborTable::default(),
             announcements: Announcements::default(),
             advised: BTreeSet::new(),
@@ -139,6 +145,27 @@ impl Control {
             next_second_ms: 0,
         };
         (control, readers)
+    }
+
+    /// Has new-flow tables built elsewhere from now on; without this they are built on the spot.
+    /// `pump` takes up what is done.
+    pub fn build_tables_with(&mut self, executor: Box<dyn TableExecutor>) {
+        self.compiler.lb.build_with(executor);
+    }
+
+    /// The number that the next wish for a new-flow table gets.
+    pub fn next_wish(&self) -> u64 {
+        self.compiler.lb.next_wish()
+    }
+
+    /// Whether all tables wished for from number `first` on and before `end` are published.
+    pub fn is_settled(&self, first: u64, end: u64) -> bool {
+        self.compiler.lb.is_settled(first, end) && !self.ripened
+    }
+
+    /// How many VIPs wait for a new-flow table.
+    pub fn tables_waiting(&self) -> usize {
+        self.compiler.lb.tables_waiting()
     }
 
     /// The desired state.

@@ -3,17 +3,21 @@
 mod file;
 mod ping;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::{Command, CommandError, Problem};
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use crate::control::Control;
 
 pub use file::MAX_NESTING;
+
+/// A publication that takes longer is not followed by another at once.
+const LONG: Duration = Duration::from_millis(20);
 
 /// Lines run in one go.
 const LINES_AT_ONCE: usize = 64;
@@ -22,6 +26,10 @@ const LINES_AT_ONCE: usize = 64;
 #[derive(Clone)]
 pub struct Shared {
     control: Rc<RefCell<Control>>,
+    /// Tells that control has taken up what happened.
+    pumped: Rc<Notify>,
+    /// When [`Self::pump`] published last, and how long that took.
+    published: Rc<Cell<(Instant, Duration)>>,
     start: Instant,
 }
 
@@ -65,7 +73,10 @@ impl From<CommandError> for Failure {
 impl Shared {
     /// Shares `control`, whose time starts now.
     pub fn new(control: Control) -> Self {
-        Self { control: Rc::new(RefCell::new(control)), start: Instant::now() }
+        let (control, pumped) = (Rc::new(RefCell::new(control)), Rc::new(Notify::new()));
+        let start = Instant::now();
+        let published = Rc::new(Cell::new((start, Duration::ZERO)));
+        Self { control, pumped, published, start }
     }
 
     /// Control again, if nobody else shares it any more.
@@ -92,14 +103,55 @@ impl Shared {
         })
     }
 
-    /// Runs one line.
+    /// Takes up events, lets time pass, and publishes what follows; true while an answer from the
+    /// network is awaited. What a large configuration takes to be published, others are to have
+    /// twice of, and the more so while tables are being built that will be published too.
+    pub fn pump(&self) -> bool {
+        let (at, took) = self.published.get();
+        let waiting = self.with(|control| {
+            control.listen();
+            let rest = match control.tables_waiting() {
+                0 if took < LONG => Duration::ZERO,
+                0 => 2 * took,
+                _ => 5 * took.max(Duration::from_millis(1)),
+            };
+            if at.elapsed() >= rest {
+                let (start, before) = (Instant::now(), control.snapshot().generation);
+                control.publish_built();
+                if control.snapshot().generation != before {
+                    self.published.set((Instant::now(), start.elapsed()));
+                }
+            }
+            control.is_waiting()
+        });
+        self.pumped.notify_waiters();
+        waiting
+    }
+
+    /// Waits until the new-flow tables that were wished for from number `first` on are published.
+    /// Others are served meanwhile.
+    async fn settle(&self, first: u64) {
+        let end = self.with(|control| control.next_wish());
+        loop {
+            // Made before looking, so that nothing is missed.
+            let pumped = self.pumped.notified();
+            if self.with(|control| control.is_settled(first, end)) {
+                return;
+            }
+            pumped.await;
+        }
+    }
+
+    /// Runs one line; what it changes is published when this ends.
     ///
     /// # Errors
     ///
     /// The word that is wrong, why, and what would be right.
     pub async fn line(&self, line: &str) -> Result<String, CommandError> {
+        let first = self.with(|control| control.next_wish());
         let result = self.nested_line(line, 0).await;
         self.with(Control::publish);
+        self.settle(first).await;
         result.map_err(|failure| failure.error)
     }
 
@@ -120,8 +172,10 @@ impl Shared {
         self.guarded(|control| control.execute(command))
     }
 
-    /// Runs a batch, each line for itself, and goes on after errors.
+    /// Runs a batch, each line for itself, and goes on after errors. What it changes is published
+    /// when this ends.
     pub async fn batch(&self, lines: &str) -> Vec<LineResult> {
+        let first = self.with(|control| control.next_wish());
         let mut results = Vec::new();
         for (number, line) in commands_in(lines).enumerate() {
             results.push(LineResult::new(line, self.nested_line(line, 0).await));
@@ -131,12 +185,20 @@ impl Shared {
             }
         }
         self.with(Control::publish);
+        self.settle(first).await;
         results
     }
 
     /// Runs a batch as one transaction: everything or nothing. Only commands that change the
     /// configuration can take part.
-    pub fn atomic_batch(&self, lines: &str) -> Vec<LineResult> {
+    pub async fn atomic_batch(&self, lines: &str) -> Vec<LineResult> {
+        let first = self.with(|control| control.next_wish());
+        let results = self.transaction(lines);
+        self.settle(first).await;
+        results
+    }
+
+    fn transaction(&self, lines: &str) -> Vec<LineResult> {
         let lines: Vec<&str> = commands_in(lines).collect();
         let mut results = Vec::new();
         let outcome = self.guarded(|control| {

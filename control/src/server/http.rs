@@ -71,7 +71,7 @@ where
         return refuse(StatusCode::BAD_REQUEST, "the body is not UTF-8");
     };
     let results = match atomic {
-        true => shared.atomic_batch(lines),
+        true => shared.atomic_batch(lines).await,
         false => shared.batch(lines).await,
     };
     let status = match results.iter().all(|result| result.ok) {

@@ -13,5 +13,6 @@ mod neighbors;
 mod snapshots;
 mod socket;
 mod startup;
+mod tables;
 mod vpp_parity;
 mod work_layouts;

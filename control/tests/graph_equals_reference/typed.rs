@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use balancer::{AsId, StickyTable, VipId};
-use control::compile::{LbCompiler, compile};
+use control::compile::Compiler as ModelCompiler;
 use control::model::{LINK_LOCAL, Model};
 use dataplane::interface::{InterfaceAddress, MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
@@ -19,7 +19,7 @@ use testkit::reference::tunnel_settings::{OuterDf, TooBig, TunnelSettings};
 /// The model, reached by command lines alone.
 pub(crate) struct TypedConfig {
     model: Model,
-    lb: LbCompiler,
+    compiler: ModelCompiler,
     vips: Vec<Key>,
     /// Of the interfaces, by index, `local0` left out.
     names: Vec<String>,
@@ -213,9 +213,9 @@ impl TypedConfig {
 
 impl Compiler for TypedConfig {
     fn start(config: &Config) -> Self {
-        let (model, lb) = (Model::default(), LbCompiler::default());
+        let (model, compiler) = (Model::default(), ModelCompiler::default());
         let vips = config.vips.iter().map(|vip| vip.key).collect();
-        let mut typed = Self { model, lb, vips, names: Vec::new() };
+        let mut typed = Self { model, compiler, vips, names: Vec::new() };
         for index in config.indices() {
             typed.add_interface(config, index);
         }
@@ -298,14 +298,16 @@ impl Compiler for TypedConfig {
     }
 
     fn snapshot(&mut self, generation: u64, tables: Vec<Arc<StickyTable>>) -> Snapshot {
-        let mut snapshot = *compile(&self.model, generation, &mut self.lb, &tables).snapshot;
+        let mut snapshot = *self.compiler.compile(&self.model, generation, &tables).snapshot;
         // The reference's interfaces have no addresses but those that they are given.
-        for interface in &mut snapshot.interfaces {
+        for interface in Arc::make_mut(&mut snapshot.interfaces) {
             let given = |own: &&InterfaceAddress| !LINK_LOCAL.contains(own.address);
             interface.addresses = interface.addresses.iter().filter(given).copied().collect();
         }
         // Its tunnels take what they are told to, however little the way to their far end does.
-        for adjacency in snapshot.adjacencies.iter_mut().filter(|a| a.tunnel.is_some()) {
+        for adjacency in
+            Arc::make_mut(&mut snapshot.adjacencies).iter_mut().filter(|a| a.tunnel.is_some())
+        {
             adjacency.mtu = snapshot.interfaces[adjacency.interface.index()].mtu;
         }
         snapshot

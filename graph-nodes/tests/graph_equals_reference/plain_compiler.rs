@@ -322,15 +322,15 @@ impl Compiler for PlainCompiler {
         let (fib4, fib6) = shared(prefixes.fibs());
         Snapshot {
             generation,
-            interfaces: interfaces(config),
+            interfaces: interfaces(config).into(),
             fib4,
             fib6,
             vip_policies: self.vip_policies(),
             no_match: no_match(config, &lb),
             tunnel_policy: tunnel_policy(&config.tunnels),
             adjacencies: adjacencies.list.into(),
-            adjacency_index: adjacencies.index,
-            tunnels: tunnels(config),
+            adjacency_index: Arc::new(adjacencies.index),
+            tunnels: Arc::new(tunnels(config)),
             lb,
             server_paths,
             sticky_tables: tables.into(),

@@ -60,7 +60,7 @@ impl Control {
             },
             no_match: settings.no_match.word(),
             hash_key_file: key_file.map(|path| path.display().to_string()),
-            hash_key_fingerprint: self.lb.fingerprint().to_owned(),
+            hash_key_fingerprint: self.compiler.lb.fingerprint().to_owned(),
             workers: usage.collect(),
         }
     }
@@ -116,7 +116,7 @@ impl Control {
     }
 
     pub(super) fn vip_status(&self, vip: &Vip) -> VipStatus {
-        let table = self.lb.table(vip.index);
+        let table = self.compiler.lb.table(vip.index);
         let spread = table.and_then(balancer::NewFlowTable::spread);
         let counted = self.vip_counted(vip.index);
         let before = self.baseline.vips.get(&vip.index).copied().unwrap_or_default();
@@ -184,7 +184,7 @@ impl Control {
     }
 
     pub(super) fn server_status(&self, vip: &Vip, server: &Server) -> ServerStatus {
-        let table = self.lb.table(vip.index).filter(|_| !server.removed);
+        let table = self.compiler.lb.table(vip.index).filter(|_| !server.removed);
         let path = AsId::new(server.index).and_then(|id| self.snapshot().server_path(id));
         let adjacency = path.and_then(|path| self.snapshot().adjacency(path.adjacency?));
         let before = self.baseline.servers.get(&server.index).copied().unwrap_or_default();

@@ -80,7 +80,7 @@ impl Control {
             target_port: None,
             server: None,
         };
-        let tables = self.lb.tables();
+        let tables = self.compiler.lb.tables();
         let place = self.place(address);
         let of_group = place.ok().and_then(|(group, _)| tables.find_vip(group, protocol, dst_port));
         let is_ours = matches!(place, Ok((_, true)) | Err(true));
@@ -112,13 +112,13 @@ impl Control {
         status.slot = answer.slot;
         let Some(server) = answer.server else { return };
         status.server = shown.servers.into_iter().find(|shown| shown.index == server.get());
-        let translated = self.lb.tables().vip(id).filter(|vip| vip.nat);
+        let translated = self.compiler.lb.tables().vip(id).filter(|vip| vip.nat);
         status.target_port = translated.map(|vip| vip.target_port(tuple.dst_port));
     }
 
     /// Asks the balancer, as a worker that has no flows of its own.
     fn answer<A: Address>(&self, id: VipId, tuple: &FlowTuple<A>) -> Option<Answer> {
-        let tables = self.lb.tables();
+        let tables = self.compiler.lb.tables();
         let vip = tables.vip(id)?;
         let peers: Vec<_> = self.workers.iter().map(|worker| worker.sticky.clone()).collect();
         let mut owner = StickyOwner::resized(peers.first()?, 1).ok()?;

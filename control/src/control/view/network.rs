@@ -117,7 +117,7 @@ impl Control {
     /// `show ip fib`, `show ip6 fib`.
     pub fn fib(&self, family: Family, query: &FibQuery) -> Fib {
         let best = self.preferred_rows(family);
-        let wanted: Vec<&FibRow> = match query {
+        let wanted: Vec<FibRow> = match query {
             FibQuery::All | FibQuery::Summary => best,
             FibQuery::Entry { prefix, longest_match } => {
                 let network = Network::new(prefix.address(), prefix.length());
@@ -128,18 +128,13 @@ impl Control {
                 covers.max_by_key(|row| row.network.prefix_len).into_iter().copied().collect()
             }
         };
-        Fib { family, entries: wanted.into_iter().map(|row| self.fib_status(row)).collect() }
+        Fib { family, entries: wanted.iter().map(|row| self.fib_status(row)).collect() }
     }
 
     /// The rows in force: of equal prefixes the one of the preferred source.
-    fn preferred_rows(&self, family: Family) -> Vec<&FibRow> {
-        let of_family = |row: &&FibRow| Family::of(row.network.address) == family;
-        let mut rows: Vec<&FibRow> = self.rows.iter().filter(of_family).collect();
-        rows.sort_by_key(|row| {
-            (row.network.prefix_len, row.network.address, std::cmp::Reverse(row.source))
-        });
-        rows.dedup_by_key(|row| row.network);
-        rows
+    fn preferred_rows(&self, family: Family) -> Vec<FibRow> {
+        let of_family = |row: &FibRow| Family::of(row.network.address) == family;
+        self.compiler.rows().filter(of_family).collect()
     }
 
     fn fib_status(&self, row: &FibRow) -> FibStatus {
