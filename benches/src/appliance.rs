@@ -21,7 +21,7 @@ use crate::family::Family;
 use crate::frame_template::Direction;
 use crate::lent::Lent;
 use crate::mode::Mode;
-use crate::service::{Service, VipPorts};
+use crate::service::{Service, VIPS_MAX, VipPorts};
 use crate::site::{DSCP, SERVER_PORT, VIP_PORT, idle_vip, server, server_mac, vip};
 use crate::traffic::Protocol;
 
@@ -99,24 +99,25 @@ impl Setup {
 
     fn vip_commands(&self, encap: &str) -> Vec<String> {
         let Service { servers, vips, .. } = self.service;
-        let more = match self.mode {
-            mode if mode.is_nat() => format!(" type clusterip target_port {SERVER_PORT}"),
+        let more = |target_port: u16| match self.mode {
+            mode if mode.is_nat() => format!(" type clusterip target_port {target_port}"),
             Mode::LbL3dsr => format!(" dscp {DSCP}"),
             _ => String::new(),
         };
         let length =
             self.service.vip_length.map_or(String::new(), |slots| format!(" new_len {slots}"));
-        let add = |key: &str| format!("lb vip {key} encap {encap}{more}{length}");
-        let mut lines = vec![add(&self.key(vip(self.family)))];
+        let add = |key: &str, more: &str| format!("lb vip {key} encap {encap}{more}{length}");
+        let mut lines = vec![add(&self.key(vip(self.family)), &more(SERVER_PORT))];
         for number in 0..servers {
             let address = server(number, self.mode.server_family(self.family));
             let mac = server_mac(number);
             lines.push(format!("set ip neighbor {INTERFACE} {address} {mac} static"));
         }
         lines.extend(self.server_words().iter().map(|server| format!("lb as {server}")));
-        for number in 0..vips.saturating_sub(1).min(u32::from(u16::MAX)) as u16 {
+        for number in 0..vips.clamp(1, VIPS_MAX) as u16 - 1 {
             let key = self.key(idle_vip(number, self.family));
-            lines.push(add(&key));
+            // A port of ASs that no other VIP has: shared ones need an entry for every flow.
+            lines.push(add(&key, &more(SERVER_PORT + 1 + number)));
             lines.extend(self.idle_servers(number).map(|server| format!("lb as {key} {server}")));
         }
         if self.mode.direction() == Direction::Return {

@@ -112,6 +112,10 @@ pub struct RunArguments {
     /// Slots of each VIP's table of new flows: a power of two or a prime
     #[arg(long)]
     pub vip_length: Option<u32>,
+    /// Say how long packets take from arrival to transmission, when so many percent of what a worker
+    /// can do arrive by a schedule
+    #[arg(long, value_delimiter = ',', value_parser = load)]
+    pub latency: Vec<f64>,
     /// Send the frames of this capture file (classic pcap, Ethernet) instead of made ones
     #[arg(long)]
     pub pcap: Option<PathBuf>,
@@ -272,6 +276,13 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+fn load(text: &str) -> Result<f64, String> {
+    match percent(text)? {
+        percent if percent > 0.0 && percent <= 1000.0 => Ok(percent),
+        _ => Err("a load is above 0 and at most 1000 percent".to_owned()),
+    }
+}
+
 /// Modes that are measured together, on the same packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
@@ -415,8 +426,8 @@ impl RunArguments {
         if self.workers != [1] || self.burst != 256 {
             return Err("--harness pcap has one worker and bursts of 256".to_owned());
         }
-        if !self.churn.is_empty() {
-            return Err("--churn needs --harness memory".to_owned());
+        if !self.churn.is_empty() || !self.latency.is_empty() {
+            return Err("--churn and --latency need --harness memory".to_owned());
         }
         Ok(())
     }
@@ -556,7 +567,7 @@ mod tests {
     fn files_cannot_do_everything() {
         let run = |line: &str| self::run(&format!("--harness pcap {line}")).unwrap().groups();
         assert!(run("--encap nat4,nat4-return --pcaps /tmp").is_ok());
-        for line in ["--new-flows 1k", "--workers 2", "--burst 32", "--churn 1"] {
+        for line in ["--new-flows 1k", "--workers 2", "--burst 32", "--churn 1", "--latency 50"] {
             assert!(run(line).is_err(), "{line}");
         }
         assert!(self::run("--pcaps /tmp").unwrap().groups().is_err());
@@ -593,6 +604,8 @@ mod tests {
             "--workers 0",
             "--workers 1,65",
             "--vips 0",
+            "--latency 0",
+            "--latency 1001",
             "--churn -1",
             "--buckets 3",
             "--buckets 64M",

@@ -148,6 +148,7 @@ mod tests {
             speedup: None,
             gaps: GapResult::default(),
             churn: None,
+            latencies: Vec::new(),
             loss: 0.0,
             cycles_per_clock: range(1.0),
             vectors_per_call: 256.0,

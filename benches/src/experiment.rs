@@ -12,7 +12,9 @@ use crate::cores::Cores;
 use crate::disturbance::stolen_ms;
 use crate::flow::Renewal;
 use crate::frame_template::Direction;
+use crate::histogram::Histogram;
 use crate::lane::{Lane, conserved};
+use crate::load::LoadLatency;
 use crate::memory_port::{MemoryPort, Passed};
 use crate::mode::Mode;
 use crate::observer::{Expect, Observer, Way};
@@ -33,6 +35,8 @@ pub const PORT: PortId = PortId(0);
 pub const MAC: MacAddress = MacAddress([0x02, 0x70, 0x63, 0x61, 0x70, 0x00]);
 /// Entries in a sticky bucket, of which at most half are to be used.
 const ENTRIES_PER_BUCKET: u64 = 4;
+/// Share of a second after which a ring is emptied while latencies are measured.
+const LATENCY_CHUNKS: u64 = 200;
 /// Seconds for which a flow without an answer keeps its entry.
 const FLOW_LIFE_S: u64 = config::defaults::TIMEOUT_S as u64;
 /// Sticky buckets at least and at most.
@@ -62,6 +66,8 @@ pub struct Experiment {
     /// Numbers of workers: each mode is measured with each of them, on the same share of flows per
     /// worker. Empty for one measurement with all.
     pub workers: Vec<usize>,
+    /// Loads at which it is measured how long packets take, in percent of each mode's rate.
+    pub loads: Vec<f64>,
     /// Packets that take the place of made ones.
     pub recording: Option<Recording>,
     /// Commands of the mode [`Mode::Configured`].
@@ -85,6 +91,8 @@ pub struct ModeOutcome {
     pub lost: u64,
     /// Milliseconds that the hypervisor took from all CPUs meanwhile, as far as it says.
     pub stolen_ms: u64,
+    /// How long packets took.
+    pub latencies: Vec<LoadLatency>,
     /// By repeat, by worker.
     pub slices: Vec<Vec<Slice>>,
     /// Names of the graph's nodes.
@@ -118,7 +126,12 @@ impl Experiment {
         let prepared = cores.run(&mut lanes, |lane| self.prepare(lane));
         prepared.into_iter().collect::<Result<Vec<()>, String>>()?;
         let before = passed(&lanes);
-        let (modes, cycles_per_clock) = self.rounds(buckets, &mut lanes, cores, &mut appliances)?;
+        let (mut modes, cycles_per_clock) =
+            self.rounds(buckets, &mut lanes, cores, &mut appliances)?;
+        for outcome in modes.iter_mut().filter(|outcome| outcome.churn == 0) {
+            let load = |percent: &f64| self.latency(outcome, *percent, &mut lanes, cores);
+            outcome.latencies = self.loads.iter().map(load).collect();
+        }
         let passed = passed(&lanes).since(before);
         if self.expects_all() {
             conserved(passed)?;
@@ -207,6 +220,32 @@ impl Experiment {
             }
         }
         Ok((turns.into_iter().map(|turn| turn.outcome).collect(), cycles_per_clock))
+    }
+
+    /// How long a mode's packets take at a load, all workers together.
+    fn latency(
+        &self,
+        outcome: &ModeOutcome,
+        percent: f64,
+        lanes: &mut [Lane<MemoryPort>],
+        cores: &Cores,
+    ) -> LoadLatency {
+        let index = self.modes.iter().position(|mode| *mode == outcome.mode).unwrap_or(0);
+        let slices = outcome.slices.iter().flatten();
+        let all = slices.fold(Slice::default(), |all, one| all.plus(one));
+        // Of one worker.
+        let rate = self.hz as f64 / all.clocks_per_packet().max(1.0) * percent / 100.0;
+        let (slice, hz) = (self.slice, self.hz);
+        let timing = Timing { slice, chunk: hz / LATENCY_CHUNKS, hz, expire_after: None };
+        let lanes = &mut lanes[..outcome.workers];
+        let (mut times, mut lost) = (Histogram::default(), 0);
+        for (seen, missed) in cores.run(lanes, |lane| lane.latency(index, rate, &timing)) {
+            times.merge(&seen);
+            lost += missed;
+        }
+        let ns = times.latency(hz as f64).unwrap_or_default();
+        let offered_mpps = rate * outcome.workers as f64 / 1e6;
+        LoadLatency { percent, offered_mpps, lost, ns }
     }
 
     /// Everything that is measured in one round, in order.
@@ -381,7 +420,18 @@ fn new_outcome(mode: Mode, churn: u32, workers: usize) -> ModeOutcome {
     let node_names = if mode.has_graph() { names() } else { Vec::new() };
     let (slices, changes) = (Vec::new(), Changes::default());
     let (received, lost, stolen_ms) = (0, 0, 0);
-    ModeOutcome { mode, churn, workers, changes, received, lost, stolen_ms, slices, node_names }
+    ModeOutcome {
+        mode,
+        churn,
+        workers,
+        changes,
+        received,
+        lost,
+        stolen_ms,
+        latencies: Vec::new(),
+        slices,
+        node_names,
+    }
 }
 
 /// Packets that the graphs of a mode received and sent so far.

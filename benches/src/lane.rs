@@ -1,10 +1,14 @@
 //! [`Lane`]: a worker's port and everything its packets can go through.
 
+use dataplane::clock::read_tsc;
 use dataplane::io::PacketIo;
 
+use crate::disturbance::Disturbance;
+use crate::histogram::Histogram;
+use crate::load::Load;
 use crate::memory_port::{MemoryPort, Passed};
 use crate::observer::Observer;
-use crate::slice::{Slice, Timing, measure};
+use crate::slice::{PATIENCE, Slice, Timing, measure, run_turns};
 use crate::station::Station;
 use crate::together::Together;
 
@@ -63,6 +67,41 @@ impl<I: PacketIo> Lane<I> {
 }
 
 impl Lane<MemoryPort> {
+    /// How long packets take through a mode when `rate` of them arrive each second, and how many
+    /// found no room. `clocks` are to count; a chunk in which the thread was off its CPU does not,
+    /// and each begins with an empty ring.
+    pub fn latency(&mut self, index: usize, rate: f64, timing: &Timing) -> (Histogram, u64) {
+        let Self { port, stations, .. } = self;
+        let Some(mut lent) = port.take() else { return Default::default() };
+        lent.load = Some(Load::new(rate, timing.hz, read_tsc()));
+        let station = &mut stations[index];
+        station.put(lent);
+        let mut disturbance = Disturbance::of_this_thread();
+        let (mut times, mut lost, mut counted) = (Histogram::default(), 0, 0);
+        let start = read_tsc();
+        while counted < timing.slice
+            && read_tsc().wrapping_sub(start) < timing.slice.saturating_mul(PATIENCE)
+        {
+            disturbance.happened();
+            if let Some(load) = station.port().and_then(|port| port.load.as_mut()) {
+                load.restart(read_tsc());
+            }
+            run_turns(station, timing.chunk, |_| ());
+            let Some(load) = station.port().and_then(|port| port.load.as_mut()) else { break };
+            let (seen, missed) = load.restart(read_tsc());
+            if !disturbance.happened() {
+                times.merge(&seen);
+                lost += missed;
+                counted += timing.chunk;
+            }
+        }
+        *port = station.take();
+        if let Some(port) = port {
+            port.load = None;
+        }
+        (times, lost)
+    }
+
     /// Says whether all packets are the first of their flows.
     pub fn set_opening(&mut self, opening: bool) {
         if let Some(port) = &mut self.port {

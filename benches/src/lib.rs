@@ -25,6 +25,7 @@ pub mod kernels;
 pub mod lane;
 pub mod lent;
 pub mod limits;
+pub mod load;
 mod mbufs;
 pub mod memory_port;
 pub mod mode;

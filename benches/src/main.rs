@@ -123,6 +123,7 @@ fn experiment(group: &Group, arguments: &RunArguments, tsc_hz: f64) -> Experimen
         hz: tsc_hz as u64,
         churn: arguments.churn_rates(),
         workers: arguments.workers.iter().copied().map(usize::from).collect(),
+        loads: arguments.latency.clone(),
         recording: None,
         commands: Vec::new(),
     }

@@ -6,6 +6,7 @@ use dataplane::interface::{InterfaceId, PortId, QueueId};
 use dataplane::io::PacketIo;
 use dataplane::packet::Packet;
 
+use crate::load::Load;
 use crate::mbufs;
 use crate::observer::Observer;
 use crate::recording::Recording;
@@ -45,6 +46,8 @@ pub struct MemoryPort {
     pub traffic: Traffic,
     /// Arrives instead, if there is any.
     pub recording: Option<Recording>,
+    /// When packets arrive; without it there are always some.
+    pub load: Option<Load>,
     /// Looks at what leaves.
     pub observer: Option<Observer>,
     free: Vec<Option<Packet>>,
@@ -60,6 +63,7 @@ impl MemoryPort {
         Self {
             traffic,
             recording: None,
+            load: None,
             observer: None,
             free,
             mbufs,
@@ -113,6 +117,13 @@ impl PacketIo for MemoryPort {
         frame: &mut Frame,
     ) -> usize {
         let count = self.burst.min(frame.room()).min(self.free.len());
+        let count = match &mut self.load {
+            Some(load) => load.arrive(read_tsc(), count),
+            None => count,
+        };
+        if count == 0 {
+            return 0;
+        }
         if self.recording.is_some() {
             return self.replay(count, interface, frame);
         }
@@ -142,6 +153,9 @@ impl PacketIo for MemoryPort {
         let count = packets.len();
         if let Some(observer) = &mut self.observer {
             packets.iter().flatten().for_each(|packet| observer.see(packet.data()));
+        }
+        if let Some(load) = &mut self.load {
+            load.leave(read_tsc(), count);
         }
         self.passed.sent += count as u64;
         self.free.extend(packets.iter_mut().map(Option::take));

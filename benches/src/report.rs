@@ -6,6 +6,7 @@ use crate::calibration::Calibration;
 use crate::experiment::{ModeOutcome, Outcome};
 use crate::family::Family;
 use crate::host::Host;
+use crate::load::LoadLatency;
 use crate::mode::Mode;
 use crate::scaling::Speedup;
 use crate::service::VipPorts;
@@ -139,6 +140,8 @@ pub struct CaseResult {
     pub gaps: GapResult,
     /// What changes of ASs did; absent without any.
     pub churn: Option<ChurnResult>,
+    /// How long packets took from arrival to transmission, at the loads asked for.
+    pub latencies: Vec<LoadLatency>,
     /// Share of received packets that the graph did not send; never more than 0 unless packets or
     /// commands are one's own.
     pub loss: f64,
@@ -227,6 +230,7 @@ fn case_result(
         speedup: None,
         gaps: GapResult::of(mode, tsc_hz),
         churn: None,
+        latencies: mode.latencies.clone(),
         loss: mode.lost as f64 / mode.received.max(1) as f64,
         cycles_per_clock: ratio,
         vectors_per_call: all.packets as f64 / all.bursts.max(1) as f64,
@@ -295,6 +299,7 @@ mod tests {
             changes: Changes::default(),
             received: 0,
             lost: 0,
+            latencies: Vec::new(),
             stolen_ms: 0,
             slices: values.iter().map(|value| vec![slice(*value)]).collect(),
             node_names: node_names.to_vec(),

@@ -72,6 +72,7 @@ mod tests {
             changes: Changes::default(),
             received: 0,
             lost: 0,
+            latencies: Vec::new(),
             stolen_ms: 0,
             slices: clocks_per_packet.iter().map(|c| vec![slice(c); workers]).collect(),
             node_names: Vec::new(),

@@ -25,8 +25,8 @@ pub struct Service {
     pub vip_length: Option<u32>,
 }
 
-/// Most VIPs: the others are in 90.1.0.0/16 and its like in IPv6.
-pub const VIPS_MAX: u32 = 1 << 16;
+/// Most VIPs: each behind NAT has a port of the ASs for itself.
+pub const VIPS_MAX: u32 = 60_000;
 
 impl Service {
     /// One VIP with so many ASs and what is usual.

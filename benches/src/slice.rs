@@ -12,7 +12,7 @@ use crate::turn_gaps::{GapWatch, TurnGaps};
 /// Turns before measuring, so that caches and branch predictors know the station again.
 const WARM_TURNS: usize = 200;
 /// A slice ends at the latest after so many times its length, however often it was disturbed.
-const PATIENCE: u64 = 4;
+pub(crate) const PATIENCE: u64 = 4;
 
 /// Work of one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

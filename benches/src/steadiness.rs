@@ -111,6 +111,7 @@ mod tests {
             changes,
             received: 0,
             lost: 0,
+            latencies: Vec::new(),
             stolen_ms: 30,
             slices: clocks.iter().map(slice).collect(),
             node_names: Vec::new(),

@@ -66,6 +66,7 @@ pub fn details(result: &CaseResult, gaps: bool) -> String {
     if let Some(churn) = &result.churn {
         text.push_str(&churn.text());
     }
+    result.latencies.iter().for_each(|latency| text.push_str(&latency.text()));
     if gaps {
         text.push_str(&result.gaps.text());
     }
@@ -145,6 +146,7 @@ mod tests {
             speedup: None,
             gaps: GapResult::default(),
             churn: None,
+            latencies: Vec::new(),
             loss: 0.0,
             cycles_per_clock: range(1.5),
             vectors_per_call: 32.0,

@@ -43,6 +43,7 @@ fn files_are_replayed_through_every_mode() {
             hz: 1_000_000_000,
             churn: Vec::new(),
             workers: Vec::new(),
+            loads: Vec::new(),
             recording: None,
             commands: Vec::new(),
         };

@@ -83,8 +83,8 @@ fn spec(arguments: &RunArguments) -> Result<ForwardSpec, String> {
             arguments.most_workers()
         ));
     }
-    if !arguments.churn.is_empty() {
-        return Err("--churn does not go with --dev".to_owned());
+    if !arguments.churn.is_empty() || !arguments.latency.is_empty() {
+        return Err("--churn and --latency do not go with --dev".to_owned());
     }
     let mode = one_mode(&arguments.mode, &arguments.encap)?;
     let ports = match arguments.vip_ports[..] {
