@@ -479,6 +479,21 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_explains_every_option() {
+        use clap::CommandFactory;
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+        let manual = std::fs::read_to_string(format!("{folder}/sluice-bench.md")).unwrap();
+        for command in Arguments::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(manual.contains(&format!("sluice-bench {name}")), "{name} is not explained");
+            for option in command.get_arguments().filter(|option| !option.is_hide_set()) {
+                let Some(long) = option.get_long().filter(|long| *long != "help") else { continue };
+                assert!(manual.contains(&format!("--{long}")), "{name} --{long} is not explained");
+            }
+        }
+    }
+
+    #[test]
     fn defaults_are_the_four_flow_counts() {
         let groups = run("").unwrap().groups().unwrap();
         let flows: Vec<_> = groups.iter().map(|group| group.spec.flows).collect();

@@ -106,6 +106,11 @@ impl Histogram {
         self.max
     }
 
+    /// How many values are above this one, as far as buckets tell.
+    pub fn above(&self, value: u64) -> u64 {
+        self.buckets.iter().skip(bucket_of(value) + 1).sum()
+    }
+
     /// The figures that are reported, when the values are TSC clocks; `None` without values.
     pub fn latency(&self, tsc_hz: f64) -> Option<Latency> {
         let ns = |clocks: u64| clocks as f64 * 1e9 / tsc_hz;
@@ -159,6 +164,14 @@ mod tests {
         let mut both = Histogram::default();
         (0..200).for_each(|value| both.add(value));
         assert_eq!((one.count(), one), (200, both));
+    }
+
+    #[test]
+    fn values_above_are_counted() {
+        let mut histogram = Histogram::default();
+        [10, 60, 61, 1000].into_iter().for_each(|value| histogram.add(value));
+        assert_eq!((histogram.above(60), histogram.above(1000), histogram.above(0)), (2, 0, 4));
+        assert_eq!(Histogram::default().above(0), 0);
     }
 
     #[test]

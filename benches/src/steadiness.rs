@@ -14,6 +14,9 @@ use crate::turn_gaps::TurnGaps;
 pub struct GapResult {
     /// Nanoseconds; without those gaps in which the worker was taken off its CPU.
     pub ns: Latency,
+    /// Of these, gaps of more than 50 µs. Those that `io` has too are the machine's: interrupts, and
+    /// what the hypervisor does.
+    pub over_50_us: u64,
     /// Gaps in which the worker was taken off its CPU.
     pub switched: u64,
     /// Milliseconds that the hypervisor says it took from all CPUs of the machine meanwhile, in steps
@@ -28,6 +31,7 @@ impl GapResult {
         outcome.slices.iter().flatten().for_each(|slice| gaps.merge(&slice.gaps));
         Self {
             ns: gaps.clocks.latency(tsc_hz).unwrap_or_default(),
+            over_50_us: gaps.clocks.above((tsc_hz * 50e-6) as u64),
             switched: gaps.switched,
             stolen_ms: outcome.stolen_ms,
         }
@@ -38,12 +42,14 @@ impl GapResult {
         let us = |ns: f64| ns / 1000.0;
         let Latency { p50, p99, p999, max, .. } = self.ns;
         format!(
-            "    turn gaps p50/p99/p99.9/max {:.1}/{:.1}/{:.1}/{:.1} µs; {} with a context switch \
-             left out; {} ms stolen\n",
+            "    turn gaps p50/p99/p99.9/max {:.1}/{:.1}/{:.1}/{:.1} µs; {} of {} above 50 µs; {} with a \
+             context switch left out; {} ms stolen\n",
             us(p50),
             us(p99),
             us(p999),
             us(max),
+            self.over_50_us,
+            self.ns.packets,
             self.switched,
             self.stolen_ms
         )
@@ -134,8 +140,8 @@ mod tests {
     fn gaps_of_all_repeats_count() {
         let result = GapResult::of(&outcome(&[100, 300], Changes::default()), 1e9);
         assert_eq!((result.ns.packets, result.ns.max, result.switched), (2, 300_000.0, 2));
-        assert!(
-            result.text().contains("/300.0 µs; 2 with a context switch left out; 30 ms stolen")
-        );
+        let text = result.text();
+        assert!(text.contains("/300.0 µs; 2 of 2 above 50 µs; 2 with a context switch"), "{text}");
+        assert!(text.ends_with("left out; 30 ms stolen\n"), "{text}");
     }
 }
