@@ -133,10 +133,13 @@ fn packets_are_forwarded_while_servers_come_and_go() {
     let [none, some, more] = [0, 700, 1000];
     let of = |mode| [none, some, more].map(|rate| (mode, rate));
     assert_eq!(shape, [&[(io, 0)][..], &of(nat), &of(gre)].concat());
-    for mode in &outcome.modes {
-        assert_eq!(mode.slices.len(), 2);
-        assert_eq!(mode.churn == 0, mode.changes.count == 0, "{mode:?}");
-    }
+    assert!(outcome.modes.iter().all(|mode| mode.slices.len() == 2));
+    let changes = |churned| {
+        let modes = outcome.modes.iter().filter(|mode| (mode.churn > 0) == churned);
+        modes.map(|mode| mode.changes.count).sum::<u64>()
+    };
+    // A busy machine may leave no time for some, but not for all.
+    assert!(changes(true) > 0 && changes(false) == 0);
 }
 
 #[test]
