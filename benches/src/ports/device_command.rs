@@ -28,8 +28,10 @@ pub fn forward(arguments: &RunArguments) -> Result<(), String> {
         return done;
     }
     let stop = StopSignal::catch();
+    // Before EAL binds us to one CPU.
+    println!("{}", Host::here().summary());
     let mut forwarder = Forwarder::start(&spec)?;
-    println!("{}\n{}", Host::here().summary(), forwarder.eal.memory);
+    println!("{}", forwarder.eal.memory);
     for (device, mac) in spec.devices.iter().zip(forwarder.addresses()) {
         println!("{} on {device}; its Ethernet address is {mac}", spec.mode.name());
     }

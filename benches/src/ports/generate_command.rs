@@ -43,8 +43,10 @@ pub fn generate(arguments: &GenerateArguments) -> Result<(), String> {
         return done;
     }
     let stop = StopSignal::catch();
+    // Before EAL binds us to one CPU.
+    println!("{}", Host::here().summary());
     let mut generator = Generator::start(&spec)?;
-    println!("{}\n{}", Host::here().summary(), generator.eal.memory);
+    println!("{}", generator.eal.memory);
     generator.wait_for_link(|| stop.came())?;
     let rate = arguments.rate.map(|mpps| (mpps * 1e6).round() as u64);
     let seconds = if arguments.seconds == 0.0 { f64::INFINITY } else { arguments.seconds };
@@ -104,7 +106,9 @@ fn obey(spec: &GeneratorSpec) -> Result<(), String> {
             Next::Nothing => std::thread::sleep(std::time::Duration::from_millis(LOOK_MILLIS)),
             Next::End => break,
             Next::Order(Order::Load { rate, seconds }) => {
-                let report = generator.run(Load { rate, seconds }, |_| !stop.came());
+                // No order comes before this one is done, but the parent may go.
+                let go_on = |_| !stop.came() && !matches!(orders.next(), Ok(Next::End));
+                let report = generator.run(Load { rate, seconds }, go_on);
                 Answer::Generated(report).say()?;
             }
             Next::Order(order) => return Err(format!("{order:?} is for the device under test")),

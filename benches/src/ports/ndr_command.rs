@@ -15,7 +15,7 @@ use crate::ports::search::{Found, Search, Subject, TrialOutcome};
 use crate::ports::stop_signal::StopSignal;
 use crate::report::WIRE_OVERHEAD;
 
-/// The search begins so much above what is forwarded when there are always packets.
+/// The search begins so much above what is taken when there are always packets.
 const ABOVE_CAPACITY: f64 = 1.2;
 /// And goes down to this share of it.
 const LEAST_SHARE: f64 = 0.001;
@@ -61,9 +61,11 @@ pub fn search(arguments: &NdrArguments) -> Result<(), String> {
             let NdrArguments { device, traffic, cpu, .. } = arguments;
             let mut pair = Pair::start(kind, device, traffic, cpu, stop)?;
             let Loaded { generated, .. } = pair.load(None, arguments.trial_seconds)?;
-            let capacity = generated.mpps(generated.sent) * 1e6;
+            let capacity = generated.mpps(generated.received) * 1e6;
+            // Overloaded, a side may forward less than it can: the link takes more.
+            let most = generated.mpps(generated.sent) * 1e6;
             let mut subject = Interruptible(pair, stop);
-            let (found, trials) = run(arguments, &mut subject, capacity)?;
+            let (found, trials) = run(arguments, &mut subject, capacity, most)?;
             latencies = measure_latencies(&mut subject.0, &found, arguments.trial_seconds)?;
             (capacity, found, trials)
         }
@@ -99,7 +101,7 @@ fn in_memory(arguments: &NdrArguments, stop: StopSignal) -> Result<Outcome, Stri
         let mut subject = MemorySubject::new(&spec)?;
         let capacity = subject.capacity(arguments.trial_seconds)?;
         let mut subject = Interruptible(subject, stop);
-        let (found, trials) = run(arguments, &mut subject, capacity)?;
+        let (found, trials) = run(arguments, &mut subject, capacity, capacity)?;
         println!("{:.0}% of the time thrown away", subject.0.disturbed() * 100.0);
         Ok((capacity, found, trials))
     });
@@ -137,13 +139,14 @@ fn run(
     arguments: &NdrArguments,
     subject: &mut impl Subject,
     capacity: f64,
+    most: f64,
 ) -> Result<(Vec<Found>, Vec<TrialOutcome>), String> {
     if capacity < 1.0 {
         return Err("nothing is forwarded at all".to_owned());
     }
     let search = Search {
         loss_ratios: arguments.loss_ratio.clone(),
-        max_rate: capacity * ABOVE_CAPACITY,
+        max_rate: most.max(capacity) * ABOVE_CAPACITY,
         min_rate: (capacity * LEAST_SHARE).max(1.0),
         trial_seconds: arguments.trial_seconds,
         precision: arguments.precision,
