@@ -175,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn a_quantile_is_the_first_value_with_that_share() {
+        let mut histogram = Histogram::default();
+        (1..=10).for_each(|value| histogram.add(value));
+        let quantiles = [0.0, 0.1, 0.5, 0.51, 0.99, 1.0].map(|share| histogram.quantile(share));
+        assert_eq!(quantiles, [1, 1, 5, 6, 10, 10]);
+    }
+
+    #[test]
     fn one_slow_packet_is_the_maximum_only() {
         let mut histogram = Histogram::default();
         (0..9_999).for_each(|_| histogram.add(100));

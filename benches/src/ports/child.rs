@@ -181,4 +181,17 @@ mod tests {
             assert!(!Path::new(&format!("/proc/{id}/exe")).exists(), "{script}");
         }
     }
+
+    #[test]
+    fn a_busy_process_is_told_before_it_is_killed() {
+        let file = std::env::temp_dir().join(format!("sluice-bench-told-{}", std::process::id()));
+        let told = file.display();
+        let script = format!(
+            "trap 'touch {told}; exit' TERM; echo '{{\"ready\":[]}}'; while :; do sleep 0.01; done"
+        );
+        let mut child = child(&script);
+        assert_eq!(child.answer(PATIENCE), Ok(Answer::Ready(Vec::new())));
+        drop(child);
+        std::fs::remove_file(&file).unwrap();
+    }
 }

@@ -302,6 +302,28 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_above_one_that_failed_does_not_count() {
+        let trial = |offered, lost| TrialOutcome {
+            wanted: offered,
+            offered,
+            seconds: 1.0,
+            sent: 1_000,
+            lost,
+            disturbed: false,
+        };
+        let trials =
+            vec![trial(3e6, 0), trial(1e6, 0), trial(2e6, 7), trial(4e6, 99), trial(5e5, 0)];
+        let phase = Phase { seconds: 1.0, width: 0.01, trials };
+        let rates = |ratio| {
+            let (lower, upper) = phase.bounds(ratio);
+            (lower.map(|trial| trial.offered), upper.map(|trial| trial.offered))
+        };
+        assert_eq!(rates(0.0), (Some(1e6), Some(2e6)));
+        assert_eq!(rates(0.007), (Some(3e6), Some(4e6)));
+        assert_eq!(rates(0.5), (Some(4e6), None));
+    }
+
+    #[test]
     fn a_source_that_is_kept_from_sending_ends_the_search() {
         /// Offers half of what it is asked for, as it is off its CPU for half of the time.
         struct Kept(Synthetic);
