@@ -1,6 +1,7 @@
 //! [`Experiment`]: several modes on the same packets, in turns, so that whatever disturbs the machine
 //! disturbs all of them alike.
 
+use control::compile::TableThread;
 use dataplane::interface::{MacAddress, PortId, QueueId};
 use dataplane::io::PacketIo;
 use dataplane::shared::WorkerShared;
@@ -336,6 +337,11 @@ impl Experiment {
                 Mode::Configured => Appliance::configured(&setup, &self.commands)?,
                 _ => Appliance::new(&setup)?,
             };
+            if self.churn.iter().any(|rate| *rate > 0) {
+                // As in the daemon. The thread has the CPUs of this one.
+                let tables = TableThread::start(|| ()).map_err(|error| error.to_string())?;
+                appliance.control.build_tables_with(Box::new(tables));
+            }
             for (lane, worker) in lanes.iter_mut().zip(appliance.workers.drain(..)) {
                 lane.stations.push(Station::Graph(Box::new(worker)));
             }
