@@ -72,6 +72,11 @@ impl FlowKey {
         Self { word, cell: Some(Cell::of(tuple)) }
     }
 
+    /// The key of a flow that is neither full nor direct, by its word.
+    pub(crate) const fn of_word(word: u64) -> Self {
+        Self { word, cell: None }
+    }
+
     /// The word that all full flows of a client's address and port (host byte order) to a VIP have.
     pub(crate) fn full_word<A: Address>(
         instance: &InstanceKey,

@@ -13,7 +13,7 @@ use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::side_cells::Cell;
-use crate::sticky_owner::StickyOwner;
+use crate::sticky_owner::{NewEntry, StickyOwner};
 use crate::tcp_state::{Direction, FlowState, TcpFlags, Timeouts};
 use crate::vip::{KeyKind, VipId};
 
@@ -68,13 +68,24 @@ impl Passing {
     const KINDS: usize = 8;
 
     /// A packet that goes this way with these flags ([`TcpFlags::NONE`] for all but TCP).
-    #[inline]
+    #[inline(always)]
     #[must_use]
-    pub const fn new(direction: Direction, flags: TcpFlags) -> Self {
+    pub fn new(direction: Direction, flags: TcpFlags) -> Self {
+        OF_FLAGS[usize::from(matches!(direction, Direction::ToClient))][usize::from(flags.octet())]
+    }
+
+    const fn compute(direction: Direction, flags: TcpFlags) -> Self {
         let reply = matches!(direction, Direction::ToClient) as u8 * Self::REPLY;
         let opens = flags.opens() as u8 * Self::OPENS;
         let closes = flags.closes() as u8 * Self::CLOSES;
         Self(opens | closes | reply)
+    }
+
+    /// Whether it goes to the client.
+    #[inline]
+    #[must_use]
+    pub const fn is_reply(self) -> bool {
+        self.0 & Self::REPLY != 0
     }
 
     /// Whether it opens a connection.
@@ -97,6 +108,19 @@ impl Passing {
         if self.0 & Self::REPLY == 0 { Direction::ToServer } else { Direction::ToClient }
     }
 }
+
+/// By direction and flags: what a packet does.
+static OF_FLAGS: [[Passing; 256]; 2] = {
+    let mut table = [[Passing(0); 256]; 2];
+    let mut octet = 0;
+    while octet < 256 {
+        let flags = TcpFlags::from_octet(octet as u8);
+        table[0][octet] = Passing::compute(Direction::ToServer, flags);
+        table[1][octet] = Passing::compute(Direction::ToClient, flags);
+        octet += 1;
+    }
+    table
+};
 
 /// A live entry, until the owner's next change.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +171,27 @@ impl StickyOwner {
     #[inline(always)]
     pub fn prefetch(&self, located: &Located, kind: KeyKind) {
         self.table().prefetch(located.hash, kind == KeyKind::Full);
+    }
+
+    /// Makes the entry of a flow of which [`known`](Self::known) found nothing, in the simplest case:
+    /// its keys are not [`KeyKind::Full`], nothing is left of it, and its first bucket has a free way.
+    /// False, and nothing is changed, otherwise: [`insert`](Self::insert) looks closer.
+    #[inline]
+    #[must_use]
+    pub fn admit(&mut self, located: &Located, entry: NewEntry) -> bool {
+        let table = self.table();
+        let first = table.first_entries(located.hash);
+        let left = table.second_entries(located.hash).bucket.ways(located.word);
+        let free = (0..WAYS).find(|&way| first.bucket.value(way).is_free());
+        let Some(way) = free.filter(|_| left | first.bucket.ways(located.word) == 0) else {
+            return false;
+        };
+        let NewEntry { as_id, epoch, state, expiry_tick } = entry;
+        let sequence = first.bucket.value(way).sequence().wrapping_add(1);
+        let value = FlowValue::new(as_id, epoch, state, expiry_tick, sequence);
+        first.replace(way, &FlowKey::of_word(located.word), value);
+        table.live_flows().enter(as_id, false);
+        true
     }
 
     /// The flow's entry, if it did not expire. `full` is the tuple of the client's packets where the
@@ -229,6 +274,38 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_admitted_is_known_and_what_is_known_is_not_admitted() {
+        let instance = crate::InstanceKey::from_bytes([3; 32]);
+        let mut owner = StickyOwner::new(2, instance, 16).unwrap();
+        let vip = VipId::new(5).unwrap();
+        let mut admitted = 0;
+        for port in 0..100 {
+            let tuple = FlowTuple {
+                src: std::net::Ipv4Addr::new(10, 0, 0, 1),
+                dst: std::net::Ipv4Addr::new(10, 0, 0, 2),
+                src_port: port,
+                dst_port: 80,
+                protocol: 17,
+            };
+            let located = owner.locate(KeyKind::Exact, vip, &tuple);
+            let state = FlowState::Udp;
+            let as_id = AsId::new(u32::from(port) % 16).unwrap();
+            let entry = NewEntry { as_id, epoch: 0, state, expiry_tick: 50 };
+            if owner.admit(&located, entry) {
+                admitted += 1;
+                let known = owner.known(&located, None::<&FlowTuple<std::net::Ipv4Addr>>, 10);
+                assert_eq!(known.unwrap().value.as_id(), as_id);
+                assert!(!owner.admit(&located, entry));
+                let key = FlowKey::exact(tuple.src, port, vip);
+                assert_eq!(owner.lookup(&key, 10).unwrap().as_id(), as_id);
+            }
+            assert_eq!(owner.used(), admitted);
+        }
+        // Two buckets of four ways, each the first of some.
+        assert_eq!(admitted, 8);
     }
 
     #[test]

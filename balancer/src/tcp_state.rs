@@ -28,6 +28,13 @@ impl TcpFlags {
         Self(octet)
     }
 
+    /// The flags as in the header.
+    #[inline]
+    #[must_use]
+    pub const fn octet(self) -> u8 {
+        self.0
+    }
+
     /// Both sets of flags.
     #[inline]
     #[must_use]

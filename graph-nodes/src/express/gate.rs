@@ -15,8 +15,6 @@ pub(super) struct Gate {
     pub(super) station: Station,
     /// IPv6 packets may enter.
     pub(super) ip6: bool,
-    /// Our outer headers have sources of their own, which nobody else may use.
-    pub(super) tunnel_sources: bool,
     /// Replies of nat4 and nat6 ASs arrive here.
     pub(super) nat_in: [bool; 2],
 }
@@ -27,7 +25,6 @@ impl Gate {
         interface: InterfaceId::LOCAL0,
         station: Station::NOBODY,
         ip6: false,
-        tunnel_sources: false,
         nat_in: [false; 2],
     };
 
@@ -48,7 +45,6 @@ impl Gate {
                     interface: id,
                     station: Station::of(interface.mac),
                     ip6: takes_ip6(snapshot, id),
-                    tunnel_sources: snapshot.tunnel_policy.has_sources(),
                     nat_in: [interface.nat4_in, interface.nat6_in],
                 }
             }

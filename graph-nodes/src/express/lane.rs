@@ -1,20 +1,20 @@
 //! [`Lane`]: the two stages of ordinary packets of one family.
 
 use balancer::{
-    AsId, Balancer, Decision, Direction, FlowTuple, KeyKind, Passing, TcpFlags, Timeouts, Updates,
-    VipId,
+    Address, AsId, Balancer, Decision, Direction, FlowState, FlowTuple, KeyKind, Known, NewEntry,
+    Passing, StickyOwner, TcpFlags, Timeouts, Updates, VipId,
 };
 use dataplane::family::Family;
-use dataplane::frame::{FRAME_MAX, Frame};
+use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::node::NodeCx;
-use dataplane::packet::Packet;
+use dataplane::wire::Header;
 use dataplane::wire::ip::IpHeader;
 
 use super::client_way::{next_hop, rename};
 use super::declined::Declined;
 use super::destinations::{Destination, Destinations};
-use super::flow_job::{FlowJob, Role};
+use super::flow_job::FlowJob;
 use super::gate::Gate;
 use super::ordinary::{L3, Link, Ordinary, OrdinaryFamily};
 use super::readdress::Readdress;
@@ -26,10 +26,31 @@ use crate::ip_input::{SAMPLE_EVERY, check_source, has_partial_checksum};
 
 type Cx<'a> = NodeCx<'a, LbExpress>;
 
+/// An ordinary packet that has arrived.
+#[derive(Clone, Copy, Debug)]
+struct Arrived<A> {
+    packet: Ordinary<A>,
+    /// Replies arrive where it did.
+    nat_in: bool,
+    /// The slot in the frame.
+    at: u8,
+}
+
+impl<A: Address> Arrived<A> {
+    fn none() -> Self {
+        let (src, dst) = (A::from_bits(0), A::from_bits(0));
+        let tuple = FlowTuple { src, dst, src_port: 0, dst_port: 0, protocol: 0 };
+        let packet = Ordinary { tuple, flags: TcpFlags::NONE, len: 0 };
+        Self { packet, nat_in: false, at: 0 }
+    }
+}
+
 /// Packets of one family on their way, and what is remembered for them.
 #[derive(Debug)]
 pub(super) struct Lane<F: OrdinaryFamily + Readdress> {
     destinations: Destinations<F>,
+    /// What the packets of a group are, before their flows are located.
+    packets: [Arrived<F::Address>; STAGE],
     services: Services<F>,
     servers: ServerWays<F>,
     jobs: [FlowJob; STAGE],
@@ -44,6 +65,7 @@ impl<F: OrdinaryFamily + Readdress> Default for Lane<F> {
     fn default() -> Self {
         Self {
             destinations: Destinations::default(),
+            packets: [Arrived::none(); STAGE],
             services: Services::default(),
             servers: ServerWays::default(),
             jobs: [FlowJob::none(); STAGE],
@@ -65,7 +87,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     /// First stage, for the packets of a group that are wanted: a bit for each, counted from slot
     /// `start` on. Checks them and fetches what is known of their flows; what it returns are those
     /// that are not for this lane.
-    #[inline(never)]
+    #[inline]
     pub(super) fn gather(
         &mut self,
         cx: &Cx<'_>,
@@ -74,106 +96,132 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         start: usize,
         wanted: u32,
     ) -> u32 {
-        let mut others = 0;
-        for (index, slot) in frame.packets()[start..].iter().take(STAGE).enumerate() {
-            if wanted >> index & 1 == 0 {
-                continue;
-            }
-            let at = start + index;
-            gate.turn_to(cx.snapshot, frame.lanes.rx_interface[at % FRAME_MAX]);
-            let accepted =
-                slot.as_ref().is_some_and(|packet| self.accept(cx, gate, packet, at as u8));
-            others |= u32::from(!accepted) << index;
-        }
-        others
-    }
-
-    /// Takes a packet, if it is ordinary so far.
-    #[inline(always)]
-    fn accept(&mut self, cx: &Cx<'_>, gate: &Gate, packet: &Packet, at: u8) -> bool {
-        let data = packet.data();
-        let ours = Link::of(data)
-            .is_some_and(|link| link.station == gate.station && link.ether_type == F::ETHER_TYPE);
-        if !ours || packet.segments() != 1 || packet.stripped_vlan().is_some() || F::V6 && !gate.ip6
-        {
-            return false;
-        }
-        let Some(packet) = F::read(data) else { return false };
-        let FlowTuple { src, dst, .. } = packet.tuple;
-        if (gate.tunnel_sources || F::may_be_ours(cx.snapshot, src))
-            && check_source::<F>(cx.snapshot, (src, dst), false).is_some()
-        {
-            return false;
-        }
-        let job = if gate.nat_in[usize::from(F::V6)] {
-            self.reply_or_vip_job(cx, data, &packet, at)
+        let arrived = self.receive(cx, gate, frame, start, wanted);
+        // Two loops, as one body for both runs out of registers.
+        let nat_in = self.packets[..arrived].iter().any(|arrived| arrived.nat_in);
+        if nat_in {
+            self.locate_replies(cx, frame, arrived);
         } else {
-            self.vip_job(cx, data, &packet, at)
-        };
-        let Some(job) = job else { return false };
-        cx.worker.sticky.prefetch(&job.located, job.kind);
-        self.jobs[self.waiting % STAGE] = job;
-        self.waiting += 1;
-        true
+            self.locate(cx, frame, arrived);
+        }
+        let taken = self.jobs[..self.waiting]
+            .iter()
+            .fold(0, |taken: u32, job| taken | 1 << (usize::from(job.at) - start));
+        wanted & !taken
     }
 
-    /// A packet from where replies come from.
-    #[inline]
-    fn reply_or_vip_job(
+    /// Reads the ordinary ones of the packets that are wanted, and returns how many there are.
+    #[inline(never)]
+    fn receive(
         &mut self,
         cx: &Cx<'_>,
-        data: &[u8],
-        packet: &Ordinary<F::Address>,
-        at: u8,
-    ) -> Option<FlowJob> {
-        let (position, source) = self.services.find(cx.snapshot, &packet.tuple);
-        let &Service { vip, kind, mss, .. } = match source {
-            Source::Stranger => return self.vip_job(cx, data, packet, at),
-            Source::Involved => return None,
-            Source::One(service) => service,
-        };
-        if mss && packet.flags.contains(TcpFlags::SYN) {
-            return None;
+        gate: &mut Gate,
+        frame: &Frame,
+        start: usize,
+        wanted: u32,
+    ) -> usize {
+        let mut arrived = 0;
+        for (index, slot) in frame.packets()[start..].iter().take(STAGE).enumerate() {
+            let Some(packet) = slot.as_ref().filter(|_| wanted >> index & 1 != 0) else { continue };
+            let at = (start + index) as u8;
+            gate.turn_to(cx.snapshot, frame.lanes.rx_interface[usize::from(at)]);
+            let data = packet.data();
+            let ours = Link::of(data).is_some_and(|link| {
+                link.station == gate.station && link.ether_type == F::ETHER_TYPE
+            });
+            if !ours
+                || packet.segments() != 1
+                || packet.stripped_vlan().is_some()
+                || F::V6 && !gate.ip6
+            {
+                continue;
+            }
+            if let Some(packet) = F::read(data) {
+                let nat_in = gate.nat_in[usize::from(F::V6)];
+                self.packets[arrived % STAGE] = Arrived { packet, nat_in, at };
+                arrived += 1;
+            }
         }
-        Some(FlowJob {
-            located: cx.worker.sticky.locate(kind, vip, &packet.tuple.reversed()),
-            role: Role::Reply(position),
-            len: packet.len,
-            port: 0,
-            at,
-            upper: packet.tuple.protocol,
-            passing: Passing::new(Direction::ToClient, packet.flags),
-            kind,
-        })
+        arrived
     }
 
-    /// A packet that may be for a VIP.
-    #[inline(always)]
+    /// Finds the VIPs of the first packets that have arrived, and where their flows' entries are.
+    #[inline(never)]
+    fn locate(&mut self, cx: &Cx<'_>, frame: &Frame, arrived: usize) {
+        let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
+        let mut waiting = 0;
+        for index in 0..arrived.min(STAGE) {
+            let Arrived { packet, at, .. } = &self.packets[index];
+            let (tuple, len, at) = (packet.tuple, packet.len, *at);
+            let passing = Passing::new(Direction::ToServer, packet.flags);
+            if is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources) {
+                continue;
+            }
+            let Some(destination) = self.destinations.find(cx.snapshot, &tuple) else { continue };
+            if destination.is_special && is_special::<F>(destination, packet.flags, frame, at) {
+                continue;
+            }
+            let port = match destination.target {
+                Some(port) => port,
+                None => target_port(cx, destination.vip, tuple.dst_port),
+            };
+            let (vip, kind) = (destination.vip, destination.kind);
+            let located = cx.worker.sticky.locate(kind, vip, &tuple);
+            cx.worker.sticky.prefetch(&located, kind);
+            self.jobs[waiting % STAGE] =
+                FlowJob { located, subject: vip.get(), len, port, at, passing, kind };
+            waiting += 1;
+        }
+        self.waiting = waiting;
+    }
+
+    /// The same where packets may be ASs' replies.
+    #[inline(never)]
+    fn locate_replies(&mut self, cx: &Cx<'_>, frame: &Frame, arrived: usize) {
+        let mut waiting = 0;
+        for index in 0..arrived.min(STAGE) {
+            let Arrived { packet, nat_in, at } = self.packets[index];
+            let job = match self.services.find(cx.snapshot, &packet.tuple) {
+                (position, Source::One(service)) if nat_in => {
+                    reply_job(cx, service, position, &packet, at)
+                }
+                (_, Source::Involved) if nat_in => None,
+                _ => self.vip_job(cx, frame, &packet, at),
+            };
+            if let Some(job) = job {
+                cx.worker.sticky.prefetch(&job.located, job.kind);
+                self.jobs[waiting % STAGE] = job;
+                waiting += 1;
+            }
+        }
+        self.waiting = waiting;
+    }
+
+    /// A packet that may be for a VIP, among replies.
     fn vip_job(
         &mut self,
         cx: &Cx<'_>,
-        data: &[u8],
+        frame: &Frame,
         packet: &Ordinary<F::Address>,
         at: u8,
     ) -> Option<FlowJob> {
-        let tuple = &packet.tuple;
-        let &Destination { vip, kind, nat, mss, target } =
-            self.destinations.find(cx.snapshot, tuple)?;
-        if mss && packet.flags.contains(TcpFlags::SYN) || F::V6 && nat && F::lacks_checksum(data) {
+        let &Ordinary { tuple, flags, len } = packet;
+        let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
+        if is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources) {
             return None;
         }
-        let port = match target {
-            Some(port) => port,
-            None => cx.snapshot.lb.vip(vip)?.target_port(tuple.dst_port),
-        };
+        let destination = self.destinations.find(cx.snapshot, &tuple)?;
+        if destination.is_special && is_special::<F>(destination, flags, frame, at) {
+            return None;
+        }
+        let &Destination { vip, kind, target, .. } = destination;
         Some(FlowJob {
-            located: cx.worker.sticky.locate(kind, vip, tuple),
-            role: Role::ToVip(vip),
-            len: packet.len,
-            port,
+            located: cx.worker.sticky.locate(kind, vip, &tuple),
+            subject: vip.get(),
+            len,
+            port: target.unwrap_or_else(|| target_port(cx, vip, tuple.dst_port)),
             at,
-            upper: tuple.protocol,
-            passing: Passing::new(Direction::ToServer, packet.flags),
+            passing: Passing::new(Direction::ToServer, flags),
             kind,
         })
     }
@@ -195,14 +243,17 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         let rx = frame.lanes.rx_interface[first];
         let partial = is_due::<F>(cx, rx) && is_partial::<F>(frame.data(first));
         for index in 0..waiting {
-            let at = usize::from(self.jobs[index].at);
+            let job = &self.jobs[index];
+            let (at, reply) = (usize::from(job.at), job.passing.is_reply());
             if declined.any() && Self::follows_declined(frame, at, declined) {
                 continue;
             }
-            let leaves = match self.jobs[index].role {
-                _ if partial && index == 0 => None,
-                Role::ToVip(vip) => self.send(cx, frame, index, vip, &mut tally),
-                Role::Reply(position) => self.send_back(cx, frame, index, position, &mut tally),
+            let leaves = if partial && index == 0 {
+                None
+            } else if reply {
+                self.send_back(cx, frame, index, &mut tally)
+            } else {
+                self.send(cx, frame, index, &mut tally)
             };
             let Some(interface) = leaves else {
                 declined.add_ordinary::<F>(frame.data(at));
@@ -233,25 +284,21 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         cx: &mut Cx<'_>,
         frame: &mut Frame,
         index: usize,
-        vip: VipId,
         tally: &mut Tally,
     ) -> Option<InterfaceId> {
         let job = &self.jobs[index];
         let at = usize::from(job.at);
         let known = match job.kind {
-            KeyKind::Full => {
-                let flow = F::read(frame.data(at))?.tuple;
-                cx.worker.sticky.known(&job.located, Some(&flow), cx.now.tick_s)
-            }
+            KeyKind::Full => known_in_full::<F>(&cx.worker.sticky, job, frame, cx.now.tick_s),
             _ => cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s),
         };
-        let Some(known) = known else { return self.send_new(cx, frame, index, vip) };
+        let Some(known) = known else { return self.send_new(cx, frame, index) };
         let value = known.value;
         let server = value.as_id();
         let way = self.servers.to(cx.snapshot, server);
         // A SYN may start another connection.
         if job.passing.opens() || !way.is_of(value.epoch()) {
-            return self.send_new(cx, frame, index, vip);
+            return self.send_new(cx, frame, index);
         }
         known.keep(job.passing, &self.updates);
         let packet = frame.packet_mut(at)?;
@@ -259,7 +306,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             return None;
         }
         count_sent(cx, server, job.len);
-        tally.existing(vip, &cx.worker.shared);
+        tally.existing(VipId::new(job.subject)?, &cx.worker.shared);
         Some(way.interface)
     }
 
@@ -271,36 +318,34 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         cx: &mut Cx<'_>,
         frame: &mut Frame,
         index: usize,
-        vip: VipId,
     ) -> Option<InterfaceId> {
         let job = self.jobs[index];
         let at = usize::from(job.at);
-        let packet = F::read(frame.data(at))?;
+        let Ordinary { tuple, flags, .. } = F::read(frame.data(at))?;
         let lb = &cx.snapshot.lb;
-        let vip = lb.vip(vip)?;
-        let first = vip.server_for(lb.hasher.hash(&packet.tuple, vip.src_ip_sticky))?;
-        if vip.rotation.is_some() || !self.servers.to(cx.snapshot, first).takes(job.len) {
+        let vip = lb.vip(VipId::new(job.subject)?)?;
+        let first = vip.server_for(lb.hasher.hash(&tuple, vip.src_ip_sticky))?;
+        let way = self.servers.to(cx.snapshot, first);
+        if vip.rotation.is_some() || !way.takes(job.len) || !way.is_alone() || any_direct(cx) {
             return None;
         }
-        let alone = || {
-            let address = F::address(lb.server(first)?.address)?;
-            lb.reverse.get(address, job.port, job.upper)?.only_candidate()
+        let state = FlowState::first(tuple.protocol, flags);
+        let expiry_tick = lb.timeouts.expiry_tick(state, cx.now.tick_s);
+        let epoch = lb.epoch_of(first)?;
+        let entry = NewEntry { as_id: first, epoch, state, expiry_tick };
+        let nobody_else = flags.opens() || cx.snapshot.sticky_tables.len() <= 1;
+        let simple = job.kind != KeyKind::Full && nobody_else;
+        let decision = if simple && cx.worker.sticky.admit(&job.located, entry) {
+            Decision::New(first)
+        } else {
+            let (owner, peers) = (&mut cx.worker.sticky, &cx.snapshot.sticky_tables);
+            let mut balancer = Balancer { tables: lb, owner, peers, now_s: cx.now.tick_s };
+            balancer.select(vip, &tuple, flags)
         };
-        if vip.nat && (job.kind != KeyKind::Exact || alone().is_none() || any_direct(cx)) {
-            return None;
-        }
-        let mut balancer = Balancer {
-            tables: lb,
-            owner: &mut cx.worker.sticky,
-            peers: &cx.snapshot.sticky_tables,
-            now_s: cx.now.tick_s,
-        };
-        let decision = balancer.select(vip, &packet.tuple, packet.flags);
         let server = decision.server()?;
         let way = self.servers.to(cx.snapshot, server);
-        if !way.takes(job.len)
-            || !way.change(frame.packet_mut(at)?, cx.snapshot, cx.worker, job.port)
-        {
+        let packet = frame.packet_mut(at)?;
+        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, job.port) {
             return None;
         }
         count_sent(cx, server, job.len);
@@ -320,21 +365,22 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         cx: &mut Cx<'_>,
         frame: &mut Frame,
         index: usize,
-        position: u16,
         tally: &mut Tally,
     ) -> Option<InterfaceId> {
         let job = &self.jobs[index];
-        let service = self.services.at(position)?;
+        let service = self.services.at(job.subject as u16)?;
         let at = usize::from(job.at);
-        let packet = F::read(frame.data(at))?;
-        let to = next_hop::<F>(cx.snapshot, packet.tuple.dst, job.len)?;
-        let flow = packet.tuple.reversed();
-        let full = (job.kind == KeyKind::Full).then_some(FlowTuple {
-            dst: service.client_view.address,
-            dst_port: service.port,
-            ..flow
-        });
-        let known = cx.worker.sticky.known(&job.located, full.as_ref(), cx.now.tick_s)?;
+        let client = F::Header::at(frame.data(at), L3)?.destination();
+        let to = next_hop::<F>(cx.snapshot, client, job.len)?;
+        let known = match job.kind {
+            KeyKind::Full => {
+                let flow = F::read(frame.data(at))?.tuple.reversed();
+                let (dst, dst_port) = (service.client_view.address, service.port);
+                let flow = FlowTuple { dst, dst_port, ..flow };
+                cx.worker.sticky.known(&job.located, Some(&flow), cx.now.tick_s)?
+            }
+            _ => cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s)?,
+        };
         let way = self.servers.to(cx.snapshot, service.server);
         if known.value.as_id() != service.server || !way.is_of(known.value.epoch()) {
             return None;
@@ -351,8 +397,8 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         Some(to.interface)
     }
 
-    /// After the last packet of a frame.
-    pub(super) fn end(&mut self, cx: &Cx<'_>) {
+    /// After the last packet of a frame; returns how many left from here.
+    pub(super) fn end(&mut self, cx: &Cx<'_>) -> u64 {
         let [forwarded, translated] =
             [&mut self.forwarded, &mut self.translated].map(std::mem::take);
         if forwarded > 0 {
@@ -362,7 +408,72 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             let counter = if F::V6 { Counter::Translated6 } else { Counter::Translated4 };
             cx.count(counter, translated);
         }
+        forwarded
     }
+}
+
+/// The job of a packet that answers for a VIP.
+#[inline]
+fn reply_job<A: Address>(
+    cx: &Cx<'_>,
+    service: &Service<A>,
+    position: u16,
+    packet: &Ordinary<A>,
+    at: u8,
+) -> Option<FlowJob> {
+    if service.mss && packet.flags.contains(TcpFlags::SYN) {
+        return None;
+    }
+    Some(FlowJob {
+        located: cx.worker.sticky.locate(service.kind, service.vip, &packet.tuple.reversed()),
+        subject: u32::from(position),
+        len: packet.len,
+        port: 0,
+        at,
+        passing: Passing::new(Direction::ToClient, packet.flags),
+        kind: service.kind,
+    })
+}
+
+/// Whether the FIB has something against the source of a packet.
+#[inline(always)]
+fn is_forged<F: Family>(
+    cx: &Cx<'_>,
+    addresses: (F::Address, F::Address),
+    tunnel_sources: bool,
+) -> bool {
+    (tunnel_sources || F::may_be_ours(cx.snapshot, addresses.0))
+        && check_source::<F>(cx.snapshot, addresses, false).is_some()
+}
+
+/// Whether a packet to a VIP that looks at more than addresses and ports needs that look.
+#[inline(never)]
+fn is_special<F: OrdinaryFamily>(
+    destination: &Destination,
+    flags: TcpFlags,
+    frame: &Frame,
+    at: u8,
+) -> bool {
+    destination.mss && flags.contains(TcpFlags::SYN)
+        || F::V6 && destination.nat && F::lacks_checksum(frame.data(usize::from(at)))
+}
+
+/// The AS's port for a packet to a VIP of several.
+#[inline(never)]
+fn target_port(cx: &Cx<'_>, vip: VipId, port: u16) -> u16 {
+    cx.snapshot.lb.vip(vip).map_or(port, |vip| vip.target_port(port))
+}
+
+/// The entry of a client's flow whose key is more than a word.
+#[inline(never)]
+fn known_in_full<'a, F: OrdinaryFamily>(
+    sticky: &'a StickyOwner,
+    job: &FlowJob,
+    frame: &Frame,
+    now_s: u32,
+) -> Option<Known<'a>> {
+    let flow = F::read(frame.data(usize::from(job.at)))?.tuple;
+    sticky.known(&job.located, Some(&flow), now_s)
 }
 
 /// Counts a packet of so many bytes for the AS that it goes to.

@@ -1,6 +1,8 @@
 //! [`ServerWay`]: the way of an ordinary packet to an AS, worked out once.
 
-use balancer::AsId;
+use std::net::IpAddr;
+
+use balancer::{AsId, KeyKind};
 use dataplane::adjacency::L2Header;
 use dataplane::family::Family;
 use dataplane::forwarding::Method;
@@ -15,11 +17,9 @@ use super::ordinary::{L3, Ordinary, OrdinaryFamily};
 use super::outer_template::{Inner, OuterTemplate};
 use super::readdress::{NewEnd, Readdress, Side};
 
-/// What is done to a packet.
+/// What is done to a packet where there is no NAT.
 #[derive(Clone, Debug)]
 enum Change<A> {
-    /// Address and port.
-    Nat(NewEnd<A>),
     /// Address and DSCP.
     L3dsr(NewEnd<A>, u8),
     /// Nothing but the Ethernet header.
@@ -41,7 +41,12 @@ pub(super) struct ServerWay<F: Family> {
     /// The largest packet that may take this way, in bytes; 0 when none may.
     largest: u16,
     link: L2Header,
+    /// The AS's address where there is NAT. Apart from the other methods, as the jump by a table among
+    /// all of them takes longer.
+    nat: Option<NewEnd<F::Address>>,
     change: Change<F::Address>,
+    /// No flow of another VIP can clash with this one's at the AS.
+    alone: bool,
 }
 
 impl<F: Readdress> ServerWay<F> {
@@ -57,7 +62,9 @@ impl<F: Readdress> ServerWay<F> {
             interface: InterfaceId::LOCAL0,
             largest: 0,
             link: L2Header::new(nobody, nobody, &[], 0),
+            nat: None,
             change: Change::DirectRouting,
+            alone: false,
         }
     }
 
@@ -74,7 +81,7 @@ impl<F: Readdress> ServerWay<F> {
         let adjacency = snapshot.adjacency(path.adjacency?)?;
         let link = adjacency.rewrite.filter(|_| adjacency.tunnel.is_none())?;
         let change = match path.method {
-            Method::Nat => Change::Nat(NewEnd::new(F::address(path.address)?)),
+            Method::Nat => Change::DirectRouting,
             Method::L3dsr { dscp } => Change::L3dsr(NewEnd::new(F::address(path.address)?), dscp),
             Method::DirectRouting => Change::DirectRouting,
             Method::Gre | Method::Ipip | Method::Gue => {
@@ -82,8 +89,20 @@ impl<F: Readdress> ServerWay<F> {
             }
         };
         let largest = adjacency.mtu.saturating_sub(path.method.overhead(path.address.is_ipv6()));
+        let nat = match path.method {
+            Method::Nat => Some(NewEnd::new(F::address(path.address)?)),
+            _ => None,
+        };
         let interface = adjacency.interface;
-        Some(Self { epoch, interface, largest, link, change })
+        let alone = nat.is_none() || is_alone(snapshot, server).unwrap_or(false);
+        Some(Self { epoch, interface, largest, link, nat, change, alone })
+    }
+
+    /// Whether a new flow through its VIP can clash with no other flow at the AS: the AS sees all of
+    /// them, or they are all of this VIP and differ in what the AS sees.
+    #[inline]
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// Whether flows of this epoch are alive.
@@ -111,14 +130,12 @@ impl<F: Readdress> ServerWay<F> {
     where
         F: OrdinaryFamily,
     {
-        // Asked for first, as a jump by table takes longer.
-        if let Change::Nat(server) = &self.change {
+        if let Some(server) = &self.nat {
             let Some(l3) = set_link(packet, &self.link) else { return false };
             F::readdress(packet.data_mut(), l3, Side::Destination, server, Some(port));
             return true;
         }
         match &self.change {
-            Change::Nat(_) => {}
             Change::L3dsr(server, dscp) => {
                 let Some(l3) = set_link(packet, &self.link) else { return false };
                 let data = packet.data_mut();
@@ -132,6 +149,20 @@ impl<F: Readdress> ServerWay<F> {
         }
         true
     }
+}
+
+/// Whether all flows that lead to the service of an AS behind NAT are of one VIP of one service.
+fn is_alone(snapshot: &Snapshot, server: AsId) -> Option<bool> {
+    let lb = &snapshot.lb;
+    let server = lb.server(server)?;
+    let vip = lb.vip(server.vip)?;
+    let (ports, protocol) = (vip.key.ports, vip.key.ports.protocol()?);
+    let port = vip.target_port(ports.single()?);
+    let endpoint = match server.address {
+        IpAddr::V4(address) => lb.reverse.get(address, port, protocol.number()),
+        IpAddr::V6(address) => lb.reverse.get(address, port, protocol.number()),
+    };
+    Some(vip.key_kind() == KeyKind::Exact && endpoint?.only_candidate().is_some())
 }
 
 /// Puts the outer header around a packet.

@@ -2,6 +2,7 @@
 
 use balancer::{Address, AsId, FlowTuple, KeyKind, VipId};
 use dataplane::family::Family;
+use dataplane::fib::FibEntry;
 use dataplane::snapshot::Snapshot;
 
 use super::readdress::NewEnd;
@@ -24,7 +25,7 @@ pub(super) struct Service<A> {
 pub(super) enum Source<A> {
     /// No AS's service.
     Stranger,
-    /// A service that takes more than a look at its flow.
+    /// A service that takes more than a look at its flow, or whose address may be forged.
     Involved,
     One(Service<A>),
 }
@@ -85,12 +86,19 @@ impl<F: Family> Services<F> {
     }
 }
 
+/// An AS's address is no neighbour of a VIP's or of ours, so that where its packets go does not
+/// matter for whether it is forged; where it might, others look at each packet.
 #[cold]
 fn source<F: Family>(snapshot: &Snapshot, tuple: &FlowTuple<F::Address>) -> Source<F::Address> {
     let lb = &snapshot.lb;
     let Some(endpoint) = lb.reverse.get(tuple.src, tuple.src_port, tuple.protocol) else {
         return Source::Stranger;
     };
+    if !matches!(F::lookup(snapshot, tuple.src), FibEntry::AsDirect(_))
+        || F::is_tunnel_source(&snapshot.tunnel_policy, tuple.src)
+    {
+        return Source::Involved;
+    }
     let one = endpoint.only_candidate().and_then(|candidate| {
         let vip = lb.vip(candidate.vip)?;
         let (address, port) = vip.origin(tuple.src_port)?;
