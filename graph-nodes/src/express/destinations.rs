@@ -112,6 +112,13 @@ impl<F: Family> Destinations<F> {
         }
     }
 
+    /// Whether a packet is for the VIP that was found last.
+    #[inline(always)]
+    pub(super) fn is_last(&self, tuple: &FlowTuple<F::Address>) -> bool {
+        let service = u32::from(tuple.protocol) << 16 | u32::from(tuple.dst_port);
+        self.last.holds(tuple.dst, service)
+    }
+
     /// The VIP of a packet, if such packets may take the express way.
     #[inline(always)]
     pub(super) fn find(

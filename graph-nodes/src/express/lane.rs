@@ -96,7 +96,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         start: usize,
         wanted: u32,
     ) -> u32 {
-        let arrived = self.receive(cx, gate, frame, start, wanted);
+        let arrived = self.receive(cx, gate, frame, start, wanted).min(STAGE);
         // Two loops, as one body for both runs out of registers.
         let nat_in = self.packets[..arrived].iter().any(|arrived| arrived.nat_in);
         if nat_in {
@@ -146,31 +146,65 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     }
 
     /// Finds the VIPs of the first packets that have arrived, and where their flows' entries are.
-    #[inline(never)]
     fn locate(&mut self, cx: &Cx<'_>, frame: &Frame, arrived: usize) {
+        self.waiting = 0;
+        let Some(Arrived { packet, .. }) = self.packets[..arrived].first() else { return };
+        let Some(&destination) = self.destinations.find(cx.snapshot, &packet.tuple) else {
+            return self.locate_each(cx, frame, arrived);
+        };
+        let last = &self.destinations;
+        let one = self.packets[..arrived].iter().all(|other| last.is_last(&other.packet.tuple));
+        match (destination, destination.target) {
+            (Destination { is_special: false, kind: KeyKind::Exact, .. }, Some(port)) if one => {
+                self.locate_all(cx, arrived, &destination, KeyKind::Exact, |_| port);
+            }
+            (Destination { is_special: false, kind: KeyKind::Tag, nat: false, .. }, _) if one => {
+                // Without NAT nobody asks for the port.
+                self.locate_all(cx, arrived, &destination, KeyKind::Tag, |port| port);
+            }
+            _ => self.locate_each(cx, frame, arrived),
+        }
+    }
+
+    /// The same for packets to one VIP, of which everything but the flow is known.
+    #[inline(always)]
+    fn locate_all(
+        &mut self,
+        cx: &Cx<'_>,
+        arrived: usize,
+        destination: &Destination,
+        kind: KeyKind,
+        port: impl Fn(u16) -> u16,
+    ) {
+        let (vip, sticky) = (destination.vip, &cx.worker.sticky);
         let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
         let mut waiting = 0;
-        for index in 0..arrived.min(STAGE) {
-            let Arrived { packet, at, .. } = &self.packets[index];
-            let (tuple, len, at) = (packet.tuple, packet.len, *at);
-            let passing = Passing::new(Direction::ToServer, packet.flags);
+        for Arrived { packet: Ordinary { tuple, flags, len }, at, .. } in &self.packets[..arrived] {
             if is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources) {
                 continue;
             }
-            let Some(destination) = self.destinations.find(cx.snapshot, &tuple) else { continue };
-            if destination.is_special && is_special::<F>(destination, packet.flags, frame, at) {
-                continue;
-            }
-            let port = match destination.target {
-                Some(port) => port,
-                None => target_port(cx, destination.vip, tuple.dst_port),
-            };
-            let (vip, kind) = (destination.vip, destination.kind);
-            let located = cx.worker.sticky.locate(kind, vip, &tuple);
-            cx.worker.sticky.prefetch(&located, kind);
+            let located = sticky.locate(kind, vip, tuple);
+            sticky.prefetch(&located, kind);
+            let passing = Passing::new(Direction::ToServer, *flags);
+            let (subject, port) = (vip.get(), port(tuple.dst_port));
             self.jobs[waiting % STAGE] =
-                FlowJob { located, subject: vip.get(), len, port, at, passing, kind };
+                FlowJob { located, subject, len: *len, port, at: *at, passing, kind };
             waiting += 1;
+        }
+        self.waiting = waiting;
+    }
+
+    /// The same for packets to several.
+    #[inline(never)]
+    fn locate_each(&mut self, cx: &Cx<'_>, frame: &Frame, arrived: usize) {
+        let mut waiting = 0;
+        for index in 0..arrived {
+            let Arrived { packet, at, .. } = self.packets[index % STAGE];
+            if let Some(job) = self.vip_job(cx, frame, &packet, at) {
+                cx.worker.sticky.prefetch(&job.located, job.kind);
+                self.jobs[waiting % STAGE] = job;
+                waiting += 1;
+            }
         }
         self.waiting = waiting;
     }
@@ -179,8 +213,8 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     #[inline(never)]
     fn locate_replies(&mut self, cx: &Cx<'_>, frame: &Frame, arrived: usize) {
         let mut waiting = 0;
-        for index in 0..arrived.min(STAGE) {
-            let Arrived { packet, nat_in, at } = self.packets[index];
+        for index in 0..arrived {
+            let Arrived { packet, nat_in, at } = self.packets[index % STAGE];
             let job = match self.services.find(cx.snapshot, &packet.tuple) {
                 (position, Source::One(service)) if nat_in => {
                     reply_job(cx, service, position, &packet, at)

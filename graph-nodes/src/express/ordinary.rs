@@ -106,23 +106,77 @@ fn flags(data: &[u8], l4: usize, upper: u8) -> Option<TcpFlags> {
     data.get(l4 + FLAGS).map(|octet| TcpFlags::from_octet(*octet))
 }
 
+/// The start of an IPv4 header without options, as two numbers in the order of the wire from the low
+/// end on: what is the same in every ordinary packet is compared at once.
+struct Fixed4 {
+    /// Version and header length, TOS, total length, identification, flags and fragment offset.
+    first: u64,
+    /// TTL, protocol, checksum, source.
+    second: u64,
+}
+
+impl Fixed4 {
+    /// Bits of `first`: version and header length; more fragments to come, and the offset.
+    const MASK: u64 = 0xff | 0xff3f << 48;
+    /// What they are without options, in a whole packet.
+    const ORDINARY: u64 = 0x45;
+
+    #[inline(always)]
+    fn of(header: &Ipv4Header) -> Option<Self> {
+        let (words, _) = header.as_bytes().as_chunks::<8>();
+        let [first, second, ..] = words else { return None };
+        let (first, second) = (u64::from_le_bytes(*first), u64::from_le_bytes(*second));
+        Some(Self { first, second })
+    }
+
+    #[inline(always)]
+    fn is_ordinary(&self) -> bool {
+        let hops = self.second as u8;
+        (self.first & Self::MASK == Self::ORDINARY) & (hops > 1)
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u16 {
+        ((self.first >> 16) as u16).swap_bytes()
+    }
+
+    #[inline(always)]
+    fn upper(&self) -> u8 {
+        (self.second >> 8) as u8
+    }
+
+    /// True when the header's checksum is right: when the sum of its words, in any byte order
+    /// (RFC 1071 §2), is a multiple of 0xffff other than 0, which no header's is.
+    #[inline(always)]
+    fn sums_to_all_ones(&self, destination: [u8; 4]) -> bool {
+        let halves = |word: u64| (word >> 32) + (word & 0xffff_ffff);
+        let last = u64::from(u32::from_le_bytes(destination));
+        let sum = halves(self.first) + halves(self.second) + last;
+        // Below 2^35, and below 2^20 when folded once.
+        let sum = ((sum >> 16) + (sum & 0xffff)) as u32;
+        sum.is_multiple_of(0xffff)
+    }
+}
+
+/// Neither nobody's address, nor one of the host itself, nor a group's.
+#[inline(always)]
+fn is_host(first_octet: u8) -> bool {
+    (first_octet.wrapping_sub(1) < 223) & (first_octet != 127)
+}
+
 impl OrdinaryFamily for Ip4 {
     // One branch for all that is the same in every ordinary packet.
     #[inline(always)]
     fn read(data: &[u8]) -> Option<Ordinary<Ipv4Addr>> {
-        const NO_OPTIONS: u8 = 0x45;
         let Start { ip, source_port, destination_port, .. } = Start::<Ipv4Header>::at(data, L3)?;
-        let upper = upper_header_len(ip.protocol)?;
-        let len = ip.total_len.get();
-        let first = ip.source[0];
-        let ordinary = (ip.version_ihl == NO_OPTIONS)
-            & (usize::from(len) >= Ipv4Header::LEN + upper)
+        let fixed = Fixed4::of(ip)?;
+        let (len, protocol) = (fixed.len(), fixed.upper());
+        let least = Ipv4Header::LEN + upper_header_len(protocol)?;
+        let ordinary = fixed.is_ordinary()
+            & (usize::from(len) >= least)
             & (L3 + usize::from(len) <= data.len())
-            & !ip.is_fragment()
-            & (ip.ttl > 1)
-            & (first.wrapping_sub(1) < 223)
-            & (first != 127)
-            & sums_to_all_ones(ip);
+            & is_host(ip.source[0])
+            & fixed.sums_to_all_ones(ip.destination);
         if !ordinary {
             return None;
         }
@@ -131,9 +185,9 @@ impl OrdinaryFamily for Ip4 {
             dst: ip.destination(),
             src_port: source_port.get(),
             dst_port: destination_port.get(),
-            protocol: ip.protocol,
+            protocol,
         };
-        let flags = flags(data, L3 + Ipv4Header::LEN, ip.protocol)?;
+        let flags = flags(data, L3 + Ipv4Header::LEN, protocol)?;
         Some(Ordinary { tuple, flags, len })
     }
 
@@ -141,15 +195,6 @@ impl OrdinaryFamily for Ip4 {
     fn lacks_checksum(_data: &[u8]) -> bool {
         false
     }
-}
-
-/// True when the header's checksum is right: when the sum of its words, in any byte order
-/// (RFC 1071 §2), is a multiple of 0xffff other than 0, which no header's is.
-#[inline(always)]
-fn sums_to_all_ones(header: &Ipv4Header) -> bool {
-    let (words, _) = header.as_bytes().as_chunks::<4>();
-    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    sum.is_multiple_of(0xffff)
 }
 
 impl OrdinaryFamily for Ip6 {
@@ -196,6 +241,23 @@ fn is_global_unicast(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checksums_are_those_of_the_header() {
+        for id in 0..=u16::MAX {
+            let mut header = Ipv4Header::read_from_bytes(&[0; 20]).unwrap();
+            (header.version_ihl, header.ttl, header.protocol) = (0x45, 64, 17);
+            (header.source, header.destination) = ([255, 255, 10, 1], [10, 255, 255, 2]);
+            header.id.set(id);
+            header.fill_checksum();
+            let right = |header: &Ipv4Header| {
+                Fixed4::of(header).unwrap().sums_to_all_ones(header.destination)
+            };
+            assert!(right(&header), "{id}");
+            header.checksum.set(header.checksum.get().wrapping_add(1));
+            assert!(!right(&header), "{id}");
+        }
+    }
 
     #[test]
     fn addresses_of_hosts() {
