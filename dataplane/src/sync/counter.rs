@@ -1,6 +1,7 @@
 //! Counters with one writer: a relaxed load and store instead of a locked add, which costs many
 //! times as much. Control sums them when it reads.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use zerocopy::FromZeros;
@@ -44,7 +45,46 @@ pub fn zeroed<T: FromZeros>(len: usize) -> Box<[T]> {
     <[T]>::new_box_zeroed_with_elems(len).expect("memory for counters")
 }
 
-/// `len` counters at zero.
-pub fn counters(len: usize) -> Box<[Counter]> {
-    (0..len).map(|_| Counter::new()).collect()
+/// Counters at zero that share no cache line with anything else: one worker writes them all the
+/// time, and who else had a part of their first or last line would wait for it.
+#[derive(Debug)]
+pub struct OwnCounters {
+    /// The counters, and unused ones before and behind them.
+    padded: Box<[Counter]>,
+}
+
+impl OwnCounters {
+    /// Unused counters on each side: two cache lines, as processors fetch lines in pairs.
+    const PADDING: usize = 128 / size_of::<Counter>();
+
+    /// `len` counters.
+    pub fn new(len: usize) -> Self {
+        Self { padded: (0..len + 2 * Self::PADDING).map(|_| Counter::new()).collect() }
+    }
+}
+
+impl Deref for OwnCounters {
+    type Target = [Counter];
+
+    #[inline]
+    fn deref(&self) -> &[Counter] {
+        &self.padded[Self::PADDING..self.padded.len() - Self::PADDING]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_counters_are_far_from_the_ends_of_their_memory() {
+        for len in [0, 1, 100] {
+            let own = OwnCounters::new(len);
+            assert_eq!(own.len(), len);
+            let (memory, counters) = (own.padded.as_ptr_range(), own.as_ptr_range());
+            let before = counters.start.addr() - memory.start.addr();
+            let behind = memory.end.addr() - counters.end.addr();
+            assert!(before >= 128 && behind >= 128);
+        }
+    }
 }
