@@ -285,6 +285,9 @@ fn defect_40_show_lb_counts_what_there_is() {
     let mut bench = Bench::new(2);
     let text = bench.ok("show lb");
     assert!(text.contains(" #vips: 0\n #ass: 0\n"), "{text}");
+    // What backs the tables depends on the machine.
+    let lines = text.lines().filter(|line| !line.starts_with("  memory:"));
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
     let idle =
         "core 1\n  timeout: 40s\n  usage: 0 / 4096\ncore 2\n  timeout: 40s\n  usage: 0 / 4096\n";
     assert!(text.ends_with(idle), "{text}");
