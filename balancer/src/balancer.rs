@@ -9,7 +9,7 @@ use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::lb_tables::LbTables;
 use crate::sticky::StickyTable;
-use crate::sticky_owner::{NewEntry, Slot, StickyOwner};
+use crate::sticky_owner::{NewEntry, Place, Slot, StickyOwner};
 use crate::tcp_state::FlowState;
 use crate::vip::{KeyKind, Vip};
 
@@ -44,29 +44,30 @@ impl Balancer<'_> {
         }
     }
 
-    /// The worker's own entry of a client's flow to a VIP, if alive. What every packet does: the
+    /// The worker's own entry of a client's flow to a VIP, alive or not. What every packet does: the
     /// key is not made in full where a word is enough.
     pub(crate) fn own_to_vip<A: Address>(
         &self,
         vip: &Vip,
         tuple: &FlowTuple<A>,
     ) -> Option<(Slot, FlowValue)> {
-        let (slot, value) = match (vip.kind, tuple.src.into()) {
+        match (vip.kind, tuple.src.into()) {
             (KeyKind::Exact, IpAddr::V4(client)) => {
                 let word = FlowKey::exact_word(client, tuple.src_port, vip.id);
-                self.owner.find_wanted(&WordKey(word))?
+                self.owner.find_wanted(&WordKey(word))
             }
-            _ => self.owner.find(&self.key(vip, tuple))?,
-        };
-        let alive =
-            value.is_live(self.now_s) && self.tables.epoch_of(value.as_id()) == Some(value.epoch());
-        alive.then_some((slot, value))
+            _ => self.owner.find(&self.key(vip, tuple)),
+        }
+    }
+
+    /// Whether an entry of a flow to a VIP counts: not expired, and of its AS's present epoch.
+    pub(crate) fn is_alive_to_vip(&self, value: FlowValue) -> bool {
+        value.is_live(self.now_s) && self.tables.epoch_of(value.as_id()) == Some(value.epoch())
     }
 
     /// Whether an entry counts: not expired, and of its AS's present epoch.
     fn is_alive(&self, key: &FlowKey, value: FlowValue) -> bool {
-        value.is_live(self.now_s)
-            && (key.is_direct() || self.tables.epoch_of(value.as_id()) == Some(value.epoch()))
+        if key.is_direct() { value.is_live(self.now_s) } else { self.is_alive_to_vip(value) }
     }
 
     /// The worker's own entry of a flow, if alive.
@@ -94,6 +95,18 @@ impl Balancer<'_> {
     pub(crate) fn refresh(&mut self, slot: Slot, state: FlowState) {
         let expiry_tick = self.tables.timeouts.expiry_tick(state, self.now_s);
         self.owner.refresh(slot, state, expiry_tick);
+    }
+
+    /// Where the entry of a flow goes that has none.
+    pub(crate) fn new_place(&self, key: &FlowKey) -> Option<Place> {
+        let tables = self.tables;
+        self.owner.new_place(key, self.now_s, |as_id| tables.epoch_of(as_id))
+    }
+
+    /// Makes a flow's entry in its place.
+    pub(crate) fn put(&mut self, place: Place, key: &FlowKey, mut entry: NewEntry) {
+        entry.expiry_tick = self.tables.timeouts.expiry_tick(entry.state, self.now_s);
+        self.owner.put(place, key, entry);
     }
 
     /// Makes or replaces a flow's entry; returns whether there was room.

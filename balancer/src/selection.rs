@@ -8,9 +8,9 @@ use crate::flow_tuple::FlowTuple;
 use crate::protocol::Protocol;
 use crate::rotation::Rotation;
 use crate::server_view::{Occupancy, ServerView};
-use crate::sticky_owner::NewEntry;
+use crate::sticky_owner::{NewEntry, Place};
 use crate::tcp_state::{Direction, FlowState, TcpFlags};
-use crate::vip::Vip;
+use crate::vip::{KeyKind, Vip};
 use crate::vip_counter::VipCounter;
 
 /// How many ASs are tried for a new flow whose client address and port are taken at the first.
@@ -110,7 +110,9 @@ impl<'a> Balancer<'a> {
         tuple: &FlowTuple<A>,
         flags: TcpFlags,
     ) -> Decision {
-        if let Some((slot, value)) = self.own_to_vip(vip, tuple)
+        let own = self.own_to_vip(vip, tuple);
+        if let Some((slot, value)) = own
+            && self.is_alive_to_vip(value)
             && !(flags.opens() && self.is_over(value.state(), value.as_id()))
         {
             self.refresh(slot, value.state().next(Direction::ToServer, flags));
@@ -124,7 +126,9 @@ impl<'a> Balancer<'a> {
             self.insert(&key, self.entry(value.as_id(), state));
             return Decision::Existing(value.as_id());
         }
-        self.select_new(vip, &key, tuple, flags)
+        // Not searched for again: nothing was changed since.
+        let place = own.map(|(slot, _)| Place::Take(slot)).or_else(|| self.new_place(&key));
+        self.select_new(vip, &key, tuple, flags, place)
     }
 
     /// Whether a SYN on such an entry starts another connection.
@@ -138,23 +142,51 @@ impl<'a> Balancer<'a> {
         NewEntry { as_id, epoch: self.tables.epoch_of(as_id).unwrap_or(0), state, expiry_tick: 0 }
     }
 
+    /// Decides for a flow without a live entry; `place` is where its entry goes, if there is one.
     fn select_new<A: Address>(
         &mut self,
         vip: &Vip,
         key: &FlowKey,
         tuple: &FlowTuple<A>,
         flags: TcpFlags,
+        place: Option<Place>,
     ) -> Decision {
-        let preference = self.preference(vip, key, tuple, flags);
+        let preference = self.preference(vip, tuple, flags, place.is_some());
         let Some(first) = preference.at(0) else {
             return Decision::NoServer;
         };
-        let state = FlowState::first(tuple.protocol, flags);
-        if !vip.nat {
-            // The replies go past us, so that no two flows can be taken for one.
-            let tracked = self.insert(key, self.entry(first, state));
-            return if tracked { Decision::New(first) } else { Decision::Untracked(first) };
+        if self.can_clash(vip, first, tuple) {
+            return self.select_beside_others(vip, key, tuple, flags, preference);
         }
+        let Some(place) = place else {
+            // Whoever cannot clash can do without an entry.
+            return Decision::Untracked(first);
+        };
+        self.put(place, key, self.entry(first, FlowState::first(tuple.protocol, flags)));
+        Decision::New(first)
+    }
+
+    /// Whether an AS may take a flow of a VIP for another one. Not where replies go past us; nor
+    /// where all flows to its service come through a VIP of one address and port, which names them
+    /// all by what the AS sees of them. Spares new flows two searches.
+    fn can_clash<A: Address>(&self, vip: &Vip, as_id: AsId, tuple: &FlowTuple<A>) -> bool {
+        let is_alone = |view: ServerView<'_, A>| view.endpoint.only_candidate().is_some();
+        let by_server = || vip.kind != KeyKind::Exact || self.any_direct();
+        vip.nat && (by_server() || !self.service(vip, as_id, tuple).is_some_and(is_alone))
+    }
+
+    /// The same where the AS may have another flow of the client's address and port.
+    fn select_beside_others<A: Address>(
+        &mut self,
+        vip: &Vip,
+        key: &FlowKey,
+        tuple: &FlowTuple<A>,
+        flags: TcpFlags,
+        preference: Preference<'_>,
+    ) -> Decision {
+        let Some(first) = preference.at(0) else {
+            return Decision::NoServer;
+        };
         // A new connection keeps clear of a server's TIME_WAIT where it can; a packet from the
         // middle of one goes where the table says.
         let wanted = if flags.opens() { Occupancy::Free } else { Occupancy::Closing };
@@ -168,6 +200,7 @@ impl<'a> Balancer<'a> {
         self.supersede(&view, key);
         let stateless = view.endpoint.only_candidate().is_some()
             && vip.origin::<A>(view.tuple.dst_port).is_some();
+        let state = FlowState::first(tuple.protocol, flags);
         if self.insert(key, self.entry(as_id, state)) {
             Decision::New(as_id)
         } else if stateless {
@@ -183,19 +216,18 @@ impl<'a> Balancer<'a> {
     fn preference<'v, A: Address>(
         &self,
         vip: &'v Vip,
-        key: &FlowKey,
         tuple: &FlowTuple<A>,
         flags: TcpFlags,
+        has_place: bool,
     ) -> Preference<'v> {
-        let tables = self.tables;
         if let Some(rotation) = &vip.rotation
             && (flags.opens() || tuple.protocol != Protocol::Tcp.number())
             && !rotation.is_empty()
-            && self.owner.place(key, self.now_s, |as_id| tables.epoch_of(as_id)).is_some()
+            && has_place
         {
             return Preference::Rotation { rotation, turn: rotation.take() };
         }
-        let slot = vip.table.slot_of(tables.hasher.hash(tuple, vip.src_ip_sticky));
+        let slot = vip.table.slot_of(self.tables.hasher.hash(tuple, vip.src_ip_sticky));
         Preference::Table { vip, slot }
     }
 

@@ -254,7 +254,8 @@ impl Balancer<'_> {
         }
     }
 
-    fn any_direct(&self) -> bool {
+    /// Whether any worker knows a direct flow.
+    pub(crate) fn any_direct(&self) -> bool {
         self.owner.table().live_flows().direct() > 0
             || self.peers.iter().any(|peer| peer.live_flows().direct() > 0)
     }

@@ -146,18 +146,6 @@ impl StickyOwner {
         })
     }
 
-    /// Where [`insert`](Self::insert) would put a flow.
-    pub(crate) fn place(
-        &self,
-        key: &FlowKey,
-        now_s: u32,
-        epoch_of: impl Fn(AsId) -> Option<u8>,
-    ) -> Option<Place> {
-        let pair = self.table.bucket_of(key);
-        let own = self.find_in(pair, key).map(|(slot, _)| Place::Take(slot));
-        own.or_else(|| self.new_place(pair, now_s, &epoch_of))
-    }
-
     /// Makes or replaces the entry of a flow.
     ///
     /// Takes, in this order: the flow's own entry; a free, expired or dead one in the first of its
@@ -178,11 +166,12 @@ impl StickyOwner {
         now_s: u32,
         epoch_of: impl Fn(AsId) -> Option<u8>,
     ) -> Result<Slot, Full> {
-        let place = self.place(key, now_s, epoch_of).ok_or(Full)?;
+        let own = self.find(key).map(|(slot, _)| Place::Take(slot));
+        let place = own.or_else(|| self.new_place(key, now_s, epoch_of)).ok_or(Full)?;
         Ok(self.put(place, key, entry))
     }
 
-    /// Makes or replaces the entry of a flow in its [`place`](Self::place).
+    /// Makes or replaces the entry of a flow: its own or in a [`new_place`](Self::new_place).
     pub(crate) fn put(&mut self, place: Place, key: &FlowKey, entry: NewEntry) -> Slot {
         let slot = match place {
             Place::Take(slot) => slot,
@@ -310,12 +299,13 @@ impl StickyOwner {
     }
 
     /// The place for a flow that has no entry.
-    fn new_place(
+    pub(crate) fn new_place(
         &self,
-        pair: BucketPair,
+        key: &FlowKey,
         now_s: u32,
-        epoch_of: &impl Fn(AsId) -> Option<u8>,
+        epoch_of: impl Fn(AsId) -> Option<u8>,
     ) -> Option<Place> {
+        let (pair, epoch_of) = (self.table.bucket_of(key), &epoch_of);
         let first = self.vacancy(pair.first, now_s, epoch_of);
         let vacant = first.or_else(|| self.vacancy(pair.second, now_s, epoch_of));
         vacant.map(Place::Take).or_else(|| self.place_in_full(pair, now_s, epoch_of))
