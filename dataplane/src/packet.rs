@@ -73,6 +73,12 @@ impl Packet {
         usize::from(self.mbuf().nb_segs)
     }
 
+    /// True for a packet in one segment from which the port took no VLAN tag out.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        (self.segments() == 1) & self.stripped_vlan().is_none()
+    }
+
     /// The VLAN tag (TCI, host order) that the port took out of the frame, if it did.
     #[inline]
     pub fn stripped_vlan(&self) -> Option<u16> {

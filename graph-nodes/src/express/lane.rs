@@ -10,6 +10,7 @@ use dataplane::interface::InterfaceId;
 use dataplane::node::NodeCx;
 use dataplane::wire::Header;
 use dataplane::wire::ip::IpHeader;
+use dataplane::worker::WorkerShared;
 
 use super::client_way::{next_hop, rename};
 use super::declined::Declined;
@@ -18,13 +19,20 @@ use super::flow_job::FlowJob;
 use super::gate::Gate;
 use super::ordinary::{L3, Link, Ordinary, OrdinaryFamily};
 use super::readdress::Readdress;
+use super::run::Run;
 use super::server_ways::ServerWays;
 use super::services::{Service, Services, Source};
-use super::tally::Tally;
 use super::{Counter, LbExpress, Next, STAGE};
 use crate::ip_input::{SAMPLE_EVERY, check_source, has_partial_checksum};
 
 type Cx<'a> = NodeCx<'a, LbExpress>;
+
+/// What became of a packet of a flow that may have an AS.
+enum Sent {
+    /// It has one: where the packet leaves; `None` leaves it as it was, to the other nodes.
+    Known(Option<InterfaceId>),
+    Unknown,
+}
 
 /// An ordinary packet that has arrived.
 #[derive(Clone, Copy, Debug)]
@@ -120,24 +128,22 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         start: usize,
         wanted: u32,
     ) -> usize {
+        let end = frame.len().min(start + STAGE);
+        let interfaces = &frame.lanes.rx_interface[start..end];
         let mut arrived = 0;
-        for (index, slot) in frame.packets()[start..].iter().take(STAGE).enumerate() {
+        for (index, (slot, rx)) in frame.packets()[start..end].iter().zip(interfaces).enumerate() {
             let Some(packet) = slot.as_ref().filter(|_| wanted >> index & 1 != 0) else { continue };
-            let at = (start + index) as u8;
-            gate.turn_to(cx.snapshot, frame.lanes.rx_interface[usize::from(at)]);
+            gate.turn_to(cx.snapshot, *rx);
             let data = packet.data();
             let ours = Link::of(data).is_some_and(|link| {
                 link.station == gate.station && link.ether_type == F::ETHER_TYPE
             });
-            if !ours
-                || packet.segments() != 1
-                || packet.stripped_vlan().is_some()
-                || F::V6 && !gate.ip6
-            {
+            if !ours || !packet.is_plain() || F::V6 && !gate.ip6 {
                 continue;
             }
             if let Some(packet) = F::read(data) {
                 let nat_in = gate.nat_in[usize::from(F::V6)];
+                let at = (start + index) as u8;
                 self.packets[arrived % STAGE] = Arrived { packet, nat_in, at };
                 arrived += 1;
             }
@@ -272,36 +278,53 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
                 cx.worker.sticky.prefetch_second(&job.located);
             }
         }
-        let mut tally = Tally::default();
         let first = usize::from(self.jobs[0].at);
         let rx = frame.lanes.rx_interface[first];
         let partial = is_due::<F>(cx, rx) && is_partial::<F>(frame.data(first));
-        for index in 0..waiting {
+        if partial {
+            declined.add_ordinary::<F>(frame.data(first));
+        }
+        let mut received = Run::of(rx);
+        let mut existing = Run::of(self.jobs[0].subject);
+        let mut forwarded = 0;
+        for index in usize::from(partial)..waiting {
             let job = &self.jobs[index];
-            let (at, reply) = (usize::from(job.at), job.passing.is_reply());
+            let (at, subject, reply) = (usize::from(job.at), job.subject, job.passing.is_reply());
             if declined.any() && Self::follows_declined(frame, at, declined) {
                 continue;
             }
-            let leaves = if partial && index == 0 {
-                None
-            } else if reply {
-                self.send_back(cx, frame, index, &mut tally)
+            let leaves = if reply {
+                self.send_back(cx, frame, index)
             } else {
-                self.send(cx, frame, index, &mut tally)
+                match self.send(cx, frame, index) {
+                    Sent::Known(leaves) => {
+                        if leaves.is_some() && !existing.add(subject) {
+                            count_existing(&cx.worker.shared, existing);
+                            existing = Run { of: subject, packets: 1 };
+                        }
+                        leaves
+                    }
+                    Sent::Unknown => self.send_new(cx, frame, index),
+                }
             };
             let Some(interface) = leaves else {
                 declined.add_ordinary::<F>(frame.data(at));
                 continue;
             };
-            tally.forwarded(frame.lanes.rx_interface[at], F::V6, &cx.worker.shared);
+            forwarded += 1;
+            let rx = frame.lanes.rx_interface[at];
+            if !received.add(rx) {
+                count_received::<F>(&cx.worker.shared, received);
+                received = Run { of: rx, packets: 1 };
+            }
             frame.lanes.tx_interface[at] = interface;
             cx.set_next(at, Next::Output);
         }
-        tally.finish(F::V6, &cx.worker.shared);
-        self.forwarded += u64::from(tally.forwarded);
-        self.translated += u64::from(tally.translated);
+        count_existing(&cx.worker.shared, existing);
+        count_received::<F>(&cx.worker.shared, received);
+        self.forwarded += u64::from(forwarded);
         if !partial {
-            sampled::<F>(cx, rx, tally.forwarded);
+            sampled::<F>(cx, rx, forwarded);
         }
     }
 
@@ -311,37 +334,30 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             .is_some_and(|packet| declined.has(packet.tuple.src, packet.tuple.dst))
     }
 
-    /// Sends a packet to the AS of its flow. `None` leaves it as it was, to the other nodes.
+    /// Sends a packet to the AS of its flow, if it has one.
     #[inline(always)]
-    fn send(
-        &mut self,
-        cx: &mut Cx<'_>,
-        frame: &mut Frame,
-        index: usize,
-        tally: &mut Tally,
-    ) -> Option<InterfaceId> {
+    fn send(&mut self, cx: &mut Cx<'_>, frame: &mut Frame, index: usize) -> Sent {
         let job = &self.jobs[index];
         let at = usize::from(job.at);
         let known = match job.kind {
             KeyKind::Full => known_in_full::<F>(&cx.worker.sticky, job, frame, cx.now.tick_s),
             _ => cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s),
         };
-        let Some(known) = known else { return self.send_new(cx, frame, index) };
+        let Some(known) = known else { return Sent::Unknown };
         let value = known.value;
         let server = value.as_id();
         let way = self.servers.to(cx.snapshot, server);
         // A SYN may start another connection.
         if job.passing.opens() || !way.is_of(value.epoch()) {
-            return self.send_new(cx, frame, index);
+            return Sent::Unknown;
         }
         known.keep(job.passing, &self.updates);
-        let packet = frame.packet_mut(at)?;
+        let Some(packet) = frame.packet_mut(at) else { return Sent::Known(None) };
         if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, job.port) {
-            return None;
+            return Sent::Known(None);
         }
         count_sent(cx, server, job.len);
-        tally.existing(VipId::new(job.subject)?, &cx.worker.shared);
-        Some(way.interface)
+        Sent::Known(Some(way.interface))
     }
 
     /// Chooses the AS of a flow that has no entry here, where that cannot end in a refusal, and sends
@@ -393,13 +409,12 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     }
 
     /// Sends an AS's packet to the client that it answers. `None` leaves it to the other nodes.
-    #[inline(always)]
+    #[inline(never)]
     fn send_back(
         &mut self,
         cx: &mut Cx<'_>,
         frame: &mut Frame,
         index: usize,
-        tally: &mut Tally,
     ) -> Option<InterfaceId> {
         let job = &self.jobs[index];
         let service = self.services.at(job.subject as u16)?;
@@ -427,7 +442,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             stats.reply_packets.add(1);
             stats.reply_bytes.add(u64::from(job.len));
         }
-        tally.translated += 1;
+        self.translated += 1;
         Some(to.interface)
     }
 
@@ -443,6 +458,27 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             cx.count(counter, translated);
         }
         forwarded
+    }
+}
+
+/// Counts packets of known flows to a VIP.
+#[inline(never)]
+fn count_existing(shared: &WorkerShared, run: Run<u32>) {
+    if run.packets > 0
+        && let Some(stats) = shared.vips.get(run.of as usize)
+    {
+        stats.existing.add(run.packets);
+    }
+}
+
+/// Counts packets that an interface received.
+#[inline(never)]
+fn count_received<F: Family>(shared: &WorkerShared, run: Run<InterfaceId>) {
+    if run.packets > 0
+        && let Some(stats) = shared.interfaces.get(run.of.index())
+    {
+        let counter = if F::V6 { &stats.ip6 } else { &stats.ip4 };
+        counter.add(run.packets);
     }
 }
 

@@ -9,10 +9,10 @@ mod lane;
 mod ordinary;
 mod outer_template;
 mod readdress;
+mod run;
 mod server_way;
 mod server_ways;
 mod services;
-mod tally;
 
 use dataplane::family::{Ip4, Ip6};
 use dataplane::frame::Frame;
