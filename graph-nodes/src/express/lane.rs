@@ -409,7 +409,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     }
 
     /// Sends an AS's packet to the client that it answers. `None` leaves it to the other nodes.
-    #[inline(never)]
+    #[inline(always)]
     fn send_back(
         &mut self,
         cx: &mut Cx<'_>,
