@@ -145,6 +145,8 @@ impl Reference {
         let Some(fragment) = upper.fragment.filter(|_| self.scope.fragments) else { return };
         let (key, dies_s) = (datagram(transit, upper, fragment), self.now_s + REMEMBERED_S);
         let v6 = key.source.is_ipv6();
+        // Of two datagrams with the same identification the newer one counts, both ways.
+        self.family(v6).to_servers.remove(&key);
         self.family(v6).from_servers.insert(key, (place, dies_s));
     }
 
