@@ -168,9 +168,7 @@ impl<'a> Balancer<'a> {
 
     /// Whether an AS may take a flow of a VIP for another one. Not where replies go past us; nor
     /// where all flows to its service come through a VIP of one address and port, which names them
-    /// all by what the AS sees of them. Spares new flows two searches: with the place looked for once,
-    /// one takes 210 core cycles where it took 362 (tables in the cache, `cargo bench -p benches --bench
-    /// balancer -- "new flow"`).
+    /// all by what the AS sees of them. Spares new flows two searches.
     fn can_clash<A: Address>(&self, vip: &Vip, as_id: AsId, tuple: &FlowTuple<A>) -> bool {
         let is_alone = |view: ServerView<'_, A>| view.endpoint.only_candidate().is_some();
         let by_server = || vip.kind != KeyKind::Exact || self.any_direct();
