@@ -158,18 +158,16 @@ impl OuterTemplate {
         let (Some(from), Some(to)) = (self.bytes.get(..len), data.get_mut(..len)) else {
             return false;
         };
-        if let (Some(end), Some(start)) = (from.last_chunk::<HALF>(), from.first_chunk::<HALF>())
-            && len <= 2 * HALF
-        {
-            let (end, start) = (*end, *start);
-            if let Some(to) = to.last_chunk_mut::<HALF>() {
-                *to = end;
+        match (from.first_chunk::<HALF>(), from.last_chunk::<HALF>()) {
+            (Some(start), Some(end)) if len <= 2 * HALF => {
+                if let Some(to) = to.last_chunk_mut::<HALF>() {
+                    *to = *end;
+                }
+                if let Some(to) = to.first_chunk_mut::<HALF>() {
+                    *to = *start;
+                }
             }
-            if let Some(to) = to.first_chunk_mut::<HALF>() {
-                *to = start;
-            }
-        } else {
-            to.copy_from_slice(from);
+            _ => copy_long(from, to),
         }
         true
     }
@@ -213,4 +211,11 @@ impl OuterTemplate {
             header.source = Ipv6Addr::octets(&source);
         }
     }
+}
+
+/// Out of the way, or the compiler makes one call of this copy and the two moves.
+#[cold]
+#[inline(never)]
+fn copy_long(from: &[u8], to: &mut [u8]) {
+    to.copy_from_slice(from);
 }
