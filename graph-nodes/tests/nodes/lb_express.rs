@@ -1,0 +1,130 @@
+use std::net::Ipv4Addr;
+
+use dataplane::interface::MacAddress;
+use testkit::harness::Harness;
+use testkit::packet_builder::PacketBuilder;
+
+use crate::plan::{
+    CLIENT, CLIENT_LINK, SERVER_LINK, SERVERS, VIP, balanced_harness, destination, from_client,
+    from_server, vip_counts,
+};
+
+const NODE: &str = "lb-express";
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+const FIN_ACK: u8 = 0x11;
+
+fn tcp(port: u16, flags: u8) -> PacketBuilder {
+    from_client(PacketBuilder::tcp((CLIENT, port), (VIP, 8080), flags).data(*b"GET / HTTP/1.1"))
+}
+
+fn udp(port: u16) -> PacketBuilder {
+    from_client(PacketBuilder::udp((CLIENT, port), (VIP, 20000)).data(*b"twelve bytes"))
+}
+
+fn on_the_express_way(harness: &Harness) -> u64 {
+    harness.counter(NODE, "packets on the express way")
+}
+
+#[test]
+fn ordinary_packets_of_both_directions_take_it() {
+    let mut harness = balanced_harness();
+    let (_, frame) = harness.forward(CLIENT_LINK, &tcp(4000, SYN).build());
+    harness.forward(CLIENT_LINK, &tcp(4000, ACK).build());
+    let server: Ipv4Addr = destination(&frame);
+    let answer = PacketBuilder::tcp((server, 80), (CLIENT, 4000), ACK).data(*b"HTTP/1.1 200 OK");
+    harness.forward(SERVER_LINK, &from_server(server, answer).build());
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    // The shortest frame that a virtual port can bring.
+    let short = from_client(PacketBuilder::udp((CLIENT, 5000), (VIP, 20000)));
+    harness.forward(CLIENT_LINK, &short.build());
+    assert_eq!(on_the_express_way(&harness), 5, "{:?}", harness.counters());
+    assert_eq!(harness.counter(NODE, "good nat4 in2out packets processed"), 1);
+    assert_eq!(vip_counts(&harness, 0), [1, 1, 0, 0]);
+    assert_eq!(vip_counts(&harness, 1), [1, 1, 0, 0]);
+    assert_eq!(harness.shared().interfaces[CLIENT_LINK.index()].ip4.get(), 4);
+    assert_eq!(harness.shared().interfaces[SERVER_LINK.index()].ip4.get(), 1);
+    let info = harness.worker.graph.info();
+    for plain in ["ethernet-input", "ip4-input", "lb4-vip", "lb4-nat4", "lb-nat4-in2out"] {
+        let node = usize::from(info.node(plain).unwrap());
+        assert_eq!(harness.shared().nodes[node].vectors.get(), 0, "{plain}");
+    }
+}
+
+#[test]
+fn whatever_is_not_ordinary_goes_to_the_other_nodes() {
+    let mut harness = balanced_harness();
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    let taken = on_the_express_way(&harness);
+    for (what, frame) in [
+        ("options", udp(5000).ip_options(&[1, 1, 1, 1]).build()),
+        ("no hop left", udp(5000).ttl(1).build()),
+        ("a wrong checksum", udp(5000).bad_ip_checksum().build()),
+        (
+            "another station's",
+            udp(5000).macs(MacAddress([2, 9, 9, 9, 9, 9]), MacAddress([2; 6])).build(),
+        ),
+        ("no VIP's port", from_client(PacketBuilder::udp((CLIENT, 5000), (VIP, 1))).build()),
+        ("for us", from_client(PacketBuilder::udp((CLIENT, 5000), (SERVERS[0], 9))).build()),
+        ("ARP", vec![0xff; 60]),
+    ] {
+        harness.receive(CLIENT_LINK, &frame);
+        assert_eq!(on_the_express_way(&harness), taken, "{what}");
+    }
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    assert_eq!(on_the_express_way(&harness), taken + 1);
+}
+
+/// What came behind it would overtake a packet that took the long way.
+#[test]
+fn packets_behind_one_that_is_not_ordinary_follow_it() {
+    let mut harness = balanced_harness();
+    harness.forward(CLIENT_LINK, &tcp(4000, SYN).build());
+    let taken = on_the_express_way(&harness);
+    harness.arrive(CLIENT_LINK, &tcp(4000, ACK).ip_options(&[1, 1, 1, 1]).build());
+    harness.arrive(CLIENT_LINK, &tcp(4000, FIN_ACK).build());
+    let sent = harness.turn();
+    let lengths: Vec<usize> = sent.iter().map(|(_, frame)| frame.len()).collect();
+    assert_eq!(lengths.len(), 2);
+    assert!(lengths[0] > lengths[1], "the one with options comes first: {lengths:?}");
+    assert_eq!(on_the_express_way(&harness), taken);
+    harness.forward(CLIENT_LINK, &tcp(4000, ACK).build());
+    assert_eq!(on_the_express_way(&harness), taken + 1);
+}
+
+#[test]
+fn while_a_node_waits_for_packets_to_trace_nobody_takes_it() {
+    let mut harness = balanced_harness();
+    let node = harness.node("lb4-nat4");
+    harness.shared().arm_trace(node, 1);
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    assert_eq!(on_the_express_way(&harness), 0);
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    assert_eq!(on_the_express_way(&harness), 1, "the node has its packet");
+    let node = harness.node(NODE);
+    harness.shared().arm_trace(node, 1);
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    assert_eq!(on_the_express_way(&harness), 2, "it can be traced itself");
+}
+
+/// Where packets are only routed, trying all of them would cost as much as a node.
+#[test]
+fn frames_without_anything_for_it_go_past_for_a_while() {
+    let mut harness = balanced_harness();
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    let vectors =
+        |harness: &Harness| harness.shared().nodes[usize::from(harness.node(NODE))].vectors.get();
+    let before = vectors(&harness);
+    for _ in 0..40 {
+        harness.arrive(CLIENT_LINK, &crate::plan::transit().build());
+    }
+    assert_eq!(harness.turn().len(), 40);
+    assert_eq!(vectors(&harness), before + 40);
+    let taken = on_the_express_way(&harness);
+    for _ in 0..15 {
+        harness.forward(CLIENT_LINK, &udp(5000).build());
+    }
+    assert_eq!(on_the_express_way(&harness), taken);
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    assert_eq!(on_the_express_way(&harness), taken + 1);
+}
