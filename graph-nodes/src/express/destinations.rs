@@ -17,8 +17,6 @@ pub(super) struct Destination {
     pub(super) nat: bool,
     /// Its SYNs are changed.
     pub(super) mss: bool,
-    /// There is more to look at in a packet than addresses and ports.
-    pub(super) is_special: bool,
     /// The ASs' port, where it is the same for all of the VIP's.
     pub(super) target: Option<u16>,
 }
@@ -32,7 +30,6 @@ impl Destination {
             kind: vip.key_kind(),
             nat: vip.nat,
             mss: policy.mss != MssClamp::Keep,
-            is_special: policy.mss != MssClamp::Keep || vip.nat && vip.key.prefix.is_v6(),
             target: single.map(|port| vip.target_port(port)),
         }
     }

@@ -14,6 +14,8 @@ pub(super) struct FlowJob {
     pub(super) port: u16,
     /// The slot in the frame.
     pub(super) at: u8,
+    /// Where in the group its addresses and ports are.
+    pub(super) from: u8,
     /// What it does to its flow, and which way it goes.
     pub(super) passing: Passing,
     pub(super) kind: KeyKind,
@@ -28,6 +30,7 @@ impl FlowJob {
             len: 0,
             port: 0,
             at: 0,
+            from: 0,
             passing: Passing::new(Direction::ToServer, TcpFlags::NONE),
             kind: KeyKind::Tag,
         }

@@ -1,14 +1,13 @@
 //! [`Lane`]: the two stages of ordinary packets of one family.
 
 use balancer::{
-    Address, AsId, Balancer, Decision, Direction, FlowState, FlowTuple, KeyKind, Known, NewEntry,
-    Passing, StickyOwner, TcpFlags, Timeouts, Updates, VipId,
+    Address, AsId, Balancer, Decision, Direction, FlowState, FlowTuple, KeyKind, NewEntry, Passing,
+    TcpFlags, Timeouts, Updates, VipId,
 };
 use dataplane::family::Family;
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::node::NodeCx;
-use dataplane::wire::Header;
 use dataplane::wire::ip::IpHeader;
 use dataplane::worker::WorkerShared;
 
@@ -48,7 +47,7 @@ impl<A: Address> Arrived<A> {
     fn none() -> Self {
         let (src, dst) = (A::from_bits(0), A::from_bits(0));
         let tuple = FlowTuple { src, dst, src_port: 0, dst_port: 0, protocol: 0 };
-        let packet = Ordinary { tuple, flags: TcpFlags::NONE, len: 0 };
+        let packet = Ordinary { tuple, flags: TcpFlags::NONE, len: 0, unsummed: false };
         Self { packet, nat_in: false, at: 0 }
     }
 }
@@ -108,9 +107,9 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         // Two loops, as one body for both runs out of registers.
         let nat_in = self.packets[..arrived].iter().any(|arrived| arrived.nat_in);
         if nat_in {
-            self.locate_replies(cx, frame, arrived);
+            self.locate_replies(cx, arrived);
         } else {
-            self.locate(cx, frame, arrived);
+            self.locate(cx, arrived);
         }
         let taken = self.jobs[..self.waiting]
             .iter()
@@ -152,23 +151,28 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     }
 
     /// Finds the VIPs of the first packets that have arrived, and where their flows' entries are.
-    fn locate(&mut self, cx: &Cx<'_>, frame: &Frame, arrived: usize) {
+    fn locate(&mut self, cx: &Cx<'_>, arrived: usize) {
         self.waiting = 0;
         let Some(Arrived { packet, .. }) = self.packets[..arrived].first() else { return };
         let Some(&destination) = self.destinations.find(cx.snapshot, &packet.tuple) else {
-            return self.locate_each(cx, frame, arrived);
+            return self.locate_each(cx, arrived);
         };
         let last = &self.destinations;
         let one = self.packets[..arrived].iter().all(|other| last.is_last(&other.packet.tuple));
-        match (destination, destination.target) {
-            (Destination { is_special: false, kind: KeyKind::Exact, .. }, Some(port)) if one => {
-                self.locate_all(cx, arrived, &destination, KeyKind::Exact, |_| port);
+        let Destination { kind, nat, mss, target, .. } = destination;
+        match (kind, target) {
+            _ if !one || mss => self.locate_each(cx, arrived),
+            (KeyKind::Exact, Some(port)) => {
+                self.locate_all(cx, arrived, &destination, KeyKind::Exact, port);
             }
-            (Destination { is_special: false, kind: KeyKind::Tag, nat: false, .. }, _) if one => {
-                // Without NAT nobody asks for the port.
-                self.locate_all(cx, arrived, &destination, KeyKind::Tag, |port| port);
+            (KeyKind::Full, Some(port)) => {
+                self.locate_all(cx, arrived, &destination, KeyKind::Full, port);
             }
-            _ => self.locate_each(cx, frame, arrived),
+            // Without NAT nobody asks for the port.
+            (KeyKind::Tag, _) if !nat => {
+                self.locate_all(cx, arrived, &destination, KeyKind::Tag, 0);
+            }
+            _ => self.locate_each(cx, arrived),
         }
     }
 
@@ -180,21 +184,24 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         arrived: usize,
         destination: &Destination,
         kind: KeyKind,
-        port: impl Fn(u16) -> u16,
+        port: u16,
     ) {
         let (vip, sticky) = (destination.vip, &cx.worker.sticky);
         let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
         let mut waiting = 0;
-        for Arrived { packet: Ordinary { tuple, flags, len }, at, .. } in &self.packets[..arrived] {
-            if is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources) {
+        for (from, Arrived { packet, at, .. }) in self.packets[..arrived].iter().enumerate() {
+            let Ordinary { tuple, flags, len, unsummed } = packet;
+            if destination.nat && *unsummed
+                || is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources)
+            {
                 continue;
             }
             let located = sticky.locate(kind, vip, tuple);
             sticky.prefetch(&located, kind);
             let passing = Passing::new(Direction::ToServer, *flags);
-            let (subject, port) = (vip.get(), port(tuple.dst_port));
+            let (subject, from) = (vip.get(), from as u8);
             self.jobs[waiting % STAGE] =
-                FlowJob { located, subject, len: *len, port, at: *at, passing, kind };
+                FlowJob { located, subject, len: *len, port, at: *at, from, passing, kind };
             waiting += 1;
         }
         self.waiting = waiting;
@@ -202,11 +209,10 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
 
     /// The same for packets to several.
     #[inline(never)]
-    fn locate_each(&mut self, cx: &Cx<'_>, frame: &Frame, arrived: usize) {
+    fn locate_each(&mut self, cx: &Cx<'_>, arrived: usize) {
         let mut waiting = 0;
-        for index in 0..arrived {
-            let Arrived { packet, at, .. } = self.packets[index % STAGE];
-            if let Some(job) = self.vip_job(cx, frame, &packet, at) {
+        for from in 0..arrived {
+            if let Some(job) = self.vip_job(cx, from) {
                 cx.worker.sticky.prefetch(&job.located, job.kind);
                 self.jobs[waiting % STAGE] = job;
                 waiting += 1;
@@ -217,16 +223,16 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
 
     /// The same where packets may be ASs' replies.
     #[inline(never)]
-    fn locate_replies(&mut self, cx: &Cx<'_>, frame: &Frame, arrived: usize) {
+    fn locate_replies(&mut self, cx: &Cx<'_>, arrived: usize) {
         let mut waiting = 0;
-        for index in 0..arrived {
-            let Arrived { packet, nat_in, at } = self.packets[index % STAGE];
+        for from in 0..arrived {
+            let Arrived { packet, nat_in, at } = self.packets[from % STAGE];
             let job = match self.services.find(cx.snapshot, &packet.tuple) {
                 (position, Source::One(service)) if nat_in => {
-                    reply_job(cx, service, position, &packet, at)
+                    reply_job(cx, service, position, &packet, (at, from as u8))
                 }
                 (_, Source::Involved) if nat_in => None,
-                _ => self.vip_job(cx, frame, &packet, at),
+                _ => self.vip_job(cx, from),
             };
             if let Some(job) = job {
                 cx.worker.sticky.prefetch(&job.located, job.kind);
@@ -237,30 +243,30 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         self.waiting = waiting;
     }
 
-    /// A packet that may be for a VIP, among replies.
-    fn vip_job(
-        &mut self,
-        cx: &Cx<'_>,
-        frame: &Frame,
-        packet: &Ordinary<F::Address>,
-        at: u8,
-    ) -> Option<FlowJob> {
-        let &Ordinary { tuple, flags, len } = packet;
+    /// A packet that may be for a VIP, among others.
+    fn vip_job(&mut self, cx: &Cx<'_>, from: usize) -> Option<FlowJob> {
+        let Arrived { packet, at, .. } = self.packets[from % STAGE];
+        let Ordinary { tuple, flags, len, unsummed } = packet;
         let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
         if is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources) {
             return None;
         }
-        let destination = self.destinations.find(cx.snapshot, &tuple)?;
-        if destination.is_special && is_special::<F>(destination, flags, frame, at) {
+        let &Destination { vip, kind, nat, mss, target } =
+            self.destinations.find(cx.snapshot, &tuple)?;
+        if mss && flags.contains(TcpFlags::SYN) || nat && unsummed {
             return None;
         }
-        let &Destination { vip, kind, target, .. } = destination;
+        let port = match target {
+            Some(port) => port,
+            None => cx.snapshot.lb.vip(vip)?.target_port(tuple.dst_port),
+        };
         Some(FlowJob {
             located: cx.worker.sticky.locate(kind, vip, &tuple),
             subject: vip.get(),
             len,
-            port: target.unwrap_or_else(|| target_port(cx, vip, tuple.dst_port)),
+            port,
             at,
+            from: from as u8,
             passing: Passing::new(Direction::ToServer, flags),
             kind,
         })
@@ -339,8 +345,9 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     fn send(&mut self, cx: &mut Cx<'_>, frame: &mut Frame, index: usize) -> Sent {
         let job = &self.jobs[index];
         let at = usize::from(job.at);
+        let flow = &self.packets[usize::from(job.from) % STAGE].packet.tuple;
         let known = match job.kind {
-            KeyKind::Full => known_in_full::<F>(&cx.worker.sticky, job, frame, cx.now.tick_s),
+            KeyKind::Full => cx.worker.sticky.known(&job.located, Some(flow), cx.now.tick_s),
             _ => cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s),
         };
         let Some(known) = known else { return Sent::Unknown };
@@ -353,7 +360,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         }
         known.keep(job.passing, &self.updates);
         let Some(packet) = frame.packet_mut(at) else { return Sent::Known(None) };
-        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, job.port) {
+        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, flow, job.port) {
             return Sent::Known(None);
         }
         count_sent(cx, server, job.len);
@@ -371,7 +378,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     ) -> Option<InterfaceId> {
         let job = self.jobs[index];
         let at = usize::from(job.at);
-        let Ordinary { tuple, flags, .. } = F::read(frame.data(at))?;
+        let Ordinary { tuple, flags, .. } = self.packets[usize::from(job.from) % STAGE].packet;
         let lb = &cx.snapshot.lb;
         let vip = lb.vip(VipId::new(job.subject)?)?;
         let first = vip.server_for(lb.hasher.hash(&tuple, vip.src_ip_sticky))?;
@@ -395,7 +402,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         let server = decision.server()?;
         let way = self.servers.to(cx.snapshot, server);
         let packet = frame.packet_mut(at)?;
-        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, job.port) {
+        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, &tuple, job.port) {
             return None;
         }
         count_sent(cx, server, job.len);
@@ -419,11 +426,11 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         let job = &self.jobs[index];
         let service = self.services.at(job.subject as u16)?;
         let at = usize::from(job.at);
-        let client = F::Header::at(frame.data(at), L3)?.destination();
-        let to = next_hop::<F>(cx.snapshot, client, job.len)?;
+        let reply = &self.packets[usize::from(job.from) % STAGE].packet.tuple;
+        let to = next_hop::<F>(cx.snapshot, reply.dst, job.len)?;
         let known = match job.kind {
             KeyKind::Full => {
-                let flow = F::read(frame.data(at))?.tuple.reversed();
+                let flow = reply.reversed();
                 let (dst, dst_port) = (service.client_view.address, service.port);
                 let flow = FlowTuple { dst, dst_port, ..flow };
                 cx.worker.sticky.known(&job.located, Some(&flow), cx.now.tick_s)?
@@ -489,7 +496,7 @@ fn reply_job<A: Address>(
     service: &Service<A>,
     position: u16,
     packet: &Ordinary<A>,
-    at: u8,
+    (at, from): (u8, u8),
 ) -> Option<FlowJob> {
     if service.mss && packet.flags.contains(TcpFlags::SYN) {
         return None;
@@ -500,6 +507,7 @@ fn reply_job<A: Address>(
         len: packet.len,
         port: 0,
         at,
+        from,
         passing: Passing::new(Direction::ToClient, packet.flags),
         kind: service.kind,
     })
@@ -514,36 +522,6 @@ fn is_forged<F: Family>(
 ) -> bool {
     (tunnel_sources || F::may_be_ours(cx.snapshot, addresses.0))
         && check_source::<F>(cx.snapshot, addresses, false).is_some()
-}
-
-/// Whether a packet to a VIP that looks at more than addresses and ports needs that look.
-#[inline(never)]
-fn is_special<F: OrdinaryFamily>(
-    destination: &Destination,
-    flags: TcpFlags,
-    frame: &Frame,
-    at: u8,
-) -> bool {
-    destination.mss && flags.contains(TcpFlags::SYN)
-        || F::V6 && destination.nat && F::lacks_checksum(frame.data(usize::from(at)))
-}
-
-/// The AS's port for a packet to a VIP of several.
-#[inline(never)]
-fn target_port(cx: &Cx<'_>, vip: VipId, port: u16) -> u16 {
-    cx.snapshot.lb.vip(vip).map_or(port, |vip| vip.target_port(port))
-}
-
-/// The entry of a client's flow whose key is more than a word.
-#[inline(never)]
-fn known_in_full<'a, F: OrdinaryFamily>(
-    sticky: &'a StickyOwner,
-    job: &FlowJob,
-    frame: &Frame,
-    now_s: u32,
-) -> Option<Known<'a>> {
-    let flow = F::read(frame.data(usize::from(job.at)))?.tuple;
-    sticky.known(&job.located, Some(&flow), now_s)
 }
 
 /// Counts a packet of so many bytes for the AS that it goes to.

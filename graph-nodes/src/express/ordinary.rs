@@ -59,6 +59,8 @@ pub(super) struct Ordinary<A> {
     pub(super) flags: TcpFlags,
     /// Bytes of the IP packet.
     pub(super) len: u16,
+    /// A UDP packet without a checksum, where that is forbidden: in IPv6.
+    pub(super) unsummed: bool,
 }
 
 /// An IP header without anything between it and the header of TCP or UDP, and the start of that.
@@ -81,9 +83,6 @@ pub(super) trait OrdinaryFamily: Family {
     /// or `ip6-input` let it through (but for those about the places of its addresses in the FIB),
     /// there is nothing special in its header, and it has a hop to spend.
     fn read(data: &[u8]) -> Option<Ordinary<Self::Address>>;
-
-    /// Whether it is a UDP packet without a checksum, where that is forbidden.
-    fn lacks_checksum(data: &[u8]) -> bool;
 }
 
 /// Bytes that the header of this protocol has at least; `None` for all but TCP and UDP.
@@ -188,19 +187,14 @@ impl OrdinaryFamily for Ip4 {
             protocol,
         };
         let flags = flags(data, L3 + Ipv4Header::LEN, protocol)?;
-        Some(Ordinary { tuple, flags, len })
-    }
-
-    #[inline]
-    fn lacks_checksum(_data: &[u8]) -> bool {
-        false
+        Some(Ordinary { tuple, flags, len, unsummed: false })
     }
 }
 
 impl OrdinaryFamily for Ip6 {
     #[inline(always)]
     fn read(data: &[u8]) -> Option<Ordinary<Ipv6Addr>> {
-        let Start { ip, source_port, destination_port, .. } = Start::<Ipv6Header>::at(data, L3)?;
+        let Start { ip, source_port, destination_port, rest } = Start::<Ipv6Header>::at(data, L3)?;
         // Extension headers are next headers other than TCP and UDP.
         let upper = upper_header_len(ip.next_header)?;
         let len = ip.packet_len();
@@ -221,13 +215,8 @@ impl OrdinaryFamily for Ip6 {
             protocol: ip.next_header,
         };
         let flags = flags(data, L3 + Ipv6Header::LEN, ip.next_header)?;
-        Some(Ordinary { tuple, flags, len: len as u16 })
-    }
-
-    #[inline]
-    fn lacks_checksum(data: &[u8]) -> bool {
-        Start::<Ipv6Header>::at(data, L3)
-            .is_some_and(|start| start.ip.next_header == protocol::UDP && start.rest[2..] == [0, 0])
+        let unsummed = ip.next_header == protocol::UDP && rest[2..] == [0, 0];
+        Some(Ordinary { tuple, flags, len: len as u16, unsummed })
     }
 }
 

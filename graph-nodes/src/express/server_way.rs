@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use balancer::{AsId, KeyKind};
+use balancer::{AsId, FlowTuple, KeyKind};
 use dataplane::adjacency::L2Header;
 use dataplane::family::Family;
 use dataplane::forwarding::Method;
@@ -13,7 +13,7 @@ use dataplane::wire::Header;
 use dataplane::wire::ip::IpHeader;
 use dataplane::worker::WorkerState;
 
-use super::ordinary::{L3, Ordinary, OrdinaryFamily};
+use super::ordinary::L3;
 use super::outer_template::{Inner, OuterTemplate};
 use super::readdress::{NewEnd, Readdress, Side};
 
@@ -117,7 +117,7 @@ impl<F: Readdress> ServerWay<F> {
         len <= self.largest
     }
 
-    /// Changes an ordinary packet, which it [takes](Self::takes), into what leaves. `port` is the
+    /// Changes an ordinary packet of a flow, which it [takes](Self::takes), into what leaves. `port` is the
     /// AS's, host byte order. False when there is no room in front of it; it is as it was then.
     #[inline(always)]
     pub(super) fn change(
@@ -125,11 +125,9 @@ impl<F: Readdress> ServerWay<F> {
         packet: &mut Packet,
         snapshot: &Snapshot,
         worker: &mut WorkerState,
+        flow: &FlowTuple<F::Address>,
         port: u16,
-    ) -> bool
-    where
-        F: OrdinaryFamily,
-    {
+    ) -> bool {
         if let Some(server) = &self.nat {
             let Some(l3) = set_link(packet, &self.link) else { return false };
             F::readdress(packet.data_mut(), l3, Side::Destination, server, Some(port));
@@ -145,7 +143,7 @@ impl<F: Readdress> ServerWay<F> {
                 }
             }
             Change::DirectRouting => return set_link(packet, &self.link).is_some(),
-            Change::Tunnel(template) => return wrap::<F>(template, packet, snapshot, worker),
+            Change::Tunnel(template) => return wrap::<F>(template, packet, snapshot, worker, flow),
         }
         true
     }
@@ -167,21 +165,15 @@ fn is_alone(snapshot: &Snapshot, server: AsId) -> Option<bool> {
 
 /// Puts the outer header around a packet.
 #[inline]
-fn wrap<F: OrdinaryFamily>(
+fn wrap<F: Family>(
     template: &OuterTemplate,
     packet: &mut Packet,
     snapshot: &Snapshot,
     worker: &mut WorkerState,
+    flow: &FlowTuple<F::Address>,
 ) -> bool {
-    let data = packet.data();
-    let Some(header) = F::Header::at(data, L3) else { return false };
-    let hash = if template.shows_flow() {
-        let Some(ordinary) = F::read(data) else { return false };
-        let Ordinary { tuple, .. } = ordinary;
-        snapshot.lb.hasher.hash(&tuple, false)
-    } else {
-        0
-    };
+    let Some(header) = F::Header::at(packet.data(), L3) else { return false };
+    let hash = if template.shows_flow() { snapshot.lb.hasher.hash(flow, false) } else { 0 };
     let inner = Inner {
         class: header.traffic_class(),
         dont_fragment: F::dont_fragment(header),
