@@ -3,6 +3,7 @@
 mod client_way;
 mod declined;
 mod destinations;
+mod first_stage;
 mod flow_job;
 mod gate;
 mod lane;
@@ -10,6 +11,7 @@ mod ordinary;
 mod outer_template;
 mod readdress;
 mod run;
+mod second_stage;
 mod server_way;
 mod server_ways;
 mod services;

@@ -1,0 +1,233 @@
+//! The first stage: ordinary packets are read, and the lines of their flows are fetched.
+
+use balancer::{Address, Direction, KeyKind, Passing, TcpFlags};
+use dataplane::family::Family;
+use dataplane::frame::Frame;
+
+use super::STAGE;
+use super::destinations::Destination;
+use super::flow_job::FlowJob;
+use super::gate::Gate;
+use super::lane::{Arrived, Cx, Lane};
+use super::ordinary::{Link, Ordinary, OrdinaryFamily};
+use super::readdress::Readdress;
+use super::services::{Service, Source};
+use crate::ip_input::check_source;
+
+impl<F: OrdinaryFamily + Readdress> Lane<F> {
+    /// First stage, for the packets of a group that are wanted: a bit for each, counted from slot
+    /// `start` on. Checks them and fetches what is known of their flows; what it returns are those
+    /// that are not for this lane.
+    #[inline]
+    pub(super) fn gather(
+        &mut self,
+        cx: &Cx<'_>,
+        gate: &mut Gate,
+        frame: &Frame,
+        start: usize,
+        wanted: u32,
+    ) -> u32 {
+        let arrived = self.receive(cx, gate, frame, start, wanted).min(STAGE);
+        // Two loops, as one body for both runs out of registers.
+        let nat_in = self.packets[..arrived].iter().any(|arrived| arrived.nat_in);
+        if nat_in {
+            self.locate_replies(cx, arrived);
+        } else {
+            self.locate(cx, arrived);
+        }
+        let taken = self.jobs[..self.waiting]
+            .iter()
+            .fold(0, |taken: u32, job| taken | 1 << (usize::from(job.at) - start));
+        wanted & !taken
+    }
+
+    /// Reads the ordinary ones of the packets that are wanted, and returns how many there are.
+    #[inline(never)]
+    fn receive(
+        &mut self,
+        cx: &Cx<'_>,
+        gate: &mut Gate,
+        frame: &Frame,
+        start: usize,
+        wanted: u32,
+    ) -> usize {
+        let end = frame.len().min(start + STAGE);
+        let interfaces = &frame.lanes.rx_interface[start..end];
+        let mut arrived = 0;
+        for (index, (slot, rx)) in frame.packets()[start..end].iter().zip(interfaces).enumerate() {
+            let Some(packet) = slot.as_ref().filter(|_| wanted >> index & 1 != 0) else { continue };
+            gate.turn_to(cx.snapshot, *rx);
+            let data = packet.data();
+            let ours = Link::of(data).is_some_and(|link| {
+                link.station == gate.station && link.ether_type == F::ETHER_TYPE
+            });
+            if !ours || !packet.is_plain() || F::V6 && !gate.ip6 {
+                continue;
+            }
+            if let Some(packet) = F::read(data) {
+                let nat_in = gate.nat_in[usize::from(F::V6)];
+                let at = (start + index) as u8;
+                self.packets[arrived % STAGE] = Arrived { packet, nat_in, at };
+                arrived += 1;
+            }
+        }
+        arrived
+    }
+
+    /// Finds the VIPs of the first packets that have arrived, and where their flows' entries are.
+    fn locate(&mut self, cx: &Cx<'_>, arrived: usize) {
+        self.waiting = 0;
+        let Some(Arrived { packet, .. }) = self.packets[..arrived].first() else { return };
+        let Some(&destination) = self.destinations.find(cx.snapshot, &packet.tuple) else {
+            return self.locate_each(cx, arrived);
+        };
+        let last = &self.destinations;
+        let one = self.packets[..arrived].iter().all(|other| last.is_last(&other.packet.tuple));
+        let Destination { kind, nat, mss, target, .. } = destination;
+        match (kind, target) {
+            _ if !one || mss => self.locate_each(cx, arrived),
+            (KeyKind::Exact, Some(port)) => {
+                self.locate_all(cx, arrived, &destination, KeyKind::Exact, port);
+            }
+            (KeyKind::Full, Some(port)) => {
+                self.locate_all(cx, arrived, &destination, KeyKind::Full, port);
+            }
+            // Without NAT nobody asks for the port.
+            (KeyKind::Tag, _) if !nat => {
+                self.locate_all(cx, arrived, &destination, KeyKind::Tag, 0);
+            }
+            _ => self.locate_each(cx, arrived),
+        }
+    }
+
+    /// The same for packets to one VIP, of which everything but the flow is known.
+    #[inline(always)]
+    fn locate_all(
+        &mut self,
+        cx: &Cx<'_>,
+        arrived: usize,
+        destination: &Destination,
+        kind: KeyKind,
+        port: u16,
+    ) {
+        let (vip, sticky) = (destination.vip, &cx.worker.sticky);
+        let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
+        let mut waiting = 0;
+        for (from, Arrived { packet, at, .. }) in self.packets[..arrived].iter().enumerate() {
+            let Ordinary { tuple, flags, len, unsummed } = packet;
+            if destination.nat && *unsummed
+                || is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources)
+            {
+                continue;
+            }
+            let located = sticky.locate(kind, vip, tuple);
+            sticky.prefetch(&located, kind);
+            let passing = Passing::new(Direction::ToServer, *flags);
+            let (subject, from) = (vip.get(), from as u8);
+            self.jobs[waiting % STAGE] =
+                FlowJob { located, subject, len: *len, port, at: *at, from, passing, kind };
+            waiting += 1;
+        }
+        self.waiting = waiting;
+    }
+
+    /// The same for packets to several.
+    #[inline(never)]
+    fn locate_each(&mut self, cx: &Cx<'_>, arrived: usize) {
+        let mut waiting = 0;
+        for from in 0..arrived {
+            if let Some(job) = self.vip_job(cx, from) {
+                cx.worker.sticky.prefetch(&job.located, job.kind);
+                self.jobs[waiting % STAGE] = job;
+                waiting += 1;
+            }
+        }
+        self.waiting = waiting;
+    }
+
+    /// The same where packets may be ASs' replies.
+    #[inline(never)]
+    fn locate_replies(&mut self, cx: &Cx<'_>, arrived: usize) {
+        let mut waiting = 0;
+        for from in 0..arrived {
+            let Arrived { packet, nat_in, at } = self.packets[from % STAGE];
+            let job = match self.services.find(cx.snapshot, &packet.tuple) {
+                (position, Source::One(service)) if nat_in => {
+                    reply_job(cx, service, position, &packet, (at, from as u8))
+                }
+                (_, Source::Involved) if nat_in => None,
+                _ => self.vip_job(cx, from),
+            };
+            if let Some(job) = job {
+                cx.worker.sticky.prefetch(&job.located, job.kind);
+                self.jobs[waiting % STAGE] = job;
+                waiting += 1;
+            }
+        }
+        self.waiting = waiting;
+    }
+
+    /// A packet that may be for a VIP, among others.
+    fn vip_job(&mut self, cx: &Cx<'_>, from: usize) -> Option<FlowJob> {
+        let Arrived { packet, at, .. } = self.packets[from % STAGE];
+        let Ordinary { tuple, flags, len, unsummed } = packet;
+        let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
+        if is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources) {
+            return None;
+        }
+        let &Destination { vip, kind, nat, mss, target } =
+            self.destinations.find(cx.snapshot, &tuple)?;
+        if mss && flags.contains(TcpFlags::SYN) || nat && unsummed {
+            return None;
+        }
+        let port = match target {
+            Some(port) => port,
+            None => cx.snapshot.lb.vip(vip)?.target_port(tuple.dst_port),
+        };
+        Some(FlowJob {
+            located: cx.worker.sticky.locate(kind, vip, &tuple),
+            subject: vip.get(),
+            len,
+            port,
+            at,
+            from: from as u8,
+            passing: Passing::new(Direction::ToServer, flags),
+            kind,
+        })
+    }
+}
+
+/// The job of a packet that answers for a VIP.
+#[inline]
+fn reply_job<A: Address>(
+    cx: &Cx<'_>,
+    service: &Service<A>,
+    position: u16,
+    packet: &Ordinary<A>,
+    (at, from): (u8, u8),
+) -> Option<FlowJob> {
+    if service.mss && packet.flags.contains(TcpFlags::SYN) {
+        return None;
+    }
+    Some(FlowJob {
+        located: cx.worker.sticky.locate(service.kind, service.vip, &packet.tuple.reversed()),
+        subject: u32::from(position),
+        len: packet.len,
+        port: 0,
+        at,
+        from,
+        passing: Passing::new(Direction::ToClient, packet.flags),
+        kind: service.kind,
+    })
+}
+
+/// Whether the FIB has something against the source of a packet.
+#[inline(always)]
+fn is_forged<F: Family>(
+    cx: &Cx<'_>,
+    addresses: (F::Address, F::Address),
+    tunnel_sources: bool,
+) -> bool {
+    (tunnel_sources || F::may_be_ours(cx.snapshot, addresses.0))
+        && check_source::<F>(cx.snapshot, addresses, false).is_some()
+}
