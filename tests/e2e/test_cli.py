@@ -225,12 +225,12 @@ def test_counters_can_be_cleared(walkthrough):
     daemon = walkthrough.daemon
     daemon.cli(*WALKTHROUGH)
     walkthrough.get()
-    assert "lb4-nat4" in daemon.cli("show runtime")
+    assert "lb-express" in daemon.cli("show runtime")
     daemon.cli("clear runtime", "clear errors")
     runtime = daemon.api.get("runtime")
     for thread in runtime["threads"]:
         for node in thread["nodes"]:
-            if node["name"] == "lb4-nat4":
+            if node["name"] == "lb-express":
                 assert node["vectors"] == 0
 
 

@@ -174,5 +174,11 @@ def test_punt_hands_packets_to_the_kernel_and_takes_its_answers(topology, daemon
 def test_answers_are_limited(topology, daemons):
     rig = make_rig(topology, daemons)
     rig.daemon.cli("lb conf no-match icmp")
-    rig["pg0"].send(*[to_vip(4, UDP(sport=i + 1, dport=80)) for i in range(5000)])
-    assert 0 < len(rig["pg0"].receive(timeout_s=10)) < 5000
+    packets = [to_vip(4, UDP(sport=i + 1, dport=80)) for i in range(5000)]
+
+    def answers():
+        rig["pg0"].send(*packets)
+        return len(rig["pg0"].receive(timeout_s=10))
+
+    # A machine that takes seconds to send them gets an answer to each.
+    assert any(0 < answers() < 5000 for _ in range(3))
