@@ -64,19 +64,20 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("waiting for signals: {error}")),
     };
-    let (mut data_plane, mut control) = match DataPlane::start(&plan, buckets(&startup)) {
+    let (mut data_plane, control) = match DataPlane::start(&plan, buckets(&startup)) {
         Ok(started) => started,
         Err(error) => return fail(&error.to_string()),
-    };
-    let built = match build_tables(&mut control) {
-        Ok(built) => built,
-        Err(error) => return fail(&format!("starting the builder of new-flow tables: {error}")),
     };
     let shared = Shared::new(control);
     let served = shared
         .with(|control| configure(control, &startup))
         .and_then(|()| data_plane.launch().map_err(|error| error.to_string()))
-        .and_then(|()| serve(&startup, &shared, &built, &runtime, &mut signals));
+        .and_then(|()| {
+            // Not before: the first packet is to find all VIPs of the configuration.
+            let built = shared.with(build_tables);
+            built.map_err(|error| format!("starting the builder of new-flow tables: {error}"))
+        })
+        .and_then(|built| serve(&startup, &shared, &built, &runtime, &mut signals));
     let Some(control) = shared.into_inner() else {
         return fail("internal error: control is still in use");
     };

@@ -58,14 +58,17 @@ impl Shared {
         Ok(output)
     }
 
-    /// Runs a command file without a command line, as at start.
+    /// Runs a command file without a command line, as at start, and waits until all of it is
+    /// published.
     ///
     /// # Errors
     ///
     /// `file:line:column: reason`.
     pub async fn startup_file(&self, path: &std::path::Path) -> Result<String, CommandError> {
+        let first = self.with(|control| control.next_wish());
         let result = self.file("", &path.to_owned().into(), 0).await;
         self.with(crate::control::Control::publish);
+        self.settle(first).await;
         result.map_err(|failure| failure.error)
     }
 }

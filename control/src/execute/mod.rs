@@ -130,7 +130,7 @@ impl Shared {
 
     /// Waits until the new-flow tables that were wished for from number `first` on are published.
     /// Others are served meanwhile.
-    async fn settle(&self, first: u64) {
+    pub(super) async fn settle(&self, first: u64) {
         let end = self.with(|control| control.next_wish());
         loop {
             // Made before looking, so that nothing is missed.
