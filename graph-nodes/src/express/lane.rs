@@ -44,6 +44,8 @@ pub(super) struct Lane<F: OrdinaryFamily + Readdress> {
     /// How many there are.
     pub(super) waiting: usize,
     pub(super) updates: Updates,
+    /// Some client speaks to an AS past its VIP.
+    pub(super) any_direct: bool,
     pub(super) forwarded: u64,
     pub(super) translated: u64,
 }
@@ -58,6 +60,7 @@ impl<F: OrdinaryFamily + Readdress> Default for Lane<F> {
             jobs: [FlowJob::none(); STAGE],
             waiting: 0,
             updates: Updates::new(&Timeouts::default(), 0),
+            any_direct: false,
             forwarded: 0,
             translated: 0,
         }
@@ -69,6 +72,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     pub(super) fn begin(&mut self, cx: &Cx<'_>) {
         self.destinations.begin(cx.snapshot);
         self.updates.renew(&cx.snapshot.lb.timeouts, cx.now.tick_s);
+        self.any_direct = any_direct(cx);
     }
 
     /// After the last packet of a frame; returns how many left from here.
@@ -84,4 +88,11 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         }
         forwarded
     }
+}
+
+/// Whether some client speaks to an AS past its VIP.
+fn any_direct(cx: &Cx<'_>) -> bool {
+    let own = [cx.worker.sticky.table()];
+    let mut all = cx.snapshot.sticky_tables.iter().chain(own);
+    all.any(|table| table.live_flows().direct() > 0)
 }

@@ -135,7 +135,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         let vip = lb.vip(VipId::new(job.subject)?)?;
         let first = vip.server_for(lb.hasher.hash(&tuple, vip.src_ip_sticky))?;
         let way = self.servers.to(cx.snapshot, first);
-        if vip.rotation.is_some() || !way.takes(job.len) || !way.is_alone() || any_direct(cx) {
+        if vip.rotation.is_some() || !way.takes(job.len) || !way.is_alone() || self.any_direct {
             return None;
         }
         let state = FlowState::first(tuple.protocol, flags);
@@ -182,18 +182,23 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         let to = next_hop::<F>(cx.snapshot, reply.dst, job.len)?;
         let known = match job.kind {
             KeyKind::Full => {
-                let flow = reply.reversed();
                 let (dst, dst_port) = (service.client_view.address, service.port);
-                let flow = FlowTuple { dst, dst_port, ..flow };
-                cx.worker.sticky.known(&job.located, Some(&flow), cx.now.tick_s)?
+                let flow = FlowTuple { dst, dst_port, ..reply.reversed() };
+                cx.worker.sticky.known(&job.located, Some(&flow), cx.now.tick_s)
             }
-            _ => cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s)?,
+            _ => cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s),
         };
         let way = self.servers.to(cx.snapshot, service.server);
-        if known.value.as_id() != service.server || !way.is_of(known.value.epoch()) {
-            return None;
+        match known {
+            Some(known)
+                if known.value.as_id() == service.server && way.is_of(known.value.epoch()) =>
+            {
+                known.keep(job.passing, &self.updates);
+            }
+            // The service names its VIP, and nobody could be meant who came to the AS itself.
+            _ if !self.any_direct => {}
+            _ => return None,
         }
-        known.keep(job.passing, &self.updates);
         if !rename::<F>(frame.packet_mut(at)?, service, to) {
             return None;
         }
@@ -258,11 +263,4 @@ fn sampled<F: Family>(cx: &mut Cx<'_>, rx: InterfaceId, packets: u32) {
         let left = if *until == 0 { SAMPLE_EVERY } else { *until };
         *until = left.saturating_sub(packets);
     }
-}
-
-/// Whether some client speaks to an AS past its VIP.
-fn any_direct(cx: &Cx<'_>) -> bool {
-    let own = [cx.worker.sticky.table()];
-    let mut all = cx.snapshot.sticky_tables.iter().chain(own);
-    all.any(|table| table.live_flows().direct() > 0)
 }

@@ -128,3 +128,16 @@ fn frames_without_anything_for_it_go_past_for_a_while() {
     harness.forward(CLIENT_LINK, &udp(5000).build());
     assert_eq!(on_the_express_way(&harness), taken + 1);
 }
+
+/// A service of one VIP names it; a reply needs no flow then, and leaves none.
+#[test]
+fn replies_without_a_flow_take_it_where_the_service_says_it_all() {
+    let mut harness = balanced_harness();
+    let answer =
+        PacketBuilder::tcp((SERVERS[0], 80), (CLIENT, 4000), ACK).data(*b"HTTP/1.1 200 OK");
+    let (link, frame) = harness.forward(SERVER_LINK, &from_server(SERVERS[0], answer).build());
+    assert_eq!(link, CLIENT_LINK);
+    let source = testkit::packet_builder::validated(&frame).src_addr();
+    assert_eq!((source, on_the_express_way(&harness)), (VIP, 1));
+    assert_eq!(harness.worker.state.sticky.used(), 0);
+}

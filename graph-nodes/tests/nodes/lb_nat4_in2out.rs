@@ -28,7 +28,7 @@ fn udp(source: (Ipv4Addr, u16)) -> PacketBuilder {
 
 #[test]
 fn defect_07_tcp_replies_are_translated_byte_for_byte() {
-    let mut harness = balanced_harness();
+    let mut harness = Harness::plain(balanced_world());
     for server in SERVERS {
         let tune = |builder: PacketBuilder| builder.tos(2).dont_fragment().padding(&[9; 6]);
         let frame = tune(from_server(server, tcp((server, 80), SYN_ACK))).build();
