@@ -60,9 +60,6 @@ impl InstanceKey {
     }
 
     /// The hash of a flow's key word, for [`BucketPair::of`].
-    ///
-    /// In a burst it takes 2.1 core cycles; two rounds of multiply-and-fold took 3.8, though each alone
-    /// had its result sooner (20 cycles against 11).
     #[inline]
     pub(crate) fn hash(&self, word: u64) -> u64 {
         self.0.word(word)
