@@ -81,6 +81,8 @@ def test_udp_with_checksums(topology, udp):
     seen = set()
     for i in range(12):
         with udp.client.udp() as sender:
+            # The kernel's choice is random, and now and then the same twice: one flow, not two.
+            sender.bind(("10.10.10.1", 41_000 + i))
             message = b"question %d" % i
             sender.sendto(message, (VIP, 5300))
             answer, source = sender.recvfrom(2048)
