@@ -250,6 +250,7 @@ impl Display for Show {
                 flow.destination_port,
                 value::protocol_word(flow.protocol.value)
             ),
+            Show::LbBalance => f.write_str("lb balance"),
             Show::LbNoMatch => f.write_str("lb no-match"),
             Show::Interface { names } => named(f, "interface", names),
             Show::InterfaceAddress { names } => named(f, "interface address", names),

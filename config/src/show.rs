@@ -21,6 +21,8 @@ pub enum Show {
     },
     /// `show lb flow <source> <port> <vip> <port> tcp|udp|<protocol>`
     LbFlow(FlowQuery),
+    /// `show lb balance`
+    LbBalance,
     /// `show lb no-match`
     LbNoMatch,
     /// `show interface [<interface> …]`; no name is every interface.

@@ -314,7 +314,7 @@ fn completion_reads_the_same_grammar() {
         complete(line).candidates.into_iter().map(word).collect()
     };
     assert_eq!(words("sh"), ["show"]);
-    assert_eq!(words("show lb "), ["as", "flow", "no-match", "vips", "json"]);
+    assert_eq!(words("show lb "), ["as", "balance", "flow", "no-match", "vips", "json"]);
     assert_eq!(words("lb vip 1.2.3.4/32 protocol "), ["tcp", "udp"]);
     assert_eq!(words("lb vip 1.2.3.4/32 protocol t"), ["tcp"]);
     assert_eq!(words("lb as 1.2.3.4/32 10.0.0.1 w"), ["<address>", "weight"]);

@@ -1,6 +1,7 @@
 //! The graph of one worker: nodes, the frames waiting for them, and the dispatcher that runs them,
 //! splits frames by next node, keeps the cycle account and makes traces.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -209,6 +210,17 @@ impl GraphBuilder {
     }
 }
 
+/// Drops what is left in these slots, for which there is no room.
+#[cold]
+fn drop_rest(frame: &mut Frame, slots: Range<usize>, worker: &mut WorkerState) {
+    for at in slots {
+        let Some(packet) = frame.take(at) else { continue };
+        worker.shared.rare.overflowed.add(1);
+        worker.count_drop(frame.lanes.rx_interface[at]);
+        worker.garbage.push(packet);
+    }
+}
+
 /// How many of `nexts` in front are `next`.
 #[inline]
 fn run_of(nexts: &[u8], next: u8) -> usize {
@@ -273,6 +285,7 @@ impl Graph {
     pub fn inject(&mut self, node: u16, frame: &mut Frame, at: usize) -> bool {
         let ok = self.waiting[usize::from(node)].move_from(frame, at);
         self.ready |= u64::from(ok) << node;
+        self.shared.rare.injected.add(u64::from(ok));
         ok
     }
 
@@ -333,7 +346,7 @@ impl Graph {
             self.trace(node, env, start);
         }
         let len = self.current.len();
-        self.split(node, &mut env.worker.garbage);
+        self.split(node, env.worker);
         self.nexts[..len].fill(0);
         let end = tsc();
         let stats = &self.shared.nodes[node];
@@ -344,8 +357,8 @@ impl Graph {
     }
 
     /// Moves the packets of `current` to their next nodes and empties it. What has no place there
-    /// ends in `garbage`.
-    fn split(&mut self, node: usize, garbage: &mut Vec<Packet>) {
+    /// is dropped.
+    fn split(&mut self, node: usize, worker: &mut WorkerState) {
         let edges = &self.info.edges[node];
         let mut rest = self.nexts[..self.current.len()].as_ref();
         let mut from = 0;
@@ -355,8 +368,7 @@ impl Graph {
             (from, rest) = (slots.end, &rest[run..]);
             let Some(&target) = edges.get(usize::from(next)) else {
                 // The node ends its packets: none is left.
-                garbage
-                    .extend(self.current.packets_mut()[slots].iter_mut().filter_map(Option::take));
+                drop_rest(&mut self.current, slots, worker);
                 continue;
             };
             let waiting = &mut self.waiting[usize::from(target)];
@@ -371,8 +383,7 @@ impl Graph {
             // Never from an input node's frame, whose packets do not multiply; were it to happen
             // all the same, a freed packet is better than a leaked one.
             if waiting.room() == 0 {
-                garbage
-                    .extend(self.current.packets_mut()[slots].iter_mut().filter_map(Option::take));
+                drop_rest(&mut self.current, slots, worker);
             }
         }
         self.current.clear();

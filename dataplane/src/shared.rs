@@ -85,6 +85,19 @@ pub struct ServerStats {
     pub reply_bytes: Counter,
 }
 
+/// Where packets begin and end without a counter of a node's. All of it is rare.
+#[derive(Debug, Default)]
+pub struct RareEnds {
+    /// Packets freed because the frame of the next node was full.
+    pub overflowed: Counter,
+    /// Outer fragments made; the packet that they are parts of ends.
+    pub fragments_made: Counter,
+    /// Fragments that waited in vain for the first of their datagram, and were dropped.
+    pub fragments_given_up: Counter,
+    /// Packets that a test or tool put into the graph.
+    pub injected: Counter,
+}
+
 /// What control and one worker share.
 pub struct WorkerShared {
     /// Worker number, from 0 (VPP calls it thread `index + 1`).
@@ -107,6 +120,8 @@ pub struct WorkerShared {
     pub trace_arm: CachePadded<[AtomicU32; MAX_NODES]>,
     /// By node: whether it is fused.
     fused: Box<[bool]>,
+    /// What no node counts.
+    pub rare: CachePadded<RareEnds>,
     trace_on: CachePadded<AtomicBool>,
     trace: ArrayQueue<TraceRecord>,
     events: ArrayQueue<Event>,
@@ -136,6 +151,7 @@ impl WorkerShared {
             servers: zeroed(MAX_SERVERS),
             trace_arm: CachePadded::new([const { AtomicU32::new(0) }; MAX_NODES]),
             fused: graph.fused.clone().into(),
+            rare: CachePadded::default(),
             trace_on: CachePadded::new(AtomicBool::new(false)),
             trace: ArrayQueue::new(TRACE_RECORDS),
             events: ArrayQueue::new(EVENT_QUEUE_LEN),

@@ -129,6 +129,13 @@ impl WorkerState {
         }
     }
 
+    /// Counts a dropped packet where it came in.
+    pub fn count_drop(&self, rx_interface: InterfaceId) {
+        if let Some(stats) = self.shared.interfaces.get(rx_interface.index()) {
+            stats.drops.add(1);
+        }
+    }
+
     /// Tells control something about a neighbour, within the limit.
     pub fn post_neighbor(&mut self, event: Event, now: Now) {
         if self.neighbor_events.allow(now.tick_s) {

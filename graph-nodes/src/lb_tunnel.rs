@@ -7,6 +7,7 @@ use dataplane::family::Family;
 use dataplane::family_node_counters;
 use dataplane::forwarding::{Method, TooBig};
 use dataplane::frame::{Frame, flag};
+use dataplane::interface::InterfaceId;
 use dataplane::node::{ByFamily, NextNode, Node, NodeCx};
 use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
@@ -78,6 +79,9 @@ family_node_counters! {
         NoRoom => ("no room for the outer header", Error),
         /// No buffers for the fragments.
         NoBuffer => ("no buffer for outer fragments", Error),
+        /// The interface towards the AS is administratively down or gone; whole packets are dropped
+        /// by `interface-output`.
+        LinkDown => ("interface is down", Error),
     }
 }
 
@@ -245,8 +249,9 @@ where
                 cx.worker.garbage.push(fragment);
                 return Err(Counter::NoBuffer);
             }
+            cx.worker.shared.rare.fragments_made.add(1);
             if complete {
-                Self::transmit(cx, adjacency, fragment);
+                Self::transmit(cx, adjacency, fragment, frame.lanes.rx_interface[at]);
             } else {
                 Self::hold(cx, frame, at, fragment);
             }
@@ -255,15 +260,28 @@ where
         Ok(())
     }
 
-    /// Gives a finished fragment to the port.
-    fn transmit(cx: &mut NodeCx<'_, Self>, adjacency: &Adjacency, fragment: Packet) {
-        let WorkerState { transmit, shared, garbage, .. } = &mut *cx.worker;
+    /// Gives a finished fragment to the port. The whole packet came in by `rx`.
+    fn transmit(
+        cx: &mut NodeCx<'_, Self>,
+        adjacency: &Adjacency,
+        fragment: Packet,
+        rx: InterfaceId,
+    ) {
         match cx.snapshot.interface(adjacency.interface).map(|link| (link, link.port)) {
             Some((link, Some(port))) if link.up => {
+                let WorkerState { transmit, shared, .. } = &mut *cx.worker;
                 transmit.push(link, port, fragment, cx.io, shared);
             }
-            _ => garbage.push(fragment),
+            _ => Self::lose(cx, fragment, rx),
         }
+    }
+
+    /// Drops a fragment.
+    #[cold]
+    fn lose(cx: &mut NodeCx<'_, Self>, fragment: Packet, rx: InterfaceId) {
+        cx.count(Counter::LinkDown, 1);
+        cx.worker.count_drop(rx);
+        cx.worker.garbage.push(fragment);
     }
 
     /// Sends a fragment on in the frame, to wait for its neighbour.
@@ -278,7 +296,8 @@ where
                 lanes.flags[new] = lanes.flags[at];
                 cx.set_next(new, Next::Rewrite);
             }
-            Err(piece) => cx.worker.garbage.push(piece),
+            // There was room when the first was made.
+            Err(piece) => Self::lose(cx, piece, frame.lanes.rx_interface[at]),
         }
     }
 

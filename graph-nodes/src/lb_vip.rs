@@ -404,6 +404,7 @@ impl<F: FragmentWays> Node for LbVip<F> {
         self.release_early(cx, frame);
         let from = frame.len();
         self.early.expire(frame, cx.now.tick_s);
+        cx.worker.shared.rare.fragments_given_up.add((frame.len() - from) as u64);
         for at in from..frame.len() {
             cx.drop_packet(frame, at, Next::Drop, Counter::NoFirst);
         }

@@ -51,6 +51,7 @@ pub mod lb_tcp_reset;
 pub mod lb_tunnel;
 pub mod lb_vip;
 pub mod lb_vip_edges;
+pub mod ledger;
 mod mss;
 mod neighbor_discovery;
 mod node_port;

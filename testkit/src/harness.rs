@@ -8,6 +8,7 @@ use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
 use dataplane::sync::qsbr::Publisher;
 use dataplane::worker::{PollMode, RxAssignment, Worker, WorkerShared, WorkerState};
+use graph_nodes::ledger::{Balance, Ledger};
 use std::sync::Arc;
 
 use crate::memory_io::MemoryIo;
@@ -19,7 +20,8 @@ const MBUFS: usize = 4096;
 
 /// A worker under test, and control's side of it.
 ///
-/// At the end of its life it checks that every packet was sent, freed, or taken by the test.
+/// At the end of its life it checks that every packet was sent, freed, or taken by the test, and that
+/// the counters account for each.
 pub struct Harness {
     /// The worker.
     pub worker: Worker<MemoryIo, VirtualClock>,
@@ -203,6 +205,13 @@ impl Harness {
         assert_eq!(self.outstanding(), 0);
     }
 
+    /// Where packets came from and where they ended, by the counters.
+    pub fn balance(&self) -> Balance {
+        let mut balance = Balance::default();
+        Ledger::new(&self.info).add(&mut balance, self.shared(), self.snapshot());
+        balance
+    }
+
     /// Packets that are neither sent nor freed.
     pub fn outstanding(&self) -> usize {
         self.worker.io.pool.outstanding()
@@ -224,6 +233,7 @@ impl Harness {
 
 impl Drop for Harness {
     fn drop(&mut self) {
+        let balance = self.balance();
         self.worker.finish();
         while let Some(event) = self.shared().next_event() {
             if let Event::Punt { packet, .. } = event {
@@ -232,6 +242,7 @@ impl Drop for Harness {
         }
         if !std::thread::panicking() {
             assert_eq!(self.outstanding(), 0, "packets were leaked");
+            assert_eq!(balance.missing(), 0, "packets ended uncounted: {balance:#?}");
         }
     }
 }

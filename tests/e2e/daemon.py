@@ -189,9 +189,11 @@ class Daemon:
         return "log:\n" + "\n".join(text.splitlines()[-lines:])
 
     def check_and_stop(self):
-        """The end of every test: all packet buffers come home, nothing panicked, a clean stop."""
+        """The end of every test: every packet is accounted for, all buffers come home, nothing
+        panicked, a clean stop."""
         if not self.running():
             raise AssertionError(f"sluiced is gone ({self.process and self.process.returncode}): {self.tail()}")
+        self.balance()
         wait_until(
             lambda: self.buffers_used() <= self.baseline, 10,
             f"packet buffers in use are back to {self.baseline} (now {self.buffers_used()})",
@@ -224,6 +226,22 @@ class Daemon:
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
+
+    def balance(self, timeout_s=10):
+        """Waits until no packet is missing; returns {term: packets} and {part: packets} in one."""
+        found = {}
+
+        def settled():
+            found.update(self.api.get("balance"))
+            return found["missing"] == 0
+
+        try:
+            wait_until(settled, timeout_s, "no packet is missing", interval_s=0.1)
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.cli('show lb balance')}\n{self.cli('show errors')}") from None
+        terms = {term["term"]: term["packets"] for term in found["terms"]}
+        parts = {part["what"]: part["packets"] for term in found["terms"] for part in term["parts"]}
+        return terms | parts
 
     def buffers_used(self):
         """Packet buffers that are not in a pool."""

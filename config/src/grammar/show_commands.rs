@@ -69,6 +69,9 @@ pub(super) const FORMS: &[Form] = &[
             flow,
         )
     },
+    show(&["show", "lb", "balance"], "[json]", "where every packet went", JSON, |w| {
+        Ok(shown(w, Show::LbBalance))
+    }),
     show(&["show", "lb", "no-match"], "[json]", "policies for unknown ports", JSON, |w| {
         Ok(shown(w, Show::LbNoMatch))
     }),

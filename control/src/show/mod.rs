@@ -1,6 +1,7 @@
 //! What `show` shows. Every answer is a structure: the API sends it as JSON, the CLI prints it in
 //! VPP's layout. Fields are only ever added.
 
+pub mod balance;
 pub mod buffers;
 pub mod errors;
 pub mod fib;

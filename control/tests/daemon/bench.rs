@@ -1,5 +1,6 @@
 //! A box without hardware: real control, real graph, ports in memory.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use control::compile::{new_instance_key, new_sticky_owner};
@@ -61,9 +62,46 @@ impl Hardware for NoHardware {
     }
 }
 
+/// Control, which must be able to account for every packet at its end, whatever a test did.
+pub(crate) struct Accountable(Option<Control>);
+
+impl Accountable {
+    /// Every packet must have a known end.
+    pub(crate) fn check(&self) {
+        let status = self.balance_status();
+        assert_eq!(status.missing, 0, "packets ended uncounted:\n{status}");
+    }
+
+    /// Control, for somebody else.
+    pub(crate) fn take(mut self) -> Control {
+        self.0.take().expect("it is there until it is taken")
+    }
+}
+
+impl Deref for Accountable {
+    type Target = Control;
+    fn deref(&self) -> &Control {
+        self.0.as_ref().expect("it is there until it is taken")
+    }
+}
+
+impl DerefMut for Accountable {
+    fn deref_mut(&mut self) -> &mut Control {
+        self.0.as_mut().expect("it is there until it is taken")
+    }
+}
+
+impl Drop for Accountable {
+    fn drop(&mut self) {
+        if self.0.is_some() && !std::thread::panicking() {
+            self.check();
+        }
+    }
+}
+
 /// The box.
 pub(crate) struct Bench {
-    pub(crate) control: Control,
+    pub(crate) control: Accountable,
     pub(crate) workers: Vec<Worker<MemoryIo, VirtualClock>>,
     pool: FakePool,
     now_ms: u64,
@@ -122,7 +160,7 @@ impl Bench {
                     PollMode::Busy,
                 )
             });
-        Self { control, workers: workers.collect(), pool, now_ms: 0 }
+        Self { control: Accountable(Some(control)), workers: workers.collect(), pool, now_ms: 0 }
     }
 
     /// Both interfaces up, with the addresses of the walk-through, and its three commands.
@@ -214,8 +252,9 @@ impl Bench {
         self.workers.iter_mut().flat_map(|worker| worker.io.sent(PortId(port))).collect()
     }
 
-    /// Ends the workers; every packet must have come back.
+    /// Ends the workers; every packet must have come back, and be accounted for.
     pub(crate) fn end(mut self) {
+        self.control.check();
         for worker in &mut self.workers {
             worker.finish();
         }

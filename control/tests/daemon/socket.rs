@@ -40,7 +40,7 @@ fn with_server<F: Future<Output = ()>>(name: &str, client: impl FnOnce(PathBuf) 
     let path = folder.socket();
     let bench = Bench::walkthrough();
     let Bench { control, mut workers, .. } = bench;
-    let shared = Shared::new(control);
+    let shared = Shared::new(control.take());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = LocalSet::new();
     local.block_on(&runtime, async {

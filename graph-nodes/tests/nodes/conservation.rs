@@ -238,6 +238,7 @@ impl Account {
         let right = received == self.arrived
             && transmitted == self.sent
             && (held.div_ceil(2)..=held).contains(&received.wrapping_sub(gone))
+            && self.harness.balance().missing() == 0
             && reasons >= dropped;
         if right {
             return Ok(());
@@ -246,7 +247,8 @@ impl Account {
         Err(format!(
             "{arrived} arrived, {received} received, {sent} sent, {transmitted} transmitted, \
              {dropped} dropped for {reasons} reasons, {ended} ended, {punted} punted, {held} buffers held: \
-             {:?}",
+             {:?}, {:?}",
+            self.harness.balance(),
             self.harness.counters()
         ))
     }

@@ -32,6 +32,7 @@ mod lb_nat6;
 mod lb_punt;
 mod lb_tunnel;
 mod lb_vip_policies;
+mod ledger;
 mod malformed;
 mod manual;
 mod neighbor_discovery;

@@ -1,5 +1,6 @@
 //! Puts together what `show` shows, from the model, the snapshot and the workers' counters.
 
+mod balance;
 mod balancing;
 mod flow;
 mod network;
@@ -26,6 +27,7 @@ impl Control {
             }),
             Show::LbAs { vip } => either(&self.servers(vip.as_ref())?, json, ToString::to_string),
             Show::LbFlow(query) => either(&self.flow(query)?, json, ToString::to_string),
+            Show::LbBalance => either(&self.balance_status(), json, ToString::to_string),
             Show::LbNoMatch => either(&self.no_match_status(), json, ToString::to_string),
             Show::IpipTunnel => either(&self.tunnels(), json, ToString::to_string),
             Show::Interface { names } => {
@@ -117,6 +119,7 @@ impl Control {
             "fib/ip6" => Show::Fib { family: Family::Ip6, query: config::FibQuery::All },
             "trace" => Show::Trace { max: None },
             "config" => Show::RunningConfig,
+            "balance" => Show::LbBalance,
             "lb" => Show::Lb,
             "lb/vips" => Show::LbVips { verbose: true },
             "lb/as" => Show::LbAs { vip: None },

@@ -149,6 +149,10 @@ impl Control {
         (0..self.graph.counters.len()).map(count).collect()
     }
 
+    fn overflowed(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.shared.rare.overflowed.get()).sum()
+    }
+
     /// `show errors`.
     pub fn errors(&self) -> Errors {
         let counts = self.error_counts().into_iter().enumerate().map(|(at, count)| {
@@ -160,6 +164,13 @@ impl Control {
             node: "control",
             reason: "address of ours claimed by another station",
             severity: "warn",
+        });
+        let overflowed = self.overflowed().saturating_sub(self.baseline.overflowed);
+        let full = (overflowed > 0).then_some(ErrorCount {
+            count: overflowed,
+            node: "graph",
+            reason: "frame of the next node full",
+            severity: "error",
         });
         let errors = counts.filter(|(_, count)| *count > 0).map(|(at, count)| {
             let info = self.graph.counters[at];
@@ -174,13 +185,14 @@ impl Control {
                 },
             }
         });
-        Errors { errors: errors.chain(own).collect() }
+        Errors { errors: errors.chain(own).chain(full).collect() }
     }
 
     /// `clear errors`.
     pub fn clear_errors(&mut self) {
         self.baseline.errors = self.error_counts();
         self.baseline.conflicts = self.announcements.conflicts_seen();
+        self.baseline.overflowed = self.overflowed();
     }
 
     /// `clear interfaces`.
