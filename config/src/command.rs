@@ -202,6 +202,13 @@ impl Command {
         }
     }
 
+    /// Does this command leave everything as it is? It may then be run by whoever may only read.
+    /// Commands that read files of the daemon's machine, send packets or clear counters do not.
+    pub fn only_reads(&self) -> bool {
+        // Whatever is not known here is taken for a change.
+        matches!(self, Command::Blank | Command::Show { .. } | Command::Help { .. } | Command::Quit)
+    }
+
     /// Where the command asks for packets to be handed to the kernel, which takes a `[punt] tap`.
     pub fn punts(&self) -> Option<Span> {
         let policy = match self {

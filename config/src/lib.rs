@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod capability;
 mod choice;
 mod command;
 pub mod defaults;
@@ -28,6 +29,7 @@ mod value;
 mod vip_rules;
 mod vip_update;
 
+pub use capability::Capability;
 pub use command::{Command, Ping};
 pub use encap::Encap;
 pub use grammar::{parse, parse_line};
@@ -43,8 +45,8 @@ pub use report::{report, report_line};
 pub use show::{FibQuery, FlowQuery, HardwareDetail, Show};
 pub use span::{Span, Spanned};
 pub use startup::{
-    Cpu, Dev, Device, Dpdk, Hugepages, Poll, Punt, Startup, Statement, Unix, Workers, core_list,
-    parse_core_list, punt_needs_tap,
+    Cpu, Dev, Device, Dpdk, Hugepages, Poll, Privileges, Punt, Seccomp, Startup, Statement, Unix,
+    Workers, core_list, parse_core_list, punt_needs_tap,
 };
 pub use sub_interface::{SubInterface, VlanKind, VlanTags};
 pub use tunnel_settings::{SrcEntropy, TooBig, TunnelDf, TunnelDscp, TunnelEcn};

@@ -13,10 +13,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
+use crate::accounts::Accounts;
 use crate::compile::TableThread;
 use crate::control::{Control, Draft};
 use crate::execute::Shared;
 use crate::model::Model;
+use crate::privileges;
 use crate::runtime::{DataPlane, Plan};
 use crate::server::{self, Socket};
 
@@ -71,6 +73,7 @@ pub fn run(path: &Path) -> ExitCode {
     let shared = Shared::new(control);
     let served = shared
         .with(|control| configure(control, &startup))
+        .and_then(|()| privileges::drop_on_all_threads(&startup, &data_plane))
         .and_then(|()| data_plane.launch().map_err(|error| error.to_string()))
         .and_then(|()| {
             // Not before: the first packet is to find all VIPs of the configuration.
@@ -220,6 +223,7 @@ pub fn load(path: &Path) -> Result<(Startup, Plan), String> {
         })?;
         check_command_file(&file.value.display().to_string(), &script, model)?;
     }
+    privileges::identity(&startup, &Accounts::here()).map_err(|problem| report(&[problem]))?;
     let plan = Plan::new(&startup, &available_cpus()).map_err(|problem| report(&[problem]))?;
     Ok((startup, plan))
 }

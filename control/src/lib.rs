@@ -4,12 +4,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod compile;
 pub mod control;
 pub mod daemon;
 pub mod execute;
 pub mod model;
 pub mod neighbor;
+pub mod privileges;
 pub mod runtime;
 pub mod server;
 pub mod show;

@@ -6,6 +6,7 @@ mod host;
 mod lb;
 mod links;
 mod network;
+mod privileges;
 mod punt;
 mod table;
 mod vips;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 pub use cpu::{Cpu, Poll, Workers, core_list, parse_core_list};
 pub use dpdk::{Dev, Device, Dpdk, Hugepages};
+pub use privileges::{Privileges, Seccomp};
 pub use punt::{Punt, punt_needs_tap};
 
 use links::Link;
@@ -50,6 +52,8 @@ pub struct Startup {
     pub dpdk: Dpdk,
     /// `[unix]`
     pub unix: Unix,
+    /// `[privileges]`
+    pub privileges: Privileges,
     /// `[punt]`
     pub punt: Option<Punt>,
     /// Everything else, in an order in which each command finds what it needs: devices' interfaces,
@@ -78,6 +82,7 @@ impl Startup {
             "cpu",
             "dpdk",
             "unix",
+            "privileges",
             "punt",
             "interface",
             "sub-interface",
@@ -117,7 +122,14 @@ impl Startup {
         commands.extend(vips::vips(root, lb.as_ref(), &interfaces, problems));
         let punt = punt::punt(root, &dpdk.devs, problems);
         punt::check(root, punt.as_ref(), &commands, problems);
-        Startup { cpu: host::cpu(root, &dpdk.devs), unix: host::unix(root), punt, dpdk, commands }
+        Startup {
+            cpu: host::cpu(root, &dpdk.devs),
+            unix: host::unix(root),
+            privileges: privileges::privileges(root),
+            punt,
+            dpdk,
+            commands,
+        }
     }
 }
 

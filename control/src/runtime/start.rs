@@ -63,6 +63,8 @@ pub struct DataPlane {
     /// Not launched yet.
     waiting: Vec<(u32, Worker<DpdkIo, TscClock>)>,
     shared: Vec<Arc<WorkerShared>>,
+    /// Of every port.
+    drivers: Vec<String>,
     // The last to go.
     eal: Eal,
 }
@@ -99,6 +101,7 @@ impl DataPlane {
         let mut shares: Vec<Share> = Vec::new();
         shares.resize_with(plan.worker_cpus.len(), Share::default);
         open_ports(&eal, plan, &mut hardware, &mut model, &mut shares)?;
+        let drivers = hardware.ports.iter().map(|open| open.port.info().driver.clone()).collect();
         let graph = graph_nodes::builder().info()?;
         let mut handles = Vec::new();
         let mut owners = Vec::new();
@@ -143,7 +146,21 @@ impl DataPlane {
             workers.push((handle.lcore, worker));
         }
         let shared = handles.iter().map(|handle| Arc::clone(&handle.shared)).collect();
-        Ok((Self { waiting: workers, shared, eal }, control))
+        Ok((Self { waiting: workers, shared, drivers, eal }, control))
+    }
+
+    /// The drivers of the ports.
+    pub fn drivers(&self) -> impl Iterator<Item = &str> {
+        self.drivers.iter().map(String::as_str)
+    }
+
+    /// Gives DPDK's files to the user (uid, gid) that the process is about to become.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be given away.
+    pub fn give_files(&self, to: (u32, u32)) -> std::io::Result<()> {
+        self.eal.give_files(to)
     }
 
     /// Lets the workers run.

@@ -1,7 +1,7 @@
 //! The EAL: started once per process, stopped when its owner is dropped.
 
 use std::ffi::{CString, c_char};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::dpdk::eal_args::EalArgs;
@@ -43,6 +43,8 @@ impl Drop for EalUse {
 #[derive(Debug)]
 pub struct Eal {
     prefix: String,
+    /// Where its files are; asked of the environment later, another user would get another answer.
+    folder: PathBuf,
     worker_lcores: Vec<u32>,
 }
 
@@ -61,7 +63,8 @@ impl Eal {
         if STARTED.swap(true, Ordering::SeqCst) {
             return Err(DpdkError::because(action, "it starts only once per process"));
         }
-        clean_files(&args.file_prefix)
+        let folder = runtime_files::runtime_dir(&args.file_prefix);
+        clean_files(&folder, &args.file_prefix)
             .map_err(|error| DpdkError::because(action, error.to_string()))?;
         log::capture()?;
         log::hold();
@@ -69,12 +72,12 @@ impl Eal {
         let said = log::release(started.is_ok());
         if let Err(error) = started {
             // EAL keeps what it had made before it failed; the files are of no use to anyone.
-            let _ = clean_files(&args.file_prefix);
+            let _ = clean_files(&folder, &args.file_prefix);
             return Err(error.with_details(action, &args.to_vec()[1..], &said));
         }
         RUNNING.store(true, Ordering::SeqCst);
         let workers = 1..=args.worker_cpus.len() as u32;
-        Ok(Self { prefix: args.file_prefix.clone(), worker_lcores: workers.collect() })
+        Ok(Self { prefix: args.file_prefix.clone(), folder, worker_lcores: workers.collect() })
     }
 
     /// The lcore of each worker.
@@ -105,6 +108,15 @@ impl Eal {
         format!("DPDK {year}.{month:02}.{}", dpdk_sys::RTE_VER_MINOR)
     }
 
+    /// Gives the files of this process's EAL to a user (uid, gid), who is about to be ours.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be given away.
+    pub fn give_files(&self, to: (u32, u32)) -> std::io::Result<()> {
+        runtime_files::give(&self.folder, &self.prefix, &hugetlbfs(), to)
+    }
+
     /// The prefix of this process's EAL files.
     pub fn file_prefix(&self) -> &str {
         &self.prefix
@@ -121,7 +133,7 @@ impl Drop for Eal {
         // SAFETY: the EAL is initialised, and by the count no pool, port or job is left.
         unsafe { dpdk_sys::rte_eal_cleanup() };
         // What cannot be removed is removed by the next start.
-        let _ = clean_files(&self.prefix);
+        let _ = clean_files(&self.folder, &self.prefix);
     }
 }
 
@@ -139,9 +151,13 @@ pub(super) fn has_hugepages() -> bool {
     unsafe { dpdk_sys::rte_eal_has_hugepages() != 0 }
 }
 
-fn clean_files(prefix: &str) -> std::io::Result<usize> {
-    let mounts: Vec<String> = hugepages::mounts_here().into_iter().map(|m| m.path).collect();
-    runtime_files::clean(&runtime_files::runtime_dir(prefix), prefix, &mounts)
+fn clean_files(folder: &Path, prefix: &str) -> std::io::Result<usize> {
+    runtime_files::clean(folder, prefix, &hugetlbfs())
+}
+
+/// Where hugepages are mounted.
+fn hugetlbfs() -> Vec<String> {
+    hugepages::mounts_here().into_iter().map(|mount| mount.path).collect()
 }
 
 fn init(args: &EalArgs) -> Result<(), DpdkError> {

@@ -64,25 +64,53 @@ pub fn clean(dir: &Path, prefix: &str, hugetlbfs: &[String]) -> std::io::Result<
         )));
     }
     let mut removed = 0;
-    for mount in hugetlbfs {
-        let Ok(files) = fs::read_dir(mount) else { continue };
-        for file in files.flatten() {
-            let name = file.file_name();
-            let ours = name
-                .to_string_lossy()
-                .strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with("map_"));
-            if ours {
-                fs::remove_file(file.path())?;
-                removed += 1;
-            }
-        }
+    for file in map_files(prefix, hugetlbfs) {
+        remove_or_empty(&file)?;
+        removed += 1;
     }
     if let Ok(files) = fs::read_dir(dir) {
         removed += files.count();
         fs::remove_dir_all(dir)?;
     }
     Ok(removed)
+}
+
+/// The `<prefix>map_*` files in the hugetlbfs mounts.
+fn map_files(prefix: &str, hugetlbfs: &[String]) -> Vec<PathBuf> {
+    let folders = hugetlbfs.iter().filter_map(|mount| fs::read_dir(mount).ok());
+    let files = folders.flat_map(|folder| folder.flatten());
+    let ours = |file: &fs::DirEntry| {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with("map_"))
+    };
+    files.filter(ours).map(|file| file.path()).collect()
+}
+
+/// Whoever may not remove a file of hugepages can at least give the pages back.
+fn remove_or_empty(file: &Path) -> std::io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            fs::OpenOptions::new().write(true).open(file)?.set_len(0)
+        }
+        done => done,
+    }
+}
+
+/// Gives the prefix's runtime folder and all of its files to a user, who can then use and remove
+/// them without privileges.
+pub fn give(
+    dir: &Path,
+    prefix: &str,
+    hugetlbfs: &[String],
+    (uid, gid): (u32, u32),
+) -> std::io::Result<()> {
+    let mut paths = map_files(prefix, hugetlbfs);
+    if let Ok(files) = fs::read_dir(dir) {
+        paths.extend(files.flatten().map(|file| file.path()));
+        paths.push(dir.to_owned());
+    }
+    paths.iter().try_for_each(|path| std::os::unix::fs::lchown(path, Some(uid), Some(gid)))
 }
 
 #[cfg(test)]
