@@ -11,6 +11,7 @@ use crate::lb_tables::LbTables;
 use crate::sticky::StickyTable;
 use crate::sticky_owner::{NewEntry, Place, Slot, StickyOwner};
 use crate::tcp_state::FlowState;
+use crate::timeouts::ProfileId;
 use crate::vip::{KeyKind, Vip};
 
 /// Decides for one worker; made for each burst, as its parts only live that long.
@@ -91,28 +92,33 @@ impl Balancer<'_> {
             })
     }
 
+    /// When a flow in this state expires that has a packet now.
+    pub(crate) fn expiry_tick(&self, profile: ProfileId, state: FlowState) -> u16 {
+        self.tables.timeouts.of(profile).expiry_tick(state, self.now_s)
+    }
+
     /// Gives a flow its next state and a new expiry.
-    pub(crate) fn refresh(&mut self, slot: Slot, state: FlowState) {
-        let expiry_tick = self.tables.timeouts.expiry_tick(state, self.now_s);
+    pub(crate) fn refresh(&mut self, slot: Slot, profile: ProfileId, state: FlowState) {
+        let expiry_tick = self.expiry_tick(profile, state);
         self.owner.refresh(slot, state, expiry_tick);
     }
 
-    /// Where the entry of a flow goes that has none.
-    pub(crate) fn new_place(&self, key: &FlowKey) -> Option<Place> {
+    /// Where the entry of a flow goes that has none and begins in this state.
+    pub(crate) fn new_place(&self, key: &FlowKey, state: FlowState) -> Option<Place> {
         let tables = self.tables;
-        self.owner.new_place(key, self.now_s, |as_id| tables.epoch_of(as_id))
+        self.owner.new_place(key, state, self.now_s, |as_id| tables.epoch_of(as_id))
     }
 
-    /// Makes a flow's entry in its place.
-    pub(crate) fn put(&mut self, place: Place, key: &FlowKey, mut entry: NewEntry) {
-        entry.expiry_tick = self.tables.timeouts.expiry_tick(entry.state, self.now_s);
-        self.owner.put(place, key, entry);
-    }
-
-    /// Makes or replaces a flow's entry; returns whether there was room.
-    pub(crate) fn insert(&mut self, key: &FlowKey, mut entry: NewEntry) -> bool {
+    /// Makes or replaces a flow's entry; returns whether there was room. One that is `vital`, as
+    /// without it the packet must be dropped, may take the place of the half-open flow that would
+    /// expire first, be it half-open itself: a flood of SYNs then finds room among themselves, and
+    /// a handshake gets through that is faster than the flood comes round.
+    pub(crate) fn insert(&mut self, key: &FlowKey, entry: NewEntry, vital: bool) -> bool {
         let Self { tables, owner, now_s, .. } = self;
-        entry.expiry_tick = tables.timeouts.expiry_tick(entry.state, *now_s);
-        owner.insert(key, entry, *now_s, |as_id| tables.epoch_of(as_id)).is_ok()
+        let claim = match entry.state {
+            state if vital && state.is_half_open() => FlowState::Established,
+            state => state,
+        };
+        owner.insert_as(claim, key, entry, *now_s, |as_id| tables.epoch_of(as_id)).is_ok()
     }
 }

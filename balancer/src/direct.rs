@@ -9,7 +9,9 @@ use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
 use crate::server_view::{Occupancy, ServerView};
 use crate::sticky_owner::NewEntry;
-use crate::tcp_state::{Direction, FlowState, TcpFlags};
+use crate::tcp_flags::TcpFlags;
+use crate::tcp_state::{Direction, FlowState};
+use crate::timeouts::ProfileId;
 
 /// What happens to a client's packet to an AS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,8 @@ pub enum DirectDecision {
 
 impl Balancer<'_> {
     /// Decides for a client's packet whose destination is an AS's address, and keeps its flow's
-    /// entry up to date. `tuple` is the packet's.
+    /// entry up to date: no VIP's, so it lives as long as the global timeouts say. `tuple` is the
+    /// packet's.
     pub fn record_direct<A: Address>(
         &mut self,
         tuple: &FlowTuple<A>,
@@ -42,9 +45,10 @@ impl Balancer<'_> {
         };
         let key = FlowKey::direct(self.owner.instance(), tuple);
         if let Some((slot, value)) = self.own(&key)
-            && !(flags.opens() && value.state() == FlowState::Closing)
+            && !(flags.opens() && value.state().is_closing())
         {
-            self.refresh(slot, value.state().next(Direction::ToServer, flags));
+            let next = value.state().next(Direction::ToServer, flags);
+            self.refresh(slot, ProfileId::GLOBAL, next);
             return DirectDecision::Existing;
         }
         let view = ServerView { tuple: *tuple, endpoint };
@@ -53,7 +57,12 @@ impl Balancer<'_> {
         }
         self.supersede(&view, &key);
         let state = FlowState::first(tuple.protocol, flags);
-        let entry = NewEntry { as_id: AsId::from_low_bits(0), epoch: 0, state, expiry_tick: 0 };
-        if self.insert(&key, entry) { DirectDecision::New } else { DirectDecision::TableFullDrop }
+        let expiry_tick = self.expiry_tick(ProfileId::GLOBAL, state);
+        let entry = NewEntry { as_id: AsId::from_low_bits(0), epoch: 0, state, expiry_tick };
+        if self.insert(&key, entry, true) {
+            DirectDecision::New
+        } else {
+            DirectDecision::TableFullDrop
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! What a sticky table knows of a flow, in one 64-bit word.
 //!
-//! From the top: AS 20, epoch 8, cell 1, state 3, expiry tick 16, sequence 16. State 0 is a free
+//! From the top: AS 20, epoch 8, cell 1, state 4, expiry tick 16, sequence 15. State 0 is a free
 //! entry; the bit *cell* says that the entry's key goes on in a cell beside the buckets.
 
 use crate::application_server::AsId;
 use crate::tcp_state::FlowState;
 
-const EXPIRY_SHIFT: u32 = 16;
-const STATE_SHIFT: u32 = 32;
+const SEQUENCE_MASK: u64 = 0x7fff;
+const EXPIRY_SHIFT: u32 = 15;
+const STATE_SHIFT: u32 = 31;
+const STATE_MASK: u8 = 0xf;
 const CELL: u64 = 1 << 35;
 const EPOCH_SHIFT: u32 = 36;
 const AS_SHIFT: u32 = 44;
@@ -27,7 +29,7 @@ impl FlowValue {
         self.0
     }
 
-    /// An occupied entry.
+    /// An occupied entry. Of the sequence, the low 15 bits are kept.
     #[inline]
     pub(crate) const fn new(
         as_id: AsId,
@@ -41,7 +43,7 @@ impl FlowValue {
                 | (epoch as u64) << EPOCH_SHIFT
                 | (state as u64) << STATE_SHIFT
                 | (expiry as u64) << EXPIRY_SHIFT
-                | sequence as u64,
+                | sequence as u64 & SEQUENCE_MASK,
         )
     }
 
@@ -60,22 +62,23 @@ impl FlowValue {
     /// A free entry, which keeps the sequence of what was there.
     #[inline]
     pub(crate) const fn free(sequence: u16) -> Self {
-        Self(sequence as u64)
+        Self(sequence as u64 & SEQUENCE_MASK)
     }
 
     #[inline]
     pub(crate) const fn is_free(self) -> bool {
-        self.0 >> STATE_SHIFT & 7 == 0
+        self.state_bits() == 0
     }
 
+    /// Counts modulo 2^15 what was in the entry.
     #[inline]
     pub(crate) const fn sequence(self) -> u16 {
-        self.0 as u16
+        (self.0 & SEQUENCE_MASK) as u16
     }
 
     /// The same with another sequence.
     pub(crate) const fn with_sequence(self, sequence: u16) -> Self {
-        Self(self.0 & !0xffff | sequence as u64)
+        Self(self.0 & !SEQUENCE_MASK | sequence as u64 & SEQUENCE_MASK)
     }
 
     /// The same flow in another state and with another expiry.
@@ -92,14 +95,14 @@ impl FlowValue {
     /// The same flow with another one's state and expiry.
     #[inline]
     pub(crate) const fn updated(self, update: Self) -> Self {
-        const REST: u64 = !(7 << STATE_SHIFT | 0xffff << EXPIRY_SHIFT);
+        const REST: u64 = !((STATE_MASK as u64) << STATE_SHIFT | 0xffff << EXPIRY_SHIFT);
         Self(self.0 & REST | update.0)
     }
 
     /// The number of the state, 0 of a free entry.
     #[inline]
     pub(crate) const fn state_bits(self) -> u8 {
-        (self.0 >> STATE_SHIFT) as u8 & 7
+        (self.0 >> STATE_SHIFT) as u8 & STATE_MASK
     }
 
     /// The AS of the flow. Means nothing for a direct flow.
@@ -120,7 +123,7 @@ impl FlowValue {
     #[inline]
     #[must_use]
     pub const fn state(self) -> FlowState {
-        FlowState::from_bits((self.0 >> STATE_SHIFT) as u8 & 7)
+        FlowState::from_bits(self.state_bits())
     }
 
     /// The second at which the flow expires, modulo 65 536.
@@ -150,33 +153,44 @@ impl FlowValue {
 mod tests {
     use super::*;
 
+    /// Each field at its ends, the others at both of theirs.
     #[test]
     fn fields_do_not_overlap() {
-        let as_id = AsId::new((1 << 20) - 1).unwrap();
-        let zero = AsId::new(0).unwrap();
-        let value = FlowValue::new(as_id, 0, FlowState::Udp, 0, 0);
-        assert_eq!((value.as_id(), value.epoch(), value.expiry_tick()), (as_id, 0, 0));
-        let value = FlowValue::new(zero, 255, FlowState::Udp, 0, 0);
-        assert_eq!((value.as_id(), value.epoch(), value.expiry_tick()), (zero, 255, 0));
-        let value = FlowValue::new(zero, 0, FlowState::Closing, 0xffff, 0);
-        assert_eq!((value.epoch(), value.expiry_tick(), value.sequence()), (0, 0xffff, 0));
-        assert_eq!(value.state(), FlowState::Closing);
-        let value = FlowValue::new(as_id, 7, FlowState::HalfOpen, 1, 0xffff);
-        let later = value.refreshed(FlowState::Established, 9);
-        assert_eq!((later.as_id(), later.epoch(), later.sequence()), (as_id, 7, 0xffff));
-        assert_eq!((later.state(), later.expiry_tick()), (FlowState::Established, 9));
+        let ids = [0, (1 << 20) - 1].map(|id| AsId::new(id).unwrap());
+        let states = [FlowState::Established, FlowState::Other];
+        for bits in 0..64u32 {
+            let pick = |bit: u32| (bits >> bit & 1) as usize;
+            let (as_id, epoch) = (ids[pick(0)], [0, 255][pick(1)]);
+            let (state, cell) = (states[pick(2)], pick(3) == 1);
+            let (expiry, sequence) = ([0, 0xffff][pick(4)], [0, 0x7fff][pick(5)]);
+            let value = FlowValue::new(as_id, epoch, state, expiry, sequence).with_cell(cell);
+            let check = |value: FlowValue, state, expiry, sequence| {
+                assert_eq!((value.as_id(), value.epoch()), (as_id, epoch));
+                assert_eq!((value.state(), value.has_cell()), (state, cell));
+                assert_eq!((value.expiry_tick(), value.sequence()), (expiry, sequence));
+                assert!(!value.is_free());
+            };
+            check(value, state, expiry, sequence);
+            for state in FlowState::ALL {
+                check(value.refreshed(state, 9), state, 9, sequence);
+            }
+            check(value.with_sequence(5), state, expiry, 5);
+            let free = FlowValue::free(value.sequence());
+            assert!(free.is_free() && !free.has_cell() && free.sequence() == sequence);
+        }
     }
 
     #[test]
-    fn the_cell_bit_is_its_own() {
+    fn sequences_wrap_at_15_bits() {
         let zero = AsId::new(0).unwrap();
-        let value = FlowValue::new(zero, 0, FlowState::Closing, 0, 0).with_cell(true);
-        assert!(value.has_cell() && value.state() == FlowState::Closing && value.epoch() == 0);
-        let later = value.refreshed(FlowState::Udp, 5);
-        assert!(later.has_cell() && later.state() == FlowState::Udp);
-        assert!(!later.with_cell(false).has_cell());
-        assert!(!FlowValue::new(zero, 255, FlowState::Closing, 0xffff, 0xffff).has_cell());
-        assert!(!FlowValue::free(9).has_cell());
+        for (sequence, kept) in [(0x7fff, 0x7fff), (0x8000, 0), (0xffff, 0x7fff)] {
+            let value = FlowValue::new(zero, 0, FlowState::Established, 0, sequence);
+            assert_eq!((value.sequence(), value.expiry_tick()), (kept, 0));
+            let value = FlowValue::free(sequence);
+            assert!(value.is_free() && value.sequence() == kept);
+            let value = FlowValue::new(zero, 0, FlowState::Udp, 0, 0).with_sequence(sequence);
+            assert_eq!((value.sequence(), value.expiry_tick()), (kept, 0));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::new_flow_table::Member;
 use crate::ports::Ports;
 use crate::prefix::Prefix;
 use crate::rotation::Rotation;
-use crate::tcp_state::Timeouts;
+use crate::timeouts::{ProfileId, TimeoutProfiles, Timeouts};
 use crate::vip::{Scheduler, Vip, VipId, VipSpec};
 use crate::vip_groups::{GroupMember, VipGroupId, VipGroups};
 
@@ -31,8 +31,8 @@ pub struct LbTables {
     pub reverse: ReverseMap,
     /// The cluster's flow hash.
     pub hasher: FlowHasher,
-    /// How long flows live.
-    pub timeouts: Timeouts,
+    /// How long flows live, by the profile of their VIP.
+    pub timeouts: TimeoutProfiles,
 }
 
 /// What [`LbTables`] are built from.
@@ -44,7 +44,7 @@ pub struct LbConfig<'a> {
     pub servers: &'a [ApplicationServer],
     /// The cluster's flow hash.
     pub hasher: FlowHasher,
-    /// How long flows live.
+    /// How long flows live, of VIPs without timeouts of their own.
     pub timeouts: Timeouts,
 }
 
@@ -67,7 +67,7 @@ impl LbTables {
             groups: Arc::new(VipGroups::new(&[])),
             reverse: ReverseMap::build(Vec::new()),
             hasher,
-            timeouts,
+            timeouts: TimeoutProfiles::new(timeouts),
         }
     }
 
@@ -101,13 +101,14 @@ impl LbTables {
         }
         cache.forget_unused();
         let members: Vec<GroupMember> = config.vips.iter().map(GroupMember::from).collect();
+        let timeouts = profiles(config.timeouts, &mut vips);
         Ok(Self {
             vips,
             servers,
             groups: Arc::new(VipGroups::new(&members)),
             reverse: ReverseMap::build(services),
             hasher: config.hasher.clone(),
-            timeouts: config.timeouts,
+            timeouts,
         })
     }
 
@@ -128,10 +129,11 @@ impl LbTables {
     ) -> Result<Self, LbTablesError> {
         let mut tables = self.clone();
         let (mut gone, mut new) = (Vec::new(), Vec::new());
-        let mut regroup = false;
+        let (mut regroup, mut retime) = (false, false);
         // All that goes goes first: an AS's index may have a new owner.
         for change in changes {
             let Some(before) = self.vip(change.id) else { continue };
+            retime |= before.timeouts.is_some();
             let own = before.servers.iter().filter_map(|id| self.server(*id));
             reverse_entries(before, &own.collect::<Vec<_>>(), &mut gone)?;
             for id in before.servers.iter() {
@@ -151,6 +153,7 @@ impl LbTables {
                     let vip = vip(spec, &own, before, &self.hasher, cache)?;
                     reverse_entries(&vip, &own, &mut new)?;
                     tables.enter(servers)?;
+                    retime |= vip.timeouts.is_some();
                     Some(vip)
                 }
                 None => None,
@@ -165,8 +168,19 @@ impl LbTables {
             let members: Vec<_> = tables.vips.iter().flatten().map(GroupMember::from).collect();
             tables.groups = Arc::new(VipGroups::new(&members));
         }
+        if retime {
+            tables.timeouts = profiles(*self.timeouts.global(), &mut tables.vips);
+        }
         tables.reverse = self.reverse.changed(&gone, new);
         Ok(tables)
+    }
+
+    /// These tables with other timeouts for the VIPs that have none of their own.
+    #[must_use]
+    pub fn with_timeouts(&self, global: Timeouts) -> Self {
+        let mut tables = self.clone();
+        tables.timeouts = profiles(global, &mut tables.vips);
+        tables
     }
 
     /// Puts ASs into places that must be free.
@@ -216,6 +230,12 @@ impl LbTables {
     pub fn epoch_of(&self, id: AsId) -> Option<u8> {
         self.server(id).map(|server| server.epoch)
     }
+}
+
+/// The timeouts in use; tells the VIPs which are theirs.
+fn profiles(global: Timeouts, vips: &mut [Option<Vip>]) -> TimeoutProfiles {
+    let own = vips.iter_mut().flatten().map(|vip| (vip.timeouts, &mut vip.profile));
+    TimeoutProfiles::collect(global, own)
 }
 
 /// Makes room for so many indices.
@@ -327,5 +347,7 @@ fn vip(
         servers: servers.iter().map(|server| server.id).collect(),
         rotation,
         kind: spec.key_kind(),
+        timeouts: spec.timeouts,
+        profile: ProfileId::GLOBAL,
     })
 }

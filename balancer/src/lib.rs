@@ -24,6 +24,7 @@
 //!     scheduler: Scheduler::Maglev,
 //!     length: TableLength::DEFAULT,
 //!     nat: true,
+//!     timeouts: None,
 //! };
 //! let server = ApplicationServer {
 //!     id: AsId::new(0).unwrap(),
@@ -98,7 +99,9 @@ mod staged;
 mod sticky;
 mod sticky_owner;
 mod table_length;
+mod tcp_flags;
 mod tcp_state;
+mod timeouts;
 mod vip;
 mod vip_counter;
 mod vip_groups;
@@ -128,11 +131,13 @@ pub use protocol::{ParseProtocolError, Protocol};
 pub use reply::{NO_FLOW, ReplyVerdict};
 pub use rotation::Rotation;
 pub use selection::{CLASH_SERVERS_MAX, CLASH_SLOTS_MAX, Decision, TABLE_FULL, TUPLE_IN_USE};
-pub use staged::{Known, Located, Passing, Updates};
+pub use staged::{Course, Known, Located, Passing, Updates};
 pub use sticky::{BucketCountError, StickyTable};
 pub use sticky_owner::{Full, NewEntry, Slot, StickyOwner};
 pub use table_length::{TableLength, TableLengthError};
-pub use tcp_state::{Direction, FlowState, MAX_TIMEOUT_S, TcpFlags, TimeoutError, Timeouts};
+pub use tcp_flags::{Segment, TcpFlags};
+pub use tcp_state::{Direction, FlowState};
+pub use timeouts::{MAX_TIMEOUT_S, ProfileId, TimeoutError, TimeoutProfiles, Timeouts};
 pub use vip::{KeyKind, MAX_VIPS, RESERVED_INDICES, Scheduler, Vip, VipId, VipKey, VipSpec};
 pub use vip_counter::VipCounter;
 pub use vip_groups::{VipGroupId, VipGroups};

@@ -8,7 +8,9 @@ use crate::flow_tuple::FlowTuple;
 use crate::nat_reverse::Candidate;
 use crate::server_view::{FlowThrough, ServerView};
 use crate::sticky_owner::Slot;
-use crate::tcp_state::{Direction, FlowState, TcpFlags};
+use crate::tcp_flags::TcpFlags;
+use crate::tcp_state::{Direction, FlowState};
+use crate::timeouts::ProfileId;
 use crate::vip::VipId;
 
 /// What happens to a packet from an AS.
@@ -38,6 +40,13 @@ pub enum ReplyVerdict<A> {
 /// The drop reason of [`ReplyVerdict::NoFlow`].
 pub const NO_FLOW: &str = "nat reply without flow";
 
+/// The worker's own entry of the flow that a packet answers.
+struct OwnFlow {
+    slot: Slot,
+    profile: ProfileId,
+    state: FlowState,
+}
+
 impl Balancer<'_> {
     /// Finds out whom a packet answers that comes from an interface with `nat4 in` or `nat6 in`,
     /// and keeps its flow's entry up to date.
@@ -52,8 +61,8 @@ impl Balancer<'_> {
         flags: TcpFlags,
     ) -> ReplyVerdict<A> {
         let (verdict, own) = self.whom_it_answers(tuple);
-        if let Some((slot, state)) = own {
-            self.refresh(slot, state.next(Direction::ToClient, flags));
+        if let Some(OwnFlow { slot, profile, state }) = own {
+            self.refresh(slot, profile, state.next(Direction::ToClient, flags));
         }
         verdict
     }
@@ -69,7 +78,7 @@ impl Balancer<'_> {
     fn whom_it_answers<A: Address>(
         &self,
         tuple: &FlowTuple<A>,
-    ) -> (ReplyVerdict<A>, Option<(Slot, FlowState)>) {
+    ) -> (ReplyVerdict<A>, Option<OwnFlow>) {
         let tables = self.tables;
         let Some(endpoint) = tables.reverse.get(tuple.src, tuple.src_port, tuple.protocol) else {
             return (ReplyVerdict::NotMapped, None);
@@ -77,13 +86,16 @@ impl Balancer<'_> {
         let view = ServerView { tuple: tuple.reversed(), endpoint };
         for &candidate in endpoint.candidates() {
             if let Some((slot, flow)) = self.own_through(&view, candidate, None) {
-                return (translation(candidate, &flow), Some((slot, flow.value.state())));
+                let profile = tables.vip(candidate.vip).map_or(ProfileId::GLOBAL, |v| v.profile);
+                let own = OwnFlow { slot, profile, state: flow.value.state() };
+                return (translation(candidate, &flow), Some(own));
             }
         }
         if self.owner.table().live_flows().direct() > 0 {
             let direct = FlowKey::direct(self.owner.instance(), &view.tuple);
             if let Some((slot, value)) = self.own(&direct) {
-                return (ReplyVerdict::Direct, Some((slot, value.state())));
+                let own = OwnFlow { slot, profile: ProfileId::GLOBAL, state: value.state() };
+                return (ReplyVerdict::Direct, Some(own));
             }
         }
         (self.without_own_entry(&view), None)

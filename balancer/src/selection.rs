@@ -9,7 +9,8 @@ use crate::protocol::Protocol;
 use crate::rotation::Rotation;
 use crate::server_view::{Occupancy, ServerView};
 use crate::sticky_owner::{NewEntry, Place};
-use crate::tcp_state::{Direction, FlowState, TcpFlags};
+use crate::tcp_flags::TcpFlags;
+use crate::tcp_state::FlowState;
 use crate::vip::{KeyKind, Vip};
 use crate::vip_counter::VipCounter;
 
@@ -100,7 +101,7 @@ impl<'a> Balancer<'a> {
     /// [`TcpFlags::NONE`] for everything but TCP. In this order:
     ///
     /// 1. An entry that is alive keeps its AS. A SYN is a retransmission, unless the connection is
-    ///    closing or the AS removed: it then starts a new one.
+    ///    [closing](FlowState::is_closing) or the AS removed: it then starts a new one.
     /// 2. For other packets than SYNs, an entry at a peer is adopted: the NIC moved the flow.
     /// 3. The rotation, for what starts a flow and finds room to be remembered; else the new-flow
     ///    table. Nothing is kept of a packet that no AS takes.
@@ -111,35 +112,39 @@ impl<'a> Balancer<'a> {
         flags: TcpFlags,
     ) -> Decision {
         let own = self.own_to_vip(vip, tuple);
+        let next = |state: FlowState| state.next(vip.client_direction(), flags);
         if let Some((slot, value)) = own
             && self.is_alive_to_vip(value)
             && !(flags.opens() && self.is_over(value.state(), value.as_id()))
         {
-            self.refresh(slot, value.state().next(Direction::ToServer, flags));
+            self.refresh(slot, vip.profile, next(value.state()));
             return Decision::Existing(value.as_id());
         }
         let key = self.key(vip, tuple);
         if !flags.opens()
             && let Some((_, value)) = self.at_peers(&key)
         {
-            let state = value.state().next(Direction::ToServer, flags);
-            self.insert(&key, self.entry(value.as_id(), state));
+            self.insert(&key, self.entry(vip, value.as_id(), next(value.state())), false);
             return Decision::Existing(value.as_id());
         }
         // Not searched for again: nothing was changed since.
-        let place = own.map(|(slot, _)| Place::Take(slot)).or_else(|| self.new_place(&key));
+        let place = match own {
+            Some((slot, _)) => Some(Place::Take(slot)),
+            None => self.new_place(&key, FlowState::first(tuple.protocol, flags)),
+        };
         self.select_new(vip, &key, tuple, flags, place)
     }
 
     /// Whether a SYN on such an entry starts another connection.
     fn is_over(&self, state: FlowState, as_id: AsId) -> bool {
-        state == FlowState::Closing
-            || state != FlowState::Udp
+        state.is_closing()
+            || state.is_tcp()
                 && self.tables.server(as_id).is_none_or(|s| s.state == ServerState::Removed)
     }
 
-    fn entry(&self, as_id: AsId, state: FlowState) -> NewEntry {
-        NewEntry { as_id, epoch: self.tables.epoch_of(as_id).unwrap_or(0), state, expiry_tick: 0 }
+    fn entry(&self, vip: &Vip, as_id: AsId, state: FlowState) -> NewEntry {
+        let epoch = self.tables.epoch_of(as_id).unwrap_or(0);
+        NewEntry { as_id, epoch, state, expiry_tick: self.expiry_tick(vip.profile, state) }
     }
 
     /// Decides for a flow without a live entry; `place` is where its entry goes, if there is one.
@@ -162,7 +167,8 @@ impl<'a> Balancer<'a> {
             // Whoever cannot clash can do without an entry.
             return Decision::Untracked(first);
         };
-        self.put(place, key, self.entry(first, FlowState::first(tuple.protocol, flags)));
+        let entry = self.entry(vip, first, FlowState::first(tuple.protocol, flags));
+        self.owner.put(place, key, entry);
         Decision::New(first)
     }
 
@@ -201,7 +207,7 @@ impl<'a> Balancer<'a> {
         let stateless = view.endpoint.only_candidate().is_some()
             && vip.origin::<A>(view.tuple.dst_port).is_some();
         let state = FlowState::first(tuple.protocol, flags);
-        if self.insert(key, self.entry(as_id, state)) {
+        if self.insert(key, self.entry(vip, as_id, state), !stateless) {
             Decision::New(as_id)
         } else if stateless {
             Decision::Untracked(as_id)

@@ -14,7 +14,6 @@ use crate::flow_value::FlowValue;
 use crate::nat_reverse::{Candidate, Endpoint};
 use crate::side_cells::Cell;
 use crate::sticky_owner::Slot;
-use crate::tcp_state::FlowState;
 use crate::vip::{KeyKind, Vip};
 
 /// A flow at an AS that stands behind NAT.
@@ -217,7 +216,7 @@ impl Balancer<'_> {
         let mut occupancy = Occupancy::Free;
         for &candidate in view.endpoint.candidates() {
             let own = self.own_through(view, candidate, Some(asker)).map(|(_, flow)| flow.value);
-            if own.is_some_and(|value| value.state() != FlowState::Closing)
+            if own.is_some_and(|value| !value.state().is_closing())
                 || self.peer_through(view, candidate, Some(asker)).is_some()
             {
                 return Occupancy::InUse;
@@ -232,7 +231,7 @@ impl Balancer<'_> {
         }
         let direct = FlowKey::direct(self.owner.instance(), &view.tuple);
         match self.own(&direct) {
-            Some((_, value)) if value.state() != FlowState::Closing => Occupancy::InUse,
+            Some((_, value)) if !value.state().is_closing() => Occupancy::InUse,
             _ if self.at_peers(&direct).is_some() => Occupancy::InUse,
             Some(_) => Occupancy::Closing,
             None => occupancy,

@@ -14,7 +14,9 @@ use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::side_cells::Cell;
 use crate::sticky_owner::{NewEntry, StickyOwner};
-use crate::tcp_state::{Direction, FlowState, TcpFlags, Timeouts};
+use crate::tcp_flags::{Segment, TcpFlags};
+use crate::tcp_state::{Direction, FlowState};
+use crate::timeouts::{ProfileId, TimeoutProfiles};
 use crate::vip::{KeyKind, VipId};
 
 /// Where the entry of a flow is, if there is one.
@@ -24,68 +26,82 @@ pub struct Located {
     hash: u64,
 }
 
-/// By kind of packet and state: the state that follows and when the flow expires then, as
-/// [`FlowValue`] has them. A flow's entry is brought up to date by one look into it.
+/// By what passes and state: the state that follows and when the flow expires then, as [`FlowValue`]
+/// has them. A flow's entry is brought up to date by one look into it.
 #[derive(Clone, Debug)]
 pub struct Updates {
-    of: (Timeouts, u32),
-    values: [[FlowValue; STATES]; Passing::KINDS],
+    /// The snapshot and second that they are of.
+    of: Option<(u64, u32)>,
+    values: [[FlowValue; STATES]; Passing::KINDS * Course::PROFILES],
 }
 
 /// States fit into this many; those that are none are never asked for.
-const STATES: usize = 8;
+const STATES: usize = 16;
+
+impl Default for Updates {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Updates {
-    /// For packets of this second.
+    /// None yet: they have to be [renewed](Self::renew) first.
     #[must_use]
-    pub fn new(timeouts: &Timeouts, now_s: u32) -> Self {
-        let update = |passing: Passing, bits: u8| {
-            let next = FlowState::from_bits(bits).next(passing.direction(), passing.flags());
-            FlowValue::update(next, timeouts.expiry_tick(next, now_s))
-        };
-        let of_kind = |kind| std::array::from_fn(|bits| update(Passing(kind as u8), bits as u8));
-        Self { of: (*timeouts, now_s), values: std::array::from_fn(of_kind) }
+    pub const fn new() -> Self {
+        let none = [FlowValue::free(0); STATES];
+        Self { of: None, values: [none; Passing::KINDS * Course::PROFILES] }
     }
 
-    /// Makes these those of this second.
+    /// Makes these those of this second. `generation` tells snapshots apart, of which each has its
+    /// own timeouts.
     #[inline]
-    pub fn renew(&mut self, timeouts: &Timeouts, now_s: u32) {
-        if self.of != (*timeouts, now_s) {
-            *self = Self::new(timeouts, now_s);
+    pub fn renew(&mut self, timeouts: &TimeoutProfiles, generation: u64, now_s: u32) {
+        if self.of != Some((generation, now_s)) {
+            self.of = Some((generation, now_s));
+            self.compute(timeouts, now_s);
+        }
+    }
+
+    #[cold]
+    fn compute(&mut self, timeouts: &TimeoutProfiles, now_s: u32) {
+        for (of_profile, timeouts) in self.values.chunks_mut(Passing::KINDS).zip(timeouts.iter()) {
+            for direction in [Direction::ToServer, Direction::OneWay, Direction::ToClient] {
+                for segment in Segment::ALL {
+                    let kind = Passing::kind(direction, segment);
+                    for state in FlowState::ALL {
+                        let next = state.after(direction, segment);
+                        let expiry = timeouts.expiry_tick(next, now_s);
+                        of_profile[kind][state as usize] = FlowValue::update(next, expiry);
+                    }
+                }
+            }
         }
     }
 }
 
-/// What a packet does to the state of its flow, as far as the packet tells.
+/// What a packet does to the state of its flow: from the low end on, its [`Segment`] 3 bits, its
+/// [`Direction`] 2, the profile of its VIP 3, and at the top whether it opens a connection.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passing(u8);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passing(u16);
 
 impl Passing {
-    const OPENS: u8 = 1;
-    const CLOSES: u8 = 2;
-    const REPLY: u8 = 4;
-    const KINDS: usize = 8;
+    const DIRECTION_SHIFT: u32 = 3;
+    const PROFILE_SHIFT: u32 = 5;
+    /// Directions and segments.
+    const KINDS: usize = 1 << Self::PROFILE_SHIFT;
+    const OPENS: u16 = 0x8000;
 
-    /// A packet that goes this way with these flags ([`TcpFlags::NONE`] for all but TCP).
-    #[inline(always)]
-    #[must_use]
-    pub fn new(direction: Direction, flags: TcpFlags) -> Self {
-        OF_FLAGS[usize::from(matches!(direction, Direction::ToClient))][usize::from(flags.octet())]
-    }
-
-    const fn compute(direction: Direction, flags: TcpFlags) -> Self {
-        let reply = matches!(direction, Direction::ToClient) as u8 * Self::REPLY;
-        let opens = flags.opens() as u8 * Self::OPENS;
-        let closes = flags.closes() as u8 * Self::CLOSES;
-        Self(opens | closes | reply)
+    const fn kind(direction: Direction, segment: Segment) -> usize {
+        (direction as usize) << Self::DIRECTION_SHIFT | segment as usize
     }
 
     /// Whether it goes to the client.
     #[inline]
     #[must_use]
     pub const fn is_reply(self) -> bool {
-        self.0 & Self::REPLY != 0
+        const REPLY: u16 = (Direction::ToClient as u16) << Passing::DIRECTION_SHIFT;
+        self.0 & REPLY != 0
     }
 
     /// Whether it opens a connection.
@@ -95,28 +111,47 @@ impl Passing {
         self.0 & Self::OPENS != 0
     }
 
-    /// Flags that do the same.
-    fn flags(self) -> TcpFlags {
-        match self {
-            Self(kind) if kind & Self::CLOSES != 0 => TcpFlags::RST,
-            Self(kind) if kind & Self::OPENS != 0 => TcpFlags::SYN,
-            _ => TcpFlags::ACK,
-        }
-    }
-
-    fn direction(self) -> Direction {
-        if self.0 & Self::REPLY == 0 { Direction::ToServer } else { Direction::ToClient }
+    /// Where its [`Updates`] are.
+    #[inline(always)]
+    const fn index(self) -> usize {
+        self.0 as usize % (Self::KINDS * Course::PROFILES)
     }
 }
 
-/// By direction and flags: what a packet does.
-static OF_FLAGS: [[Passing; 256]; 2] = {
-    let mut table = [[Passing(0); 256]; 2];
+/// What all packets have in common that go one way between clients and ASs of one VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course(Passing);
+
+impl Course {
+    /// So many profiles have [`Updates`].
+    pub const PROFILES: usize = 8;
+
+    /// The packets of a VIP's flows in this direction; `None` where its profile is one too many.
+    #[must_use]
+    pub const fn new(direction: Direction, profile: ProfileId) -> Option<Self> {
+        if profile.index() >= Self::PROFILES {
+            return None;
+        }
+        let profile = (profile.index() as u16) << Passing::PROFILE_SHIFT;
+        Some(Self(Passing(profile | (direction as u16) << Passing::DIRECTION_SHIFT)))
+    }
+
+    /// A packet with these flags ([`TcpFlags::NONE`] for all but TCP).
+    #[inline(always)]
+    #[must_use]
+    pub fn passing(self, flags: TcpFlags) -> Passing {
+        Passing(self.0.0 | OF_FLAGS[usize::from(flags.octet())].0)
+    }
+}
+
+/// By flags: what a packet does, but for its course.
+static OF_FLAGS: [Passing; 256] = {
+    let mut table = [Passing(0); 256];
     let mut octet = 0;
     while octet < 256 {
         let flags = TcpFlags::from_octet(octet as u8);
-        table[0][octet] = Passing::compute(Direction::ToServer, flags);
-        table[1][octet] = Passing::compute(Direction::ToClient, flags);
+        let opens = if flags.opens() { Passing::OPENS } else { 0 };
+        table[octet] = Passing(opens | flags.segment() as u16);
         octet += 1;
     }
     table
@@ -241,7 +276,7 @@ impl Known<'_> {
     /// clean.
     #[inline(always)]
     pub fn keep(&self, passing: Passing, updates: &Updates) {
-        let states = &updates.values[usize::from(passing.0) % Passing::KINDS];
+        let states = &updates.values[passing.index()];
         let new = self.value.updated(states[usize::from(self.value.state_bits()) % STATES]);
         if new != self.value {
             self.bucket.set_value(self.way, new);
@@ -253,27 +288,50 @@ impl Known<'_> {
 mod tests {
     use super::*;
     use crate::application_server::AsId;
+    use crate::timeouts::Timeouts;
+
+    const DIRECTIONS: [Direction; 3] =
+        [Direction::ToServer, Direction::OneWay, Direction::ToClient];
+
+    /// So many profiles, of which each has timeouts of its own.
+    fn profiles(count: u16) -> (TimeoutProfiles, Vec<ProfileId>) {
+        let global = Timeouts::default();
+        let own = (0..count).map(|n| Timeouts { udp_s: 1000 + n, syn_s: 10 + n, ..global });
+        let mut ids = vec![ProfileId::GLOBAL; usize::from(count)];
+        let profiles = TimeoutProfiles::collect(global, own.map(Some).zip(&mut ids));
+        (profiles, [vec![ProfileId::GLOBAL], ids].concat())
+    }
+
+    fn updated(updates: &Updates, passing: Passing, state: FlowState) -> FlowValue {
+        let old = FlowValue::new(AsId::new(77).unwrap(), 9, state, 5, 6);
+        old.updated(updates.values[passing.index()][state as usize])
+    }
 
     #[test]
     fn updates_are_those_of_the_states() {
-        let (fin, syn, rst, ack) = (TcpFlags::FIN, TcpFlags::SYN, TcpFlags::RST, TcpFlags::ACK);
-        let all = [fin, syn, rst, ack, syn.with(ack), fin.with(ack), syn.with(fin), TcpFlags::NONE];
-        let timeouts = Timeouts::default();
-        let updates = Updates::new(&timeouts, 70_000);
-        for flags in all {
-            for direction in [Direction::ToServer, Direction::ToClient] {
-                let passing = Passing::new(direction, flags);
-                assert_eq!(passing.opens(), flags.opens());
-                for bits in 1..5 {
-                    let state = FlowState::from_bits(bits);
-                    let old = FlowValue::new(AsId::new(77).unwrap(), 9, state, 5, 6);
-                    let next = state.next(direction, flags);
-                    let expected = old.refreshed(next, timeouts.expiry_tick(next, 70_000));
-                    let update = updates.values[usize::from(passing.0)][usize::from(bits)];
-                    assert_eq!(old.updated(update), expected, "{state:?} {direction:?} {flags:?}");
+        let (profiles, ids) = profiles(9);
+        let mut updates = Updates::new();
+        updates.renew(&profiles, 1, 70_000);
+        let mut courses = 0;
+        for direction in DIRECTIONS {
+            for profile in &ids {
+                let Some(course) = Course::new(direction, *profile) else { continue };
+                courses += 1;
+                for flags in (0..=u8::MAX).map(TcpFlags::from_octet) {
+                    let passing = course.passing(flags);
+                    assert_eq!(passing.opens(), flags.opens());
+                    assert_eq!(passing.is_reply(), direction == Direction::ToClient);
+                    for state in FlowState::ALL {
+                        let next = state.next(direction, flags);
+                        let expiry = profiles.of(*profile).expiry_tick(next, 70_000);
+                        let new = updated(&updates, passing, state);
+                        assert_eq!((new.state(), new.expiry_tick()), (next, expiry));
+                        assert_eq!((new.as_id().get(), new.epoch(), new.sequence()), (77, 9, 6));
+                    }
                 }
             }
         }
+        assert_eq!(courses, 3 * Course::PROFILES, "the last two profiles are too many");
     }
 
     #[test]
@@ -311,13 +369,15 @@ mod tests {
     #[test]
     fn updates_follow_the_clock_and_the_configuration() {
         let mut timeouts = Timeouts::default();
-        let mut updates = Updates::new(&timeouts, 1);
-        let expiry = |updates: &Updates| updates.values[0][1].expiry_tick();
-        assert_eq!(expiry(&updates), 41);
-        updates.renew(&timeouts, 2);
-        assert_eq!(expiry(&updates), 42);
-        timeouts.udp_or_half_open_s = 7;
-        updates.renew(&timeouts, 2);
-        assert_eq!(expiry(&updates), 9);
+        let mut updates = Updates::default();
+        let udp = Course::new(Direction::OneWay, ProfileId::GLOBAL).unwrap();
+        let mut expiry = |timeouts: Timeouts, generation, now_s| {
+            updates.renew(&TimeoutProfiles::new(timeouts), generation, now_s);
+            updated(&updates, udp.passing(TcpFlags::NONE), FlowState::Udp).expiry_tick()
+        };
+        assert_eq!(expiry(timeouts, 7, 1), 41);
+        assert_eq!(expiry(timeouts, 7, 2), 42);
+        timeouts.udp_s = 7;
+        assert_eq!(expiry(timeouts, 8, 2), 9);
     }
 }

@@ -42,7 +42,7 @@ impl Slot {
 /// Where the entry of a flow goes, until the owner's next change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Its own entry, a vacant one, or a closing one that makes room.
+    /// Its own entry, a vacant one, or that of a flow which makes room.
     Take(Slot),
     /// That of a live flow, which moves to its other bucket.
     Vacate {
@@ -150,7 +150,8 @@ impl StickyOwner {
     ///
     /// Takes, in this order: the flow's own entry; a free, expired or dead one in the first of its
     /// two buckets, then in the second; one of a flow that can move to a vacant one in its other
-    /// bucket; the closing one that would expire first. Never one that is alive otherwise.
+    /// bucket; of those that [make room](FlowState::may_displace) for it, the one that would expire
+    /// first. Never one that is at work, nor UDP.
     /// `epoch_of` gives the epoch of an AS, `None` if there is no such AS.
     ///
     /// First the first bucket, so that most lookups need one cache line; as entries move, tables
@@ -166,8 +167,20 @@ impl StickyOwner {
         now_s: u32,
         epoch_of: impl Fn(AsId) -> Option<u8>,
     ) -> Result<Slot, Full> {
+        self.insert_as(entry.state, key, entry, now_s, epoch_of)
+    }
+
+    /// The same for a flow for which others make room as for one in the state `claim`.
+    pub(crate) fn insert_as(
+        &mut self,
+        claim: FlowState,
+        key: &FlowKey,
+        entry: NewEntry,
+        now_s: u32,
+        epoch_of: impl Fn(AsId) -> Option<u8>,
+    ) -> Result<Slot, Full> {
         let own = self.find(key).map(|(slot, _)| Place::Take(slot));
-        let place = own.or_else(|| self.new_place(key, now_s, epoch_of)).ok_or(Full)?;
+        let place = own.or_else(|| self.new_place(key, claim, now_s, epoch_of)).ok_or(Full)?;
         Ok(self.put(place, key, entry))
     }
 
@@ -298,17 +311,18 @@ impl StickyOwner {
         self.table.instance()
     }
 
-    /// The place for a flow that has no entry.
+    /// The place for a flow that has no entry and begins in this state.
     pub(crate) fn new_place(
         &self,
         key: &FlowKey,
+        state: FlowState,
         now_s: u32,
         epoch_of: impl Fn(AsId) -> Option<u8>,
     ) -> Option<Place> {
         let (pair, epoch_of) = (self.table.bucket_of(key), &epoch_of);
         let first = self.vacancy(pair.first, now_s, epoch_of);
         let vacant = first.or_else(|| self.vacancy(pair.second, now_s, epoch_of));
-        vacant.map(Place::Take).or_else(|| self.place_in_full(pair, now_s, epoch_of))
+        vacant.map(Place::Take).or_else(|| self.place_in_full(pair, state, now_s, epoch_of))
     }
 
     /// A free entry of a bucket; else an expired or dead one.
@@ -328,11 +342,13 @@ impl StickyOwner {
         way.map(|way| Slot { bucket: index, way: way as u8 })
     }
 
-    /// The place for a flow whose buckets are full of live entries.
+    /// The place for a flow whose buckets are full of live entries. Who sent but a SYN has not proved
+    /// that he exists, and may not cost another his entry who has.
     #[cold]
     fn place_in_full(
         &self,
         pair: BucketPair,
+        state: FlowState,
         now_s: u32,
         epoch_of: &impl Fn(AsId) -> Option<u8>,
     ) -> Option<Place> {
@@ -349,11 +365,11 @@ impl StickyOwner {
                 return Some(Place::Vacate { from, to });
             }
         }
-        let closing = slots.filter_map(|(slot, entries)| {
+        let lesser = slots.filter_map(|(slot, entries)| {
             let value = entries.bucket.value(usize::from(slot.way));
-            (value.state() == FlowState::Closing).then(|| (slot, value.remaining_s(now_s)))
+            state.may_displace(value.state()).then(|| (slot, value.remaining_s(now_s)))
         });
-        closing.min_by_key(|&(_, remaining_s)| remaining_s).map(|(slot, _)| Place::Take(slot))
+        lesser.min_by_key(|&(_, remaining_s)| remaining_s).map(|(slot, _)| Place::Take(slot))
     }
 
     fn free(&self, bucket: &Bucket, way: usize) {

@@ -9,6 +9,8 @@ use crate::new_flow_table::NewFlowTable;
 use crate::ports::{Ports, TargetPort};
 use crate::prefix::Prefix;
 use crate::rotation::Rotation;
+use crate::tcp_state::Direction;
+use crate::timeouts::{ProfileId, Timeouts};
 
 /// How many of the 65 536 indices of a [`FlowKey`](crate::FlowKey) are kept from VIPs; the first of
 /// them names direct flows, which reach an AS past its VIP.
@@ -97,6 +99,8 @@ pub struct VipSpec {
     pub length: crate::TableLength,
     /// Whether replies pass us and are translated; needs ports.
     pub nat: bool,
+    /// How long its flows live; `None` is as everywhere.
+    pub timeouts: Option<Timeouts>,
 }
 
 /// What it takes to recognise a flow of a VIP in a sticky table.
@@ -148,6 +152,10 @@ pub struct Vip {
     /// All its ASs, tombstones included.
     pub(crate) servers: Arc<[AsId]>,
     pub(crate) kind: KeyKind,
+    /// Its timeouts, if they are its own.
+    pub(crate) timeouts: Option<Timeouts>,
+    /// Which timeouts its flows have.
+    pub profile: ProfileId,
 }
 
 impl Vip {
@@ -171,6 +179,12 @@ impl Vip {
         }
         let port = self.target.origin(self.key.ports, server_port)?;
         Some((A::from_ip(self.key.prefix.network)?, port))
+    }
+
+    /// What clients' packets tell of the states of its flows.
+    #[must_use]
+    pub const fn client_direction(&self) -> Direction {
+        if self.nat { Direction::ToServer } else { Direction::OneWay }
     }
 
     /// What it takes to recognise its flows.

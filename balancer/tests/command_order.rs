@@ -40,6 +40,7 @@ fn daemon(order: &[usize], reverse: bool) -> LbTables {
             scheduler: Scheduler::Maglev,
             length: TableLength::new(1021).unwrap(),
             nat: false,
+            timeouts: None,
         });
         if reverse {
             own.reverse();

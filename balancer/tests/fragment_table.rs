@@ -22,6 +22,7 @@ fn tables(epochs: [u8; 2]) -> LbTables {
         scheduler: Scheduler::Maglev,
         length: TableLength::new(8).unwrap(),
         nat: false,
+        timeouts: None,
     };
     let servers = [0, 1].map(|n| ApplicationServer {
         id: AsId::new(n).unwrap(),

@@ -35,6 +35,7 @@ fn spec(id: u32, nat: bool) -> VipSpec {
         scheduler: if id == 2 { Scheduler::RoundRobin } else { Scheduler::Maglev },
         length: TableLength::new(101).unwrap(),
         nat,
+        timeouts: None,
     }
 }
 

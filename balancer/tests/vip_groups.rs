@@ -19,6 +19,7 @@ fn spec(n: usize, key: VipKey) -> VipSpec {
         scheduler: Scheduler::Maglev,
         length: TableLength::new(1).unwrap(),
         nat: false,
+        timeouts: None,
     }
 }
 

@@ -84,6 +84,7 @@ impl Balanced {
             scheduler: Scheduler::Maglev,
             length: TableLength::new(257).expect("a prime"),
             nat: false,
+            timeouts: None,
         });
         self.policies.push(VipPolicy::default());
         id

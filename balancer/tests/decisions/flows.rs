@@ -111,6 +111,7 @@ fn a_closed_port_can_be_used_again_at_once() {
         assert_eq!(world.live(id.get()), 1);
     }
     // Without the AS in the table, the new connection goes elsewhere.
+    world.send(1, 7, ACK);
     world.send(1, 7, RST);
     world.server_mut(id.get()).weight = 0;
     world.publish();

@@ -98,7 +98,7 @@ fn without_a_free_server_a_clash_is_refused() {
     assert_eq!(world.send_at(1, 2, 5, SYN), Decision::TupleInUse);
     assert_eq!(world.send(2, 5, SYN), Decision::New(as_id(1)));
     assert_eq!((world.live(0), world.live(1)), (0, 1));
-    assert_eq!(world.reply(1, 5, ACK), translate(2, as_id(1)));
+    assert_eq!(world.reply(1, 5, SYN.with(ACK)), translate(2, as_id(1)));
     // Nor is an expired one.
     world.now_s += 40;
     assert_eq!(world.send(1, 5, SYN), Decision::New(as_id(0)));
@@ -127,6 +127,7 @@ fn direct_flows_pass_untouched() {
     assert_eq!(world.reply(1, 1, FIN), ReplyVerdict::Direct);
     assert_eq!(world.send(1, 1, SYN), Decision::New(as_id(0)));
     assert_eq!(world.reply(1, 1, ACK), translate(1, as_id(0)));
+    world.send(1, 2, ACK);
     world.send(1, 2, RST);
     assert_eq!(world.direct(1, 2, SYN), DirectDecision::New);
     assert_eq!(world.reply(1, 2, ACK), ReplyVerdict::Direct);

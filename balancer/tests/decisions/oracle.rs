@@ -8,13 +8,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use balancer::{
-    Address, ApplicationServer, AsId, Decision, DirectDecision, FlowTuple, Ports, Prefix, Protocol,
-    ReplyVerdict, Scheduler, ServerState, TableLength, TargetPort, TcpFlags, Vip, VipId, VipKey,
-    VipSpec,
+    Address, ApplicationServer, AsId, Decision, DirectDecision, Direction, FlowState, FlowTuple,
+    Ports, Prefix, Protocol, ReplyVerdict, Scheduler, ServerState, TableLength, TargetPort,
+    TcpFlags, Vip, VipId, VipKey, VipSpec,
 };
 use proptest::prelude::*;
 
-use crate::world::{ACK, FIN, SYN, World, as_id, vip_id};
+use crate::world::{ACK, FIN, RST, SYN, World, as_id, vip_id};
 
 /// Where clients, VIPs, interfaces and ASs are: the last byte is a number.
 trait Plan: Address {
@@ -78,6 +78,7 @@ fn menu<A: Plan>() -> Vec<VipSpec> {
             scheduler: Scheduler::Maglev,
             length: TableLength::new(61).unwrap(),
             nat,
+            timeouts: None,
         });
     }
     specs
@@ -122,7 +123,7 @@ const DESTINATIONS: [(u8, u16, u8); 15] = [
 ];
 
 fn any_packet() -> impl Strategy<Value = Packet> {
-    let flags = prop::sample::select(vec![SYN, SYN, ACK, FIN]);
+    let flags = prop::sample::select(vec![SYN, SYN, ACK, FIN, RST]);
     (0..2usize, (0..2u8, 0..2u16), 0..DESTINATIONS.len() + 2, flags)
         .prop_map(|(worker, client, to, flags)| Packet { worker, client, to, flags })
 }
@@ -145,7 +146,7 @@ struct Entry<A> {
     to: Option<(VipId, AsId)>,
     /// The flow from the client to the AS, of NAT.
     view: Option<FlowTuple<A>>,
-    closing: bool,
+    state: FlowState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -236,7 +237,10 @@ impl<A: Plan> Oracle<A> {
                 && (e.tuple, e.to.map(|to| to.0)) != (own.tuple, own.to.map(|to| to.0))
         });
         rivals
-            .map(|e| if e.worker == worker && e.closing { Taken::Closing } else { Taken::Yes })
+            .map(|e| {
+                let over = e.worker == worker && e.state.is_closing();
+                if over { Taken::Closing } else { Taken::Yes }
+            })
             .max()
             .unwrap_or(Taken::No)
     }
@@ -279,18 +283,19 @@ impl<A: Plan> Oracle<A> {
         let Some(vip) = vip else { return };
         let worker = packet.worker;
         let opens = flags == SYN;
-        let ends = flags == FIN;
         let mine = |e: &&Entry<A>| e.tuple == tuple && e.to.is_some();
         let own = self.entries.iter().filter(mine).find(|e| e.worker == worker).copied();
         let peer = self.entries.iter().filter(mine).find(|e| e.worker != worker).copied();
         let decision = self.world.balancer(worker).select(&vip, &tuple, flags);
-        let known = own.filter(|e| !(opens && e.closing)).or(peer.filter(|_| !opens));
+        let known = own.filter(|e| !(opens && e.state.is_closing())).or(peer.filter(|_| !opens));
         if let Some(entry) = known {
             assert_eq!(decision, Decision::Existing(entry.to.unwrap().1), "{tuple:?}");
-            self.put(Entry { worker, closing: entry.closing || ends, ..entry });
+            let state = entry.state.next(vip.client_direction(), flags);
+            self.put(Entry { worker, state, ..entry });
             return;
         }
-        let mut entry = Entry { worker, tuple, to: None, view: None, closing: ends };
+        let state = FlowState::first(tuple.protocol, flags);
+        let mut entry = Entry { worker, tuple, to: None, view: None, state };
         let hash = self.world.tables.hasher.hash(&tuple, false);
         let wish = vip.server_for(hash);
         let limit = if opens { Taken::No } else { Taken::Closing };
@@ -335,11 +340,12 @@ impl<A: Plan> Oracle<A> {
             assert_eq!(decision, DirectDecision::NotMapped);
             return;
         }
-        let ends = packet.flags == FIN;
-        let entry = Entry { worker, tuple, to: None, view: Some(tuple), closing: ends };
-        if let Some(own) = own.filter(|own| !(packet.flags == SYN && own.closing)) {
+        let state = FlowState::first(6, packet.flags);
+        let entry = Entry { worker, tuple, to: None, view: Some(tuple), state };
+        if let Some(own) = own.filter(|own| !(packet.flags == SYN && own.state.is_closing())) {
             assert_eq!(decision, DirectDecision::Existing);
-            self.put(Entry { closing: own.closing || ends, ..entry });
+            let state = own.state.next(Direction::ToServer, packet.flags);
+            self.put(Entry { state, ..entry });
         } else if self.taken(worker, &entry, &tuple) == Taken::Yes {
             assert_eq!(decision, DirectDecision::TupleInUse);
         } else {
@@ -403,10 +409,11 @@ impl<A: Plan> Oracle<A> {
         let expected = self.expected(&reply);
         let verdict = self.world.balancer(packet.worker).attribute_reply(&reply, packet.flags);
         assert_eq!(verdict, expected, "{reply:?}");
-        // Only the worker's own entry learns of the end.
+        // Only the worker's own entry learns of it.
         for entry in &mut self.entries {
-            let own = entry.worker == packet.worker && entry.view == Some(reply.reversed());
-            entry.closing |= own && packet.flags == FIN;
+            if entry.worker == packet.worker && entry.view == Some(reply.reversed()) {
+                entry.state = entry.state.next(Direction::ToClient, packet.flags);
+            }
         }
     }
 

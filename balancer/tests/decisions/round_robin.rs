@@ -66,7 +66,8 @@ fn weights_and_changes_are_followed() {
 fn untracked_flows_do_not_rotate() {
     let mut world = world(Protocol::Tcp, 3, true, 1);
     (0..4).for_each(|port| {
-        assert_eq!(world.send(1, port, SYN).server(), Some(as_id(u32::from(port) % 3)))
+        assert_eq!(world.send(1, port, SYN).server(), Some(as_id(u32::from(port) % 3)));
+        world.send(1, port, ACK);
     });
     for port in 10..40 {
         let wish = world.wish(1, port);

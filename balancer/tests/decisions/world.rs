@@ -40,6 +40,7 @@ pub(crate) fn spec(n: u32, protocol: Protocol) -> VipSpec {
         scheduler: Scheduler::Maglev,
         length: TableLength::new(1024).unwrap(),
         nat: true,
+        timeouts: None,
     }
 }
 
@@ -97,7 +98,7 @@ impl World {
             vips: &self.vips,
             servers: &self.servers,
             hasher: self.tables.hasher.clone(),
-            timeouts: self.tables.timeouts,
+            timeouts: *self.tables.timeouts.global(),
         };
         self.tables = LbTables::build(&config, &self.tables, &mut self.cache).unwrap();
     }

@@ -90,6 +90,7 @@ fn vip(nat: bool) -> VipSpec {
         scheduler: Scheduler::Maglev,
         length: TableLength::DEFAULT,
         nat,
+        timeouts: None,
     }
 }
 

@@ -133,8 +133,8 @@ impl LbCompiler {
             self.present = Arc::new(LbTables::empty(self.hasher.clone(), timeouts));
         }
         self.ripen(&model.vips);
-        if self.present.timeouts != timeouts {
-            self.present = Arc::new(LbTables { timeouts, ..(*self.present).clone() });
+        if *self.present.timeouts.global() != timeouts {
+            self.present = Arc::new(self.present.with_timeouts(timeouts));
         }
         let described: Vec<_> = self
             .ripe
@@ -254,10 +254,17 @@ impl LbCompiler {
 
 fn timeouts(model: &LbModel) -> Timeouts {
     let seconds = |s: u32| s.min(u32::from(u16::MAX)) as u16;
+    let open_s = seconds(model.settings.timeout_s);
+    let closing_s = seconds(model.settings.tcp_closing_timeout_s);
     Timeouts {
-        udp_or_half_open_s: seconds(model.settings.timeout_s),
+        udp_s: open_s,
+        other_s: open_s,
+        syn_s: open_s,
         established_s: seconds(model.settings.tcp_established_timeout_s),
-        closing_s: seconds(model.settings.tcp_closing_timeout_s),
+        fin_wait_s: closing_s,
+        close_wait_s: closing_s,
+        time_wait_s: closing_s,
+        close_s: closing_s,
     }
 }
 
@@ -310,6 +317,7 @@ fn vip_spec(id: VipId, vip: &Vip) -> VipSpec {
         },
         length: length(vip),
         nat,
+        timeouts: None,
     }
 }
 

@@ -229,7 +229,7 @@ impl Compiler for TypedConfig {
         let timeouts = config.timeouts;
         typed.type_in(&format!(
             "lb conf timeout {} tcp-established-timeout {} tcp-closing-timeout {}",
-            timeouts.timeout_s, timeouts.established_s, timeouts.closing_s
+            timeouts.udp_s, timeouts.established_s, timeouts.close_s
         ));
         typed.type_in(&format!("lb conf {}", tunnel_words(&config.tunnels)));
         typed.type_in(&format!("lb conf no-match {}", policy(config.no_match)));

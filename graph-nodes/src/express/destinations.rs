@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use balancer::{Address, FlowTuple, KeyKind, Vip, VipGroupId, VipId};
+use balancer::{Address, Course, FlowTuple, KeyKind, Vip, VipGroupId, VipId};
 use dataplane::family::Family;
 use dataplane::fib::FibEntry;
 use dataplane::forwarding::MssClamp;
@@ -19,19 +19,23 @@ pub(super) struct Destination {
     pub(super) mss: bool,
     /// The ASs' port, where it is the same for all of the VIP's.
     pub(super) target: Option<u16>,
+    /// What its packets do to their flows.
+    pub(super) course: Course,
 }
 
 impl Destination {
-    fn of(snapshot: &Snapshot, vip: &Vip) -> Self {
+    /// `None` for a VIP whose timeouts are one too many for the express way.
+    fn of(snapshot: &Snapshot, vip: &Vip) -> Option<Self> {
         let policy = snapshot.vip_policies.get(vip.id.index()).copied().unwrap_or_default();
         let single = vip.key.ports.single().filter(|_| vip.node_port.is_none());
-        Self {
+        Some(Self {
             vip: vip.id,
             kind: vip.key_kind(),
             nat: vip.nat,
             mss: policy.mss != MssClamp::Keep,
             target: single.map(|port| vip.target_port(port)),
-        }
+            course: Course::new(vip.client_direction(), vip.profile)?,
+        })
     }
 }
 
@@ -176,12 +180,12 @@ fn group<F: Family>(snapshot: &Snapshot, address: F::Address) -> Option<VipGroup
 #[cold]
 fn any_port<F: Family>(snapshot: &Snapshot, address: F::Address) -> Found {
     let vip = snapshot.lb.groups.find_any(group::<F>(snapshot, address)?)?;
-    snapshot.lb.vip(vip).map(|vip| Destination::of(snapshot, vip))
+    Destination::of(snapshot, snapshot.lb.vip(vip)?)
 }
 
 #[cold]
 fn one_port<F: Family>(snapshot: &Snapshot, tuple: &FlowTuple<F::Address>) -> Found {
     let group = group::<F>(snapshot, tuple.dst)?;
     let vip = snapshot.lb.find_vip(group, tuple.protocol, tuple.dst_port)?;
-    snapshot.lb.vip(vip).map(|vip| Destination::of(snapshot, vip))
+    Destination::of(snapshot, snapshot.lb.vip(vip)?)
 }

@@ -1,6 +1,6 @@
 //! The first stage: ordinary packets are read, and the lines of their flows are fetched.
 
-use balancer::{Address, Direction, KeyKind, Passing, TcpFlags};
+use balancer::{Address, KeyKind, TcpFlags};
 use dataplane::family::Family;
 use dataplane::frame::Frame;
 
@@ -110,7 +110,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         kind: KeyKind,
         port: u16,
     ) {
-        let (vip, sticky) = (destination.vip, &cx.worker.sticky);
+        let (vip, course, sticky) = (destination.vip, destination.course, &cx.worker.sticky);
         let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
         let mut waiting = 0;
         for (from, Arrived { packet, at, .. }) in self.packets[..arrived].iter().enumerate() {
@@ -122,7 +122,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             }
             let located = sticky.locate(kind, vip, tuple);
             sticky.prefetch(&located, kind);
-            let passing = Passing::new(Direction::ToServer, *flags);
+            let passing = course.passing(*flags);
             let (subject, from) = (vip.get(), from as u8);
             self.jobs[waiting % STAGE] =
                 FlowJob { located, subject, len: *len, port, at: *at, from, passing, kind };
@@ -175,7 +175,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         if is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources) {
             return None;
         }
-        let &Destination { vip, kind, nat, mss, target } =
+        let &Destination { vip, kind, nat, mss, target, course } =
             self.destinations.find(cx.snapshot, &tuple)?;
         if mss && flags.contains(TcpFlags::SYN) || nat && unsummed {
             return None;
@@ -191,7 +191,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             port,
             at,
             from: from as u8,
-            passing: Passing::new(Direction::ToServer, flags),
+            passing: course.passing(flags),
             kind,
         })
     }
@@ -216,7 +216,7 @@ fn reply_job<A: Address>(
         port: 0,
         at,
         from,
-        passing: Passing::new(Direction::ToClient, packet.flags),
+        passing: service.course.passing(packet.flags),
         kind: service.kind,
     })
 }

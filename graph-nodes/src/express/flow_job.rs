@@ -1,6 +1,6 @@
 //! [`FlowJob`]: a packet between the two stages.
 
-use balancer::{Direction, KeyKind, Located, Passing, TcpFlags};
+use balancer::{KeyKind, Located, Passing};
 
 /// A packet whose flow is to be looked up.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ impl FlowJob {
             port: 0,
             at: 0,
             from: 0,
-            passing: Passing::new(Direction::ToServer, TcpFlags::NONE),
+            passing: Passing::default(),
             kind: KeyKind::Tag,
         }
     }

@@ -1,6 +1,6 @@
 //! [`Lane`]: what the stages of the express way have in common for packets of one family.
 
-use balancer::{Address, FlowTuple, TcpFlags, Timeouts, Updates};
+use balancer::{Address, FlowTuple, TcpFlags, Updates};
 use dataplane::node::NodeCx;
 
 use super::destinations::Destinations;
@@ -59,7 +59,7 @@ impl<F: OrdinaryFamily + Readdress> Default for Lane<F> {
             servers: ServerWays::default(),
             jobs: [FlowJob::none(); STAGE],
             waiting: 0,
-            updates: Updates::new(&Timeouts::default(), 0),
+            updates: Updates::new(),
             any_direct: false,
             forwarded: 0,
             translated: 0,
@@ -71,7 +71,8 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
     /// Before the first packet of a frame.
     pub(super) fn begin(&mut self, cx: &Cx<'_>) {
         self.destinations.begin(cx.snapshot);
-        self.updates.renew(&cx.snapshot.lb.timeouts, cx.now.tick_s);
+        let snapshot = cx.snapshot;
+        self.updates.renew(&snapshot.lb.timeouts, snapshot.generation, cx.now.tick_s);
         self.any_direct = any_direct(cx);
     }
 

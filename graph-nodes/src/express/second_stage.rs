@@ -139,7 +139,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             return None;
         }
         let state = FlowState::first(tuple.protocol, flags);
-        let expiry_tick = lb.timeouts.expiry_tick(state, cx.now.tick_s);
+        let expiry_tick = lb.timeouts.of(vip.profile).expiry_tick(state, cx.now.tick_s);
         let epoch = lb.epoch_of(first)?;
         let entry = NewEntry { as_id: first, epoch, state, expiry_tick };
         let nobody_else = flags.opens() || cx.snapshot.sticky_tables.len() <= 1;

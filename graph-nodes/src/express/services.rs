@@ -1,6 +1,6 @@
 //! [`Services`]: which VIP an AS's packets answer for, remembered.
 
-use balancer::{Address, AsId, FlowTuple, KeyKind, VipId};
+use balancer::{Address, AsId, Course, Direction, FlowTuple, KeyKind, VipId};
 use dataplane::family::Family;
 use dataplane::fib::FibEntry;
 use dataplane::snapshot::Snapshot;
@@ -18,6 +18,8 @@ pub(super) struct Service<A> {
     pub(super) port: u16,
     /// The VIP's SYNs are changed.
     pub(super) mss: bool,
+    /// What its packets do to their flows.
+    pub(super) course: Course,
 }
 
 /// What is known of a packet's source.
@@ -110,6 +112,7 @@ fn source<F: Family>(snapshot: &Snapshot, tuple: &FlowTuple<F::Address>) -> Sour
             client_view: NewEnd::new(address),
             port,
             mss: policy.mss != dataplane::forwarding::MssClamp::Keep,
+            course: Course::new(Direction::ToClient, vip.profile)?,
         })
     });
     one.map_or(Source::Involved, Source::One)

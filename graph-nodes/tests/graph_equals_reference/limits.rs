@@ -15,8 +15,7 @@ const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// One network with one known host.
 fn both() -> Both {
-    let timeouts = Timeouts { timeout_s: 40, established_s: 900, closing_s: 120 };
-    let mut config = Config::new(timeouts);
+    let mut config = Config::new(Timeouts::new(40, 900, 120));
     config.interfaces.push(Interface {
         addresses: vec![(OWN, 24)],
         mac: OWN_MAC,

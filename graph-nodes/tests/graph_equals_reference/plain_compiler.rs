@@ -97,6 +97,7 @@ impl PlainCompiler {
                 service::Scheduler::RoundRobin => balancer::Scheduler::RoundRobin,
             },
             nat: vip.is_nat(),
+            timeouts: vip.timeouts.map(product_timeouts),
             length: TableLength::new(SLOTS).expect("a prime"),
         };
         let vips: Vec<VipSpec> = self.config.vips.iter().map(spec).collect();
@@ -113,7 +114,7 @@ impl PlainCompiler {
             vips: &vips,
             servers: &servers,
             hasher: self.lb.hasher.clone(),
-            timeouts: self.lb.timeouts,
+            timeouts: *self.lb.timeouts.global(),
         };
         self.lb = LbTables::build(&described, &self.lb, &mut self.cache).expect("it makes sense");
         Arc::new(self.lb.clone())
@@ -211,6 +212,19 @@ fn tunnel_policy(settings: &tunnel_settings::TunnelSettings) -> TunnelPolicy {
     }
 }
 
+fn product_timeouts(timeouts: config::Timeouts) -> Timeouts {
+    Timeouts {
+        udp_s: timeouts.udp_s as u16,
+        other_s: timeouts.other_s as u16,
+        syn_s: timeouts.syn_s as u16,
+        established_s: timeouts.established_s as u16,
+        fin_wait_s: timeouts.fin_wait_s as u16,
+        close_wait_s: timeouts.close_wait_s as u16,
+        time_wait_s: timeouts.time_wait_s as u16,
+        close_s: timeouts.close_s as u16,
+    }
+}
+
 /// By number of the prefix with VIPs.
 fn no_match(config: &Config, lb: &LbTables) -> Box<[NoMatch]> {
     let policy = |prefix: balancer::Prefix| match config.no_match_of(prefix.network, prefix.len) {
@@ -225,18 +239,13 @@ fn no_match(config: &Config, lb: &LbTables) -> Box<[NoMatch]> {
 impl Compiler for PlainCompiler {
     fn start(config: &Config) -> Self {
         let hasher = FlowHasher::new(&HashKey::default());
-        let timeouts = Timeouts {
-            udp_or_half_open_s: config.timeouts.timeout_s as u16,
-            established_s: config.timeouts.established_s as u16,
-            closing_s: config.timeouts.closing_s as u16,
-        };
         let mut compiler = Self {
             config: config.clone(),
             ids: BTreeMap::new(),
             next_vip: 0,
             servers: BTreeMap::new(),
             next_server: 0,
-            lb: LbTables::empty(hasher, timeouts),
+            lb: LbTables::empty(hasher, product_timeouts(config.timeouts)),
             cache: NewFlowCache::new(),
         };
         config.vips.iter().for_each(|vip| compiler.add_vip(vip));

@@ -10,6 +10,7 @@ use crate::plan::{
 
 const NODE: &str = "lb4-direct";
 const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
 
 fn syn(to: (Ipv4Addr, u16), client_port: u16) -> PacketBuilder {
     PacketBuilder::tcp((CLIENT, client_port), to, SYN)
@@ -77,7 +78,8 @@ fn a_flow_that_cannot_be_remembered_is_dropped() {
     world.balanced.buckets = 1;
     let mut harness = Harness::new(world);
     for port in 1..=4 {
-        harness.forward(CLIENT_LINK, &from_client(syn((SERVERS[0], 80), port)).build());
+        let begun = PacketBuilder::tcp((CLIENT, port), (SERVERS[0], 80), ACK);
+        harness.forward(CLIENT_LINK, &from_client(begun).build());
     }
     let frame = from_client(syn((SERVERS[0], 80), 5)).build();
     harness.expect_drop(CLIENT_LINK, &frame, NODE, "sticky table full");

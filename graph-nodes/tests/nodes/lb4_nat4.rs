@@ -184,7 +184,7 @@ fn a_full_table_drops_where_replies_need_an_entry() {
     world.balanced.buckets = 1;
     let mut harness = Harness::new(world);
     for port in 1..=4 {
-        let frame = from_client(tcp(port, (VIP, 8080), SYN)).build();
+        let frame = from_client(tcp(port, (VIP, 8080), ACK)).build();
         harness.forward(CLIENT_LINK, &frame);
     }
     let frame = from_client(tcp(5, (VIP, 8080), SYN)).build();

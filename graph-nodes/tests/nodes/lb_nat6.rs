@@ -12,6 +12,7 @@ use crate::services::{
 };
 
 const SYN: u8 = 2;
+const ACK: u8 = 0x10;
 
 /// VIP port 80 (TCP) and 20000 (UDP) to port 8080 and 3307 of one AS.
 fn nat_world(v6: bool) -> World {
@@ -68,13 +69,13 @@ fn a_full_table_drops_what_could_not_be_told_apart() {
         world.balanced.add_server(other, server(v6));
         world.balanced.buckets = 1;
         let mut harness = Harness::new(world);
-        let syn = |port, to| arriving(PacketBuilder::tcp((client(v6), port), to, SYN));
+        let packet = |port, to, flags| arriving(PacketBuilder::tcp((client(v6), port), to, flags));
         for port in 1..=4 {
-            harness.forward(CLIENT_LINK, &syn(port, (vip(v6), 80)));
+            harness.forward(CLIENT_LINK, &packet(port, (vip(v6), 80), ACK));
         }
         let nodes = if v6 { ["lb6-vip", "lb6-direct"] } else { ["lb4-vip", "lb4-direct"] };
         for (node, to) in nodes.into_iter().zip([(vip(v6), 80), (server(v6), 8080)]) {
-            harness.expect_drop(CLIENT_LINK, &syn(5, to), node, "sticky table full");
+            harness.expect_drop(CLIENT_LINK, &packet(5, to, SYN), node, "sticky table full");
         }
     }
 }

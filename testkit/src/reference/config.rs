@@ -65,12 +65,38 @@ pub struct Route {
 /// Flow lifetimes, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// UDP flows, and TCP flows that have only seen a SYN.
-    pub timeout_s: u32,
-    /// TCP flows at work.
+    /// UDP.
+    pub udp_s: u32,
+    /// Protocols other than TCP and UDP.
+    pub other_s: u32,
+    /// TCP that has only seen SYNs.
+    pub syn_s: u32,
+    /// TCP at work.
     pub established_s: u32,
-    /// TCP flows after a FIN or RST.
-    pub closing_s: u32,
+    /// TCP in FW.
+    pub fin_wait_s: u32,
+    /// TCP in CW or LA.
+    pub close_wait_s: u32,
+    /// TCP in TW.
+    pub time_wait_s: u32,
+    /// TCP in CL.
+    pub close_s: u32,
+}
+
+impl Timeouts {
+    /// Of flows that have shown nothing, of TCP at work, and of TCP after a FIN or RST.
+    pub fn new(open_s: u32, established_s: u32, closing_s: u32) -> Self {
+        Self {
+            udp_s: open_s,
+            other_s: open_s,
+            syn_s: open_s,
+            established_s,
+            fin_wait_s: closing_s,
+            close_wait_s: closing_s,
+            time_wait_s: closing_s,
+            close_s: closing_s,
+        }
+    }
 }
 
 /// What becomes of a packet to a VIP's address that no VIP takes.
@@ -108,7 +134,7 @@ pub struct Config {
     pub neighbors: BTreeMap<(u16, IpAddr), [u8; 6]>,
     /// VIPs; no two have the same key, and no port ranges of a prefix overlap.
     pub vips: Vec<Vip>,
-    /// Flow lifetimes.
+    /// Flow lifetimes where a VIP has none of its own.
     pub timeouts: Timeouts,
     /// Outer headers towards ASs.
     pub tunnels: TunnelSettings,

@@ -108,7 +108,7 @@ fn config() -> Config {
         nat6_in: nat,
         kind: Kind::Port,
     };
-    let mut config = Config::new(Timeouts { timeout_s: 40, established_s: 900, closing_s: 120 });
+    let mut config = Config::new(Timeouts::new(40, 900, 120));
     config.interfaces = vec![
         link("10.0.0.254", "2002::fe", SERVER_SIDE, true),
         link("40.0.0.254", "fd00::fe", CLIENT_SIDE, false),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::config::Config;
-use super::flows::{Flows, State};
+use super::flows::Flows;
 use super::fragments::{Memory, Waiting};
 use super::outcome::Outcome;
 use super::rate::Rate;
@@ -199,9 +199,4 @@ impl PerWorker {
         };
         (of_family(&self.ip4) + of_family(&self.ip6)) as u64
     }
-}
-
-/// True while the flow's state may be overtaken by a new connection.
-pub(super) fn is_closing(state: State) -> bool {
-    state == State::Closing
 }

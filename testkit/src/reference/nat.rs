@@ -10,7 +10,7 @@ use super::error::Error;
 use super::flows::{FlowKey, Goal, after_client, after_server};
 use super::fragments::Place;
 use super::ip::{Header, has_ports, set_source, set_word};
-use super::model::{NewFlowOrder, Reference, Transit, is_closing};
+use super::model::{NewFlowOrder, Reference, Transit};
 use super::quote::Quote;
 use super::reason;
 use super::route::Destination;
@@ -166,7 +166,7 @@ impl Reference {
         let key = self.seen_as(self.me, &service, false);
         let Some(key) = key.or_else(|| self.seen_as(self.me, &service, true)) else { return };
         let Some(flow) = self.alive(&key) else { return };
-        self.put(key, flow.server, after_server(flow.state, tuple.protocol, flags));
+        self.put(key, flow.server, after_server(flow.state, flags));
     }
 
     fn count_reply(&mut self, vip: VipKey, server: IpAddr, bytes: usize) {
@@ -279,7 +279,7 @@ impl Reference {
         let key = FlowKey { goal: Goal::Direct, tuple };
         let flags = flags_of(packet, &upper);
         let opens = opens(tuple.protocol, flags);
-        let before = self.alive(&key).filter(|flow| !(opens && is_closing(flow.state)));
+        let before = self.alive(&key).filter(|flow| !(opens && flow.state.is_closing()));
         if before.is_none() {
             if self.is_in_use(&key) {
                 self.out.drop(reason::of(header.v6).direct_tuple_in_use);
@@ -287,7 +287,8 @@ impl Reference {
             }
             self.supersede(&key, tuple);
         }
-        let state = after_client(before.map(|flow| flow.state), tuple.protocol, flags);
+        // Its replies pass us.
+        let state = after_client(before.map(|flow| flow.state), tuple.protocol, flags, true);
         self.put(key, tuple.destination, state);
         true
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::flows::{Flow, FlowKey, Goal, State, after_client, lifetime_s};
 use super::frame::tcp_flag::{ACK, FIN, RST, SYN};
 use super::ip::TCP;
-use super::model::{NewFlowOrder, Reference, is_closing};
+use super::model::{NewFlowOrder, Reference};
 use super::reason;
 use super::service::{Scheduler, Server, Vip, VipKey};
 use super::upper::Tuple;
@@ -64,7 +64,11 @@ impl Reference {
             Goal::Vip(vip) => self.flushes_of(vip, server),
             Goal::Direct => 0,
         };
-        let dies_s = self.now_s + lifetime_s(state, &self.config.timeouts);
+        let own = match key.goal {
+            Goal::Vip(vip) => self.config.vip(&vip).and_then(|vip| vip.timeouts),
+            Goal::Direct => None,
+        };
+        let dies_s = self.now_s + lifetime_s(state, &own.unwrap_or(self.config.timeouts));
         self.mine().flows.insert(key, Flow { server, flushes, state, dies_s });
     }
 
@@ -86,7 +90,7 @@ impl Reference {
         let opens = opens(protocol, flags);
         let ended = |flow: &Flow| {
             // A removed AS keeps its connections but gets no new one.
-            is_closing(flow.state) || !vip.servers.contains_key(&flow.server)
+            flow.state.is_closing() || !vip.servers.contains_key(&flow.server)
         };
         if let Some(flow) = self.alive(key).filter(|flow| !(opens && ended(flow))) {
             return Some(flow);
@@ -150,7 +154,8 @@ impl Reference {
         let protocol = tuple.protocol;
         let key = FlowKey { goal: Goal::Vip(vip.key), tuple: *tuple };
         if let Some(flow) = self.known(vip, &key, flags) {
-            self.put(key, flow.server, after_client(Some(flow.state), protocol, flags));
+            let state = after_client(Some(flow.state), protocol, flags, vip.is_nat());
+            self.put(key, flow.server, state);
             self.out.vips.entry(at).or_default().existing += 1;
             return Some(flow.server);
         }
@@ -171,7 +176,7 @@ impl Reference {
             let service = self.at_server(&key, server);
             self.supersede(&key, service);
         }
-        self.put(key, server, after_client(None, protocol, flags));
+        self.put(key, server, after_client(None, protocol, flags, vip.is_nat()));
         self.out.vips.entry(at).or_default().first += 1;
         Some(server)
     }
@@ -230,7 +235,7 @@ impl Reference {
         for worker in 0..self.workers.len() {
             for twin in self.twins(worker, key, service) {
                 // A closing flow of a peer counts as in use: only the peer can end it.
-                let closing = is_closing(self.workers[worker].flows[&twin].state);
+                let closing = self.workers[worker].flows[&twin].state.is_closing();
                 if worker != self.me || !closing {
                     return Occupancy::InUse;
                 }

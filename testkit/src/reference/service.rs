@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::config::{covers, width};
+use super::config::{Timeouts, covers, width};
 
 /// The ports that a VIP listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,6 +181,8 @@ pub struct Vip {
     pub scheduler: Scheduler,
     /// Segment sizes.
     pub mss: Mss,
+    /// Lifetimes of its flows; `None` as everywhere.
+    pub timeouts: Option<Timeouts>,
     /// Configured ASs.
     pub servers: BTreeMap<IpAddr, Server>,
 }
@@ -196,6 +198,7 @@ impl Vip {
             src_ip_sticky: false,
             scheduler: Scheduler::Maglev,
             mss: Mss::Keep,
+            timeouts: None,
             servers: BTreeMap::new(),
         }
     }

@@ -59,8 +59,7 @@ fn walk_through() -> (Reference, InOrder) {
         nat6_in: false,
         kind: Kind::Port,
     };
-    let timeouts = Timeouts { timeout_s: 40, established_s: 900, closing_s: 120 };
-    let mut config = Config::new(timeouts);
+    let mut config = Config::new(Timeouts::new(40, 900, 120));
     config.interfaces = vec![
         interface(Ipv4Addr::new(192, 168, 1, 254), SERVER_SIDE, true),
         interface(Ipv4Addr::new(10, 10, 10, 254), CLIENT_SIDE, false),

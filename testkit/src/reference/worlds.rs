@@ -280,6 +280,7 @@ pub(super) fn vip(ports: u16, scope: Scope) -> impl Strategy<Value = Vip> {
                 src_ip_sticky,
                 scheduler: if turns { Scheduler::RoundRobin } else { Scheduler::Maglev },
                 mss,
+                timeouts: None,
                 servers: BTreeMap::new(),
             };
             let possible = possible_servers(&all, &vip);
@@ -408,8 +409,8 @@ pub fn universe(scope: Scope) -> impl Strategy<Value = Universe> {
         let routes = vec(route(count, scope), 0..6);
         (links, routes, known, balancing, timeouts).prop_map(
             move |((ports, vlans, tunnels), routes, known, balancing, timeouts)| {
-                let (timeout_s, established_s, closing_s) = timeouts;
-                let timeouts = Timeouts { timeout_s, established_s, closing_s };
+                let (open_s, established_s, closing_s) = timeouts;
+                let timeouts = Timeouts::new(open_s, established_s, closing_s);
                 let mut config = Config::new(timeouts);
                 config.interfaces = ports.into_iter().chain(vlans).chain(tunnels).collect();
                 fill(&mut config, routes, &known, balancing);
