@@ -95,6 +95,27 @@ impl NewFlowTable {
         self.length
     }
 
+    /// Bytes of the slots of a table with so many members that take new flows.
+    #[must_use]
+    pub fn bytes_for(members: usize, length: TableLength) -> usize {
+        match members {
+            0 => 0,
+            _ if members <= 1 << 8 => length.get() as usize,
+            _ if members <= 1 << 16 => length.get() as usize * size_of::<u16>(),
+            _ => length.get() as usize * size_of::<u32>(),
+        }
+    }
+
+    /// Bytes of its slots.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.slots {
+            Slots::Narrow(slots) => size_of_val::<[_]>(slots),
+            Slots::Medium(slots) => size_of_val::<[_]>(slots),
+            Slots::Wide(slots) => size_of_val::<[_]>(slots),
+        }
+    }
+
     /// The seed of the permutations.
     #[must_use]
     pub fn seed(&self) -> u64 {

@@ -59,6 +59,8 @@ pub(crate) fn run_line(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> Result<Outcome, ScriptError> {
+    let absolute = parse_line(line).ok().and_then(absolute);
+    let line = absolute.as_deref().unwrap_or(line);
     match parse_line(line) {
         Ok(Command::Blank) => return Ok(Outcome::Done),
         Ok(Command::Quit) => return Ok(Outcome::Quit),
@@ -88,6 +90,14 @@ pub(crate) fn run_line(
             Ok(Outcome::Failed)
         }
     }
+}
+
+/// The line of a command that names a configuration file by a relative path, with the path that it is
+/// from here: the daemon, which opens it, is elsewhere.
+fn absolute(mut command: Command) -> Option<String> {
+    let file = command.configuration_file().filter(|file| file.is_relative())?;
+    *file = std::path::absolute(&file).ok()?;
+    Some(command.to_string())
 }
 
 /// Runs every line of a script, going on after a failed one, up to `quit`. Gives the number of
@@ -152,6 +162,17 @@ mod tests {
         assert_eq!(failed, 2);
         assert_eq!(out, "a\nb # c\n");
         assert_eq!(err, "line 4:\n  bad line\n^ no\nline 6:\nworse\n^ no\n");
+    }
+
+    #[test]
+    fn the_daemon_gets_absolute_paths() {
+        let (sent, ..) =
+            run("reload a.toml confirm 9\nreload\n  diff /b.toml\nsave ./c\nreload cancel\n");
+        let here = std::env::current_dir().unwrap();
+        let at = |name: &str| here.join(name).display().to_string();
+        let reload = format!("reload {} confirm 9", at("a.toml"));
+        let save = format!("save {}", at("c"));
+        assert_eq!(sent, [&*reload, "reload", "  diff /b.toml", &save, "reload cancel"]);
     }
 
     #[test]

@@ -120,6 +120,27 @@ pub enum Command {
         /// The file.
         file: Spanned<PathBuf>,
     },
+    /// `reload [<file>] [confirm <seconds>]`: the configuration becomes that of a TOML file.
+    Reload {
+        /// The file, on the daemon's machine; `None` is the one it was started with.
+        file: Option<Spanned<PathBuf>>,
+        /// Undo it unless `confirm` follows within so many seconds.
+        confirm_s: Option<Spanned<u32>>,
+    },
+    /// `reload cancel`: undo a reload that waits for `confirm`.
+    ReloadCancel,
+    /// `confirm`: keep what a reload has made.
+    Confirm,
+    /// `diff [<file>]`: what `reload` would change.
+    Diff {
+        /// The file, on the daemon's machine; `None` is the one it was started with.
+        file: Option<Spanned<PathBuf>>,
+    },
+    /// `save [<file>]`: write the running configuration as TOML.
+    Save {
+        /// The file, on the daemon's machine; `None` is the one it was started with.
+        file: Option<Spanned<PathBuf>>,
+    },
     /// `trace add <node> <n>`
     TraceAdd {
         /// An input node.
@@ -191,6 +212,11 @@ impl Command {
             Command::Blank
             | Command::Ping(_)
             | Command::Exec { .. }
+            | Command::Reload { .. }
+            | Command::ReloadCancel
+            | Command::Confirm
+            | Command::Diff { .. }
+            | Command::Save { .. }
             | Command::TraceAdd { .. }
             | Command::ClearTrace
             | Command::ClearRuntime
@@ -207,6 +233,29 @@ impl Command {
     pub fn only_reads(&self) -> bool {
         // Whatever is not known here is taken for a change.
         matches!(self, Command::Blank | Command::Show { .. } | Command::Help { .. } | Command::Quit)
+    }
+
+    /// Is this one of the commands that are about the configuration as a whole: `reload`, `confirm`,
+    /// `diff`, `save`?
+    pub fn is_change(&self) -> bool {
+        matches!(
+            self,
+            Command::Reload { .. }
+                | Command::ReloadCancel
+                | Command::Confirm
+                | Command::Diff { .. }
+                | Command::Save { .. }
+        )
+    }
+
+    /// The configuration file that the command names, which is opened by the daemon.
+    pub fn configuration_file(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Command::Reload { file, .. } | Command::Diff { file } | Command::Save { file } => {
+                file.as_mut().map(|file| &mut file.value)
+            }
+            _ => None,
+        }
     }
 
     /// Where the command asks for packets to be handed to the kernel, which takes a `[punt] tap`.

@@ -108,6 +108,8 @@ pub const PING_INTERVAL_MS_RANGE: RangeInclusive<u32> = 1..=60_000;
 pub const PING_REPEAT: u32 = 5;
 /// `ping … repeat`: limits.
 pub const PING_REPEAT_RANGE: RangeInclusive<u32> = 1..=1_000;
+/// `reload … confirm`: limits, seconds.
+pub const CONFIRM_S_RANGE: RangeInclusive<u32> = 1..=86_400;
 /// `trace add`: limits, packets.
 pub const TRACE_COUNT_RANGE: RangeInclusive<u32> = 1..=100_000;
 /// `show trace max`: packets per thread (VPP's default).

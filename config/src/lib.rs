@@ -24,6 +24,7 @@ mod span;
 mod startup;
 mod sub_interface;
 mod suggest;
+mod toml_file;
 mod tunnel_settings;
 mod value;
 mod vip_rules;
@@ -45,10 +46,11 @@ pub use report::{report, report_line};
 pub use show::{FibQuery, FlowQuery, HardwareDetail, Show};
 pub use span::{Span, Spanned};
 pub use startup::{
-    Cpu, Dev, Device, Dpdk, Hugepages, Poll, Privileges, Punt, Seccomp, Startup, Statement, Unix,
-    Workers, core_list, parse_core_list, punt_needs_tap,
+    Cpu, Dev, Device, Dpdk, Fixed, Hugepages, Poll, Privileges, Punt, Restart, Seccomp, Startup,
+    Statement, Unix, Workers, core_list, parse_core_list, punt_needs_tap,
 };
 pub use sub_interface::{SubInterface, VlanKind, VlanTags};
+pub use toml_file::TomlFile;
 pub use tunnel_settings::{SrcEntropy, TooBig, TunnelDf, TunnelDscp, TunnelEcn};
 pub use vip_rules::{check_as, check_as_of_vip, check_vip};
 pub use vip_update::LbVipUpdate;

@@ -55,6 +55,19 @@ impl Display for Command {
             }
             Command::Ping(ping) => ping.fmt(f),
             Command::Exec { file } => write!(f, "exec {}", file.display()),
+            Command::Reload { file, confirm_s } => {
+                f.write_str("reload")?;
+                word(f, &path(file))?;
+                option(f, "confirm", confirm_s)
+            }
+            Command::Diff { file } => {
+                f.write_str("diff")?;
+                word(f, &path(file))
+            }
+            Command::Save { file } => {
+                f.write_str("save")?;
+                word(f, &path(file))
+            }
             Command::TraceAdd { node, count } => write!(f, "trace add {node} {count}"),
             Command::Show { show, json } => {
                 write!(f, "show {show}")?;
@@ -65,6 +78,8 @@ impl Display for Command {
                 topic.iter().try_for_each(|word| write!(f, " {word}"))
             }
             Command::Blank
+            | Command::ReloadCancel
+            | Command::Confirm
             | Command::ClearTrace
             | Command::ClearRuntime
             | Command::ClearErrors
@@ -92,6 +107,8 @@ fn interface_nat(
 /// The commands without operands.
 fn plain(command: &Command) -> &'static str {
     match command {
+        Command::ReloadCancel => "reload cancel",
+        Command::Confirm => "confirm",
         Command::ClearTrace => "clear trace",
         Command::ClearRuntime => "clear runtime",
         Command::ClearErrors => "clear errors",
@@ -99,6 +116,10 @@ fn plain(command: &Command) -> &'static str {
         Command::Quit => "quit",
         _ => "",
     }
+}
+
+fn path(file: &Option<Spanned<std::path::PathBuf>>) -> Option<std::path::Display<'_>> {
+    file.as_ref().map(|file| file.display())
 }
 
 fn flag(f: &mut Formatter<'_>, name: &str, given: bool) -> fmt::Result {

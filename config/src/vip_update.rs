@@ -78,6 +78,19 @@ impl LbVipUpdate {
         }
     }
 
+    /// Whether `old` can become `new` by an update, so that its flows stay.
+    pub fn leads_from(old: &LbVipAdd, new: &LbVipAdd) -> bool {
+        let all = LbVipUpdate {
+            encap: Some(new.encap().into()),
+            service_type: Some(new.service_type().into()),
+            node_port: new.node_port().map(Into::into),
+            target_port: new.target_port,
+            ..LbVipUpdate::new(old.key)
+        };
+        let same_target = old.target() == new.target() || !(old.translates() | new.translates());
+        old.key == new.key && same_target && all.keeps_flows(old).is_ok()
+    }
+
     fn keeps_flows(&self, vip: &LbVipAdd) -> Result<(), Problem> {
         let key = vip.key;
         let refuse = |span: Span, reason: String| {

@@ -83,8 +83,8 @@ fn path_words_may_be_cut_short() {
     ] {
         assert_eq!(canonical(short), long);
     }
-    refused("s lb", "s", "could be set, show");
-    refused("c", "c", "could be clear, comment, create");
+    refused("s lb", "s", "could be save, set, show");
+    refused("c", "c", "could be clear, comment, confirm, create");
     refused("show r", "r", "could be running-config, runtime");
     refused("set i", "i", "could be interface, ip");
 }

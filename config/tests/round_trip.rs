@@ -354,7 +354,16 @@ fn command() -> impl Strategy<Value = Command> {
         .prop_map(|(prefix, policy)| Command::LbNoMatch(LbNoMatch { prefix, policy }));
     let exec = "/[a-z0-9/._-]{0,20}"
         .prop_map(|f| Command::Exec { file: std::path::PathBuf::from(f).into() });
+    let file = || of("/[a-z0-9/._-]{0,20}".prop_map(|f| std::path::PathBuf::from(f).into()));
+    let reload = (file(), of(spanned(1u32..=86_400)))
+        .prop_map(|(file, confirm_s)| Command::Reload { file, confirm_s });
+    let files = prop_oneof![
+        reload,
+        file().prop_map(|file| Command::Diff { file }),
+        file().prop_map(|file| Command::Save { file }),
+    ];
     prop_oneof![
+        1 => files,
         3 => vip().prop_map(Command::LbVipAdd),
         3 => servers().prop_map(Command::LbAs),
         1 => vip_key().prop_map(Command::LbVipDel),
@@ -374,6 +383,8 @@ fn command() -> impl Strategy<Value = Command> {
         1 => vec("[a-z]{1,5}", 0..3).prop_map(|topic| Command::Help { topic }),
         1 => prop_oneof![
             Just(Command::Blank),
+            Just(Command::ReloadCancel),
+            Just(Command::Confirm),
             Just(Command::ClearTrace),
             Just(Command::ClearRuntime),
             Just(Command::ClearErrors),

@@ -6,19 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Command, LbAs, Problem, Span, Startup, VipKey};
-use dataplane::interface::{MacAddress, PortId};
+use config::{Command, Startup};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
-use crate::accounts::Accounts;
 use crate::compile::TableThread;
-use crate::control::{Control, Draft};
+use crate::control::Control;
 use crate::execute::Shared;
-use crate::model::Model;
 use crate::privileges;
+use crate::reload::{Checked, Hangup, Source, Started};
 use crate::runtime::{DataPlane, Plan};
 use crate::server::{self, Socket};
 
@@ -66,11 +64,19 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("waiting for signals: {error}")),
     };
+    let hangup = match Hangup::new(&runtime) {
+        Ok(hangup) => hangup,
+        Err(error) => return fail(&format!("waiting for SIGHUP: {error}")),
+    };
+    let cpus = available_cpus();
     let (mut data_plane, control) = match DataPlane::start(&plan, buckets(&startup)) {
         Ok(started) => started,
         Err(error) => return fail(&error.to_string()),
     };
     let shared = Shared::new(control);
+    let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let fixed = startup.fixed.clone();
+    shared.with(|control| control.set_started(Started { file, fixed, cpus }));
     let served = shared
         .with(|control| configure(control, &startup))
         .and_then(|()| privileges::drop_on_all_threads(&startup, &data_plane))
@@ -80,7 +86,7 @@ pub fn run(path: &Path) -> ExitCode {
             let built = shared.with(build_tables);
             built.map_err(|error| format!("starting the builder of new-flow tables: {error}"))
         })
-        .and_then(|built| serve(&startup, &shared, &built, &runtime, &mut signals));
+        .and_then(|built| serve(&startup, &shared, &built, &runtime, (&mut signals, hangup)));
     let Some(control) = shared.into_inner() else {
         return fail("internal error: control is still in use");
     };
@@ -95,12 +101,10 @@ pub fn run(path: &Path) -> ExitCode {
     }
 }
 
-/// The signals that end the daemon cleanly. SIGHUP is one of them: it says that the terminal we run
-/// on has gone.
+/// The signals that end the daemon cleanly.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
@@ -109,7 +113,6 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -118,7 +121,6 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
         }
     }
 }
@@ -129,7 +131,7 @@ fn serve(
     shared: &Shared,
     built: &Arc<Notify>,
     runtime: &Runtime,
-    signals: &mut Signals,
+    (signals, hangup): (&mut Signals, Hangup),
 ) -> Result<(), String> {
     let local = LocalSet::new();
     let ended = local.block_on(runtime, async {
@@ -142,10 +144,12 @@ fn serve(
         }
         let socket = Socket::bind(&startup.unix.cli_listen).map_err(|e| e.to_string())?;
         tracing::info!("ready, listening on {}", startup.unix.cli_listen.display());
+        let reloads = tokio::task::spawn_local(hangup.serve(shared.clone()));
         tokio::select! {
             never = server::serve(&socket, shared) => match never {},
             signal = signals.recv() => tracing::info!("{signal}: stopping"),
         }
+        reloads.abort();
         pump.abort();
         Ok(())
     });
@@ -207,90 +211,10 @@ fn buckets(startup: &Startup) -> u32 {
 ///
 /// A report of everything that is wrong.
 pub fn load(path: &Path) -> Result<(Startup, Plan), String> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-    let report = |problems: &[Problem]| config::report(&name, &text, problems);
-    let startup = Startup::parse(&text).map_err(|problems| report(&problems))?;
-    let mut model = box_with_devices(&startup);
-    let problems = problems_of(&startup, &mut model);
-    if !problems.is_empty() {
-        return Err(report(&problems));
+    match Checked::read(Source::File(path.to_owned()), &available_cpus()) {
+        Ok(Checked { startup, plan, .. }) => Ok((startup, plan)),
+        Err(mistakes) => Err(mistakes.report()),
     }
-    if let Some(file) = &startup.unix.exec {
-        let script = std::fs::read_to_string(&file.value).map_err(|error| {
-            let reason = format!("cannot read {}: {error}", file.value.display());
-            report(&[Problem::new(file.span, reason)])
-        })?;
-        check_command_file(&file.value.display().to_string(), &script, model)?;
-    }
-    privileges::identity(&startup, &Accounts::here()).map_err(|problem| report(&[problem]))?;
-    let plan = Plan::new(&startup, &available_cpus()).map_err(|problem| report(&[problem]))?;
-    Ok((startup, plan))
-}
-
-/// An unconfigured box with the file's devices.
-fn box_with_devices(startup: &Startup) -> Model {
-    let mut model = Model::default();
-    for (port, dev) in startup.dpdk.devs.iter().enumerate() {
-        let mtu = config::defaults::MTU;
-        model.add_device(&dev.name, PortId(port as u16), MacAddress::default(), mtu);
-    }
-    if let Some(punt) = &startup.punt {
-        let port = PortId(startup.dpdk.devs.len() as u16);
-        model.add_punt(&punt.tap, port, MacAddress::default());
-    }
-    model
-}
-
-/// What is wrong with the commands of the command file, when they are run after the others.
-fn check_command_file(name: &str, text: &str, mut model: Model) -> Result<(), String> {
-    let mut problems = Vec::new();
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let mut draft = Draft::of(model.clone());
-        match config::parse(line.trim_end()).and_then(|command| draft.apply(&command)) {
-            Ok(_) => model = draft.into_model(),
-            Err(mut problem) => {
-                let Span { start: from, end: to } = problem.span;
-                problem.span = Span::new(start + from, start + to);
-                problem.related.clear();
-                problems.push(problem);
-            }
-        }
-        start += line.len();
-    }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(config::report(name, text, &problems)),
-    }
-}
-
-/// What is wrong with the file's commands, when they are applied to `model`.
-fn problems_of(startup: &Startup, model: &mut Model) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut failed_vips: Vec<VipKey> = Vec::new();
-    for statement in &startup.commands {
-        if let Command::LbAs(LbAs { vip, .. }) = &statement.command
-            && failed_vips.contains(vip)
-        {
-            // Only follows from the VIP's own problem.
-            continue;
-        }
-        let mut draft = Draft::of(model.clone());
-        match draft.apply(&statement.command) {
-            Ok(_) => *model = draft.into_model(),
-            Err(mut problem) => {
-                if problem.span == Span::default() {
-                    problem.span = statement.span;
-                }
-                if let Command::LbVipAdd(vip) = &statement.command {
-                    failed_vips.push(vip.key);
-                }
-                problems.push(problem);
-            }
-        }
-    }
-    problems
 }
 
 /// The CPUs this process may use.

@@ -12,6 +12,7 @@ pub mod execute;
 pub mod model;
 pub mod neighbor;
 pub mod privileges;
+pub mod reload;
 pub mod runtime;
 pub mod server;
 pub mod show;

@@ -24,7 +24,7 @@ def check(path, *arguments):
 # ------------------------------------------------------------------------------- life and death
 
 
-@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_cleanly(walkthrough, sig):
     daemon = walkthrough.daemon
     daemon.cli(*WALKTHROUGH)

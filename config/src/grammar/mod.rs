@@ -5,6 +5,7 @@
 //! keywords. Keywords are written out and may come in any order. Help and completion read the same
 //! tables as the parser.
 
+mod change_commands;
 mod completion;
 mod form;
 mod help;
@@ -28,7 +29,8 @@ use crate::{Command, CommandError, Problem, Span};
 /// Every command, in the order help lists them.
 fn forms() -> impl Iterator<Item = &'static Form> {
     let lb = lb_commands::FORMS.iter().chain(vip_commands::FORMS);
-    lb.chain(show_commands::FORMS).chain(link_commands::FORMS).chain(host_commands::FORMS)
+    let host = link_commands::FORMS.iter().chain(host_commands::FORMS);
+    lb.chain(show_commands::FORMS).chain(host).chain(change_commands::FORMS)
 }
 
 /// Parses one CLI line. A blank line or a comment is [`Command::Blank`].
@@ -58,6 +60,16 @@ pub fn parse(line: &str) -> Result<Command, Problem> {
     }
     let (form, used) = trie::resolve(&tokens)?;
     (form.build)(&Words::sort(form, &tokens[used..], end)?)
+}
+
+/// The keywords of a line that was rendered from a command, each with its value if it takes one.
+pub(crate) fn options(line: &str) -> Vec<(&'static str, Option<String>)> {
+    let tokens = tokens(line);
+    let Ok((form, used)) = trie::resolve(&tokens) else { return Vec::new() };
+    match Words::sort(form, &tokens[used..], Span::default()) {
+        Ok(words) => words.options().map(|(word, value)| (word, value.map(Into::into))).collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// What this word would be taken for where an interface's name can stand.

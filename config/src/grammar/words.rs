@@ -148,6 +148,11 @@ impl<'a> Words<'a> {
         Some(crate::Spanned::new(on, given.keyword.span))
     }
 
+    /// Every keyword that was given, with its value.
+    pub(crate) fn options(&self) -> impl Iterator<Item = (&'static str, Option<&'a str>)> {
+        self.given.iter().map(|given| (given.option, given.value.map(|token| token.text)))
+    }
+
     /// The values of a keyword, in order.
     pub(crate) fn values(&self, word: &str) -> impl Iterator<Item = Token<'a>> {
         self.given.iter().filter(move |g| g.option == word).filter_map(|g| g.value)

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod dpdk;
+mod fixed;
 mod host;
 mod lb;
 mod links;
@@ -15,6 +16,8 @@ use std::path::PathBuf;
 
 pub use cpu::{Cpu, Poll, Workers, core_list, parse_core_list};
 pub use dpdk::{Dev, Device, Dpdk, Hugepages};
+pub(crate) use fixed::quoted;
+pub use fixed::{Fixed, Restart};
 pub use privileges::{Privileges, Seccomp};
 pub use punt::{Punt, punt_needs_tap};
 
@@ -56,6 +59,8 @@ pub struct Startup {
     pub privileges: Privileges,
     /// `[punt]`
     pub punt: Option<Punt>,
+    /// All sections that only a start takes up, as written.
+    pub fixed: Fixed,
     /// Everything else, in an order in which each command finds what it needs: devices' interfaces,
     /// sub-interfaces, tunnels, neighbours, routes, `lb conf`, NAT interfaces, policies, VIPs, ASs.
     pub commands: Vec<Statement>,
@@ -94,7 +99,8 @@ impl Startup {
             "vip",
         ];
         let root = Table::new("", document.span().into(), document.get_ref(), &sections, &problems);
-        let startup = Startup::read(&root, &problems);
+        let mut startup = Startup::read(&root, &problems);
+        startup.fixed = Fixed::read(document.get_ref());
         let problems = problems.into_sorted();
         if problems.is_empty() { Ok(startup) } else { Err(problems) }
     }
@@ -106,13 +112,15 @@ impl Startup {
         let tunnels = links::tunnels(root, problems);
         let both: Vec<&Link> = subs.iter().chain(&tunnels).collect();
         links::check_names(&both, &dpdk.devs, problems);
+        let punt = punt::punt(root, &dpdk.devs, problems);
         let devs = dpdk.devs.iter().map(|dev| dev.name.as_str());
         let names = Names {
             ethernet: devs.chain(subs.iter().map(|link| link.name.as_str())).collect(),
             tunnels: tunnels.iter().map(|link| link.name.as_str()).collect(),
+            tap: punt.as_ref().map(|punt| punt.tap.as_str()),
         };
         let interfaces = network::interfaces(root, &names, problems);
-        let mut commands = link_statements(&dpdk.devs, &interfaces, [&subs, &tunnels]);
+        let mut commands = link_statements(&interfaces, [&subs, &tunnels]);
         commands.extend(network::neighbors(root, &interfaces, &names, problems));
         commands.extend(network::routes(root, &interfaces, &names, problems));
         let lb = lb::section(root);
@@ -120,30 +128,32 @@ impl Startup {
         commands.extend(lb::nat_statements(&interfaces));
         commands.extend(lb::no_match(root, problems));
         commands.extend(vips::vips(root, lb.as_ref(), &interfaces, problems));
-        let punt = punt::punt(root, &dpdk.devs, problems);
         punt::check(root, punt.as_ref(), &commands, problems);
         Startup {
             cpu: host::cpu(root, &dpdk.devs),
             unix: host::unix(root),
             privileges: privileges::privileges(root),
             punt,
+            fixed: Fixed::default(),
             dpdk,
             commands,
         }
     }
 }
 
-/// The commands of the devices' interfaces, then of each kind of link: those that make them, and
-/// those that configure them.
-fn link_statements(devs: &[Dev], interfaces: &[Interface], kinds: [&[Link]; 2]) -> Vec<Statement> {
-    let is_dev = |interface: &&Interface| devs.iter().any(|dev| dev.name == interface.name);
-    let mut commands = network::interface_statements(interfaces.iter().filter(is_dev));
+/// The commands of the interfaces that are there from the start, then of each kind of link: those
+/// that make them, and those that configure them.
+fn link_statements(interfaces: &[Interface], kinds: [&[Link]; 2]) -> Vec<Statement> {
+    let is_in = |links: &[Link], interface: &Interface| {
+        links.iter().any(|link| link.name == interface.name)
+    };
+    let made = |interface: &Interface| kinds.iter().any(|links| is_in(links, interface));
+    let there = interfaces.iter().filter(|interface| !made(interface));
+    let mut commands = network::interface_statements(there);
     for links in kinds {
         commands.extend(links.iter().map(|link| link.statement.clone()));
-        let is_link = |interface: &&Interface| {
-            links.iter().any(|link| link.name == interface.name) && !is_dev(interface)
-        };
-        commands.extend(network::interface_statements(interfaces.iter().filter(is_link)));
+        let own = interfaces.iter().filter(|interface| is_in(links, interface));
+        commands.extend(network::interface_statements(own));
     }
     commands
 }

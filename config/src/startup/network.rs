@@ -50,6 +50,8 @@ pub(super) struct Names<'a> {
     pub(super) ethernet: Vec<&'a str>,
     /// The tunnels.
     pub(super) tunnels: Vec<&'a str>,
+    /// The tap to the kernel.
+    pub(super) tap: Option<&'a str>,
 }
 
 impl Names<'_> {
@@ -64,7 +66,9 @@ impl Names<'_> {
 
     /// Notes a name that no interface has.
     fn check(&self, name: &Spanned<String>, problems: &Problems) {
-        if self.all().any(|known| known == name.value) {
+        // `local0` is always there, although nobody would think of configuring it.
+        let there = self.all().chain(self.tap).chain(["local0"]).any(|known| known == name.value);
+        if there {
             return;
         }
         let known: Vec<&str> = self.all().collect();
@@ -117,7 +121,9 @@ fn check_subnets(interfaces: &[Interface], problems: &Problems) {
         interfaces.iter().flat_map(|i| i.addresses.iter().map(move |a| (i, *a))).collect();
     for (n, (interface, address)) in all.iter().enumerate() {
         for (other, first) in &all[..n] {
-            let same = address.address() == first.address();
+            let other_link =
+                other.name != interface.name && value::is_link_local(address.address());
+            let same = address.address() == first.address() && !other_link;
             let reason = if same {
                 format!("the address {} is given twice", address.address())
             } else if other.name != interface.name

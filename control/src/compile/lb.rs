@@ -287,13 +287,13 @@ fn servers(id: VipId, vip: &Vip) -> Vec<ApplicationServer> {
 }
 
 /// The members of a VIP's new-flow table.
-fn members(vip: &Vip) -> Vec<Member> {
+pub(crate) fn members(vip: &Vip) -> Vec<Member> {
     let takes_flows = vip.servers.iter().filter(|server| !server.removed && server.weight > 0);
     takes_flows.map(|server| Member { address: server.address, weight: server.weight }).collect()
 }
 
 /// The length of a VIP's new-flow table.
-fn length(vip: &Vip) -> TableLength {
+pub(crate) fn length(vip: &Vip) -> TableLength {
     let slots = vip.spec.new_len.as_ref().map_or(config::defaults::NEW_LEN, |len| len.value);
     TableLength::new(u64::from(slots)).unwrap_or(TableLength::DEFAULT)
 }

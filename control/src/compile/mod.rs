@@ -19,6 +19,7 @@ use dataplane::snapshot::Snapshot;
 pub use adjacency::Adjacencies;
 pub use fib::{Base, FibRow, Source};
 pub use lb::{LbCompiler, new_instance_key, new_sticky_owner};
+pub(crate) use lb::{length, members};
 pub use table_queue::{BuiltTable, TableExecutor, TableOrder, TableThread};
 
 use crate::model::{InterfaceModel, Kind, Model, NeighborKey, Network, Shelf, Vip};

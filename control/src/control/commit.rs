@@ -41,9 +41,14 @@ impl Draft {
         self.model.apply(command)
     }
 
-    /// The state it would make.
-    pub fn into_model(self) -> Model {
-        self.model
+    /// A draft that is this state as a whole, with the key of the flow hash that goes with it.
+    pub fn whole(model: Model, hash_key: Option<HashKey>) -> Self {
+        Self { model, hash_key }
+    }
+
+    /// The state it would make, and the key of the flow hash if it changes.
+    pub fn into_parts(self) -> (Model, Option<HashKey>) {
+        (self.model, self.hash_key)
     }
 }
 
@@ -58,6 +63,7 @@ impl Control {
         let Draft { mut model, hash_key } = draft;
         if let Some(key) = hash_key {
             self.compiler.lb.set_key(&key);
+            self.note_hash_key(&key);
         }
         let resized = model.lb.settings.buckets != self.model.lb.settings.buckets;
         let effects = std::mem::take(&mut model.effects);
@@ -112,7 +118,7 @@ impl Control {
             self.baseline.servers.insert(index, self.server_counted(index));
         }
         for link in new.interfaces.iter() {
-            if self.model.interface(link.id).is_none() {
+            if self.model.interface(link.id).is_none_or(|old| old.name != link.name) {
                 self.baseline.interfaces.insert(link.id.0, self.traffic_of(link));
             }
         }

@@ -83,6 +83,7 @@ impl Control {
         self.carry_out(update);
         self.announce_probed();
         self.flushes.end(&self.workers);
+        self.expire_reload();
         if self.now_ms >= self.next_second_ms {
             self.next_second_ms = self.now_ms + 1_000;
             self.every_second();

@@ -29,6 +29,7 @@ pub use events::EchoReply;
 use crate::compile::{Compiler, TableExecutor};
 use crate::model::Model;
 use crate::neighbor::NeighborTable;
+use crate::reload::Reloads;
 use crate::runtime::hardware::Hardware;
 use advice::NatLink;
 use announcements::Announcements;
@@ -108,6 +109,7 @@ pub struct Control {
     next_ping: u16,
     now_ms: u64,
     next_second_ms: u64,
+    pub(crate) reloads: Reloads,
 }
 
 impl Control {
@@ -143,6 +145,7 @@ impl Control {
             next_ping: 1,
             now_ms: 0,
             next_second_ms: 0,
+            reloads: Reloads::default(),
         };
         (control, readers)
     }
@@ -186,6 +189,16 @@ impl Control {
     /// Tells the time, in milliseconds since the start; it never goes back.
     pub fn set_time(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
+    }
+
+    /// The time, in milliseconds since the start.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Tells the keys of the flow hash apart.
+    pub fn hash_fingerprint(&self) -> &str {
+        self.compiler.lb.fingerprint()
     }
 
     /// True while an answer from the network is awaited and events are worth looking for often.

@@ -1,5 +1,6 @@
 //! Command lines, however they come in: one, a batch, or a file.
 
+mod change;
 mod file;
 mod ping;
 
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::control::Control;
 
+pub use change::Refusal;
 pub use file::MAX_NESTING;
 
 /// A publication that takes longer is not followed by another at once.
@@ -161,10 +163,13 @@ impl Shared {
         if let Command::Exec { file } = &command {
             return Box::pin(self.file(line, file, depth)).await;
         }
+        if command.is_change() {
+            return self.change(line, &command).await;
+        }
         Ok(self.command(&command).await.map_err(|problem| problem.in_line(line))?)
     }
 
-    /// Runs one command other than `exec`.
+    /// Runs one command other than `exec` and those that `change` runs.
     async fn command(&self, command: &Command) -> Result<String, Problem> {
         if let Command::Ping(ping) = command {
             return self.ping(ping).await;
@@ -245,7 +250,8 @@ fn commands_in(lines: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Control {
-    /// Runs a command that ends at once: all but `ping` and `exec`. A command that changes the
+    /// Runs a command that ends at once: all but `ping`, `exec`, and those about the configuration as
+    /// a whole ([`Command::is_change`]). A command that changes the
     /// configuration is a transaction of its own; it is published with the next command that does
     /// not, or by [`Self::publish`].
     ///

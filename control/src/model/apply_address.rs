@@ -53,9 +53,10 @@ impl Model {
             return Ok(());
         }
         self.check_address(id, own).map_err(|reason| Problem::new(prefix.span, reason))?;
-        let network = Network::of(own);
-        if let Some(route) = self.routes.get(&network) {
-            let via = route.adjacent(network);
+        let networks = [Network::of(own), Network::host(own.address)];
+        let routed = networks.iter().find_map(|to| Some((to, self.routes.get(to)?)));
+        if let Some((network, route)) = routed {
+            let via = route.adjacent(*network);
             return Err(Problem::new(prefix.span, format!("{network} is routed via {via}"))
                 .with_hint(format!("first: ip route del {network}")));
         }

@@ -56,7 +56,7 @@ pub enum Kind {
 }
 
 /// One interface.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceModel {
     /// Its index.
     pub id: InterfaceId,
@@ -97,6 +97,11 @@ impl InterfaceModel {
     /// The interface that exists before any device does and never carries packets.
     pub fn local0() -> Self {
         Self::new(InterfaceId::LOCAL0, "local0", Kind::Local, MacAddress::default(), 0)
+    }
+
+    /// True when no command makes or unmakes it.
+    pub fn is_device(&self) -> bool {
+        matches!(self.kind, Kind::Device(_) | Kind::Punt(_) | Kind::Local)
     }
 
     /// True when it has neighbours, with Ethernet addresses.

@@ -8,7 +8,7 @@ use super::InterfaceModel;
 
 /// The interfaces there are. `local0` and devices stay for ever; others come and go, and an index
 /// that is free again is used again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interfaces(BTreeMap<InterfaceId, InterfaceModel>);
 
 impl Default for Interfaces {

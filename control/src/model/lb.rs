@@ -29,6 +29,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// The same, once it has left the configuration.
+    pub(super) fn as_removed(self) -> Self {
+        Self { removed: true, ..self }
+    }
+
     /// How packets reach it.
     pub fn method(&self, vip: &LbVipAdd) -> Encap {
         self.encap.unwrap_or(vip.encap())
@@ -242,6 +247,26 @@ impl LbModel {
             self.served.change(&address, more);
         }
         true
+    }
+
+    /// An index that no AS has, with the epoch to begin at; `None` when all are in use.
+    pub(super) fn take_server_index(&mut self) -> Option<(u32, u8)> {
+        self.servers.take()
+    }
+
+    /// Gives a VIP other ASs, removed ones included. `had` and `has` are the addresses of those not
+    /// removed, before and after.
+    pub(super) fn replace_servers(
+        &mut self,
+        vip: u32,
+        servers: Vec<Server>,
+        had: &[IpAddr],
+        has: &[IpAddr],
+    ) {
+        let Some(vip) = self.vips.get_mut(vip) else { return };
+        vip.servers = servers;
+        had.iter().for_each(|address| self.served.change(address, less));
+        has.iter().for_each(|address| self.served.change(address, more));
     }
 
     /// Ends all flows of a VIP.

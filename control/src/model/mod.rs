@@ -15,6 +15,7 @@ mod directory;
 mod interface;
 mod interfaces;
 mod lb;
+mod merge;
 mod network;
 mod render;
 mod route;

@@ -14,31 +14,51 @@ impl Model {
         let links = self.interfaces.iter();
         let mut commands: Vec<Command> =
             links.clone().flat_map(|link| self.interface_commands(link)).collect();
-        commands.extend(self.static_neighbors.iter().map(|((id, address), mac)| {
-            Command::SetIpNeighbor {
-                interface: self.name_of(*id).to_owned().into(),
-                address: (*address).into(),
-                mac: Some(config::MacAddress(mac.0).into()),
-                is_static: true,
-                del: false,
-            }
-        }));
-        commands.extend(self.routes.iter().map(|(network, route)| Command::IpRoute {
-            prefix: prefix(*network).into(),
-            via: route.next_hop.map(Into::into),
-            interface: Some(self.name_of(route.interface).to_owned().into()),
-            del: false,
-        }));
+        commands.extend(self.neighbor_commands());
+        commands.extend(self.route_commands());
         commands.extend(self.lb.settings.command().map(Command::LbConf));
         commands.extend(links.flat_map(nat_commands));
         for vip in self.lb.active() {
             commands.push(Command::LbVipAdd(vip.spec.clone()));
             commands.extend(vip.server_commands().map(Command::LbAs));
         }
-        commands.extend(self.lb.no_match.iter().map(|(network, policy)| {
+        commands.extend(self.policy_commands());
+        commands
+    }
+
+    /// Static neighbours.
+    pub fn neighbor_commands(&self) -> impl Iterator<Item = Command> {
+        self.static_neighbors.iter().map(|((id, address), mac)| Command::SetIpNeighbor {
+            interface: self.name_of(*id).to_owned().into(),
+            address: (*address).into(),
+            mac: Some(config::MacAddress(mac.0).into()),
+            is_static: true,
+            del: false,
+        })
+    }
+
+    /// Routes.
+    pub fn route_commands(&self) -> impl Iterator<Item = Command> {
+        self.routes.iter().map(|(network, route)| Command::IpRoute {
+            prefix: prefix(*network).into(),
+            via: route.next_hop.map(Into::into),
+            interface: Some(self.name_of(route.interface).to_owned().into()),
+            del: false,
+        })
+    }
+
+    /// `lb no-match`.
+    pub fn policy_commands(&self) -> impl Iterator<Item = Command> {
+        self.lb.no_match.iter().map(|(network, policy)| {
             let (prefix, policy) = (prefix(*network).into(), Some((*policy).into()));
             Command::LbNoMatch(LbNoMatch { prefix, policy })
-        }));
+        })
+    }
+
+    /// All about an interface.
+    pub fn commands_of(&self, interface: &InterfaceModel) -> Vec<Command> {
+        let mut commands = self.interface_commands(interface);
+        commands.extend(nat_commands(interface));
         commands
     }
 
@@ -103,14 +123,14 @@ fn nat_commands(interface: &InterfaceModel) -> impl Iterator<Item = Command> {
 
 impl Vip {
     /// One `lb as` per weight and way, in the order of the ASs.
-    fn server_commands(&self) -> impl Iterator<Item = LbAs> {
+    pub fn server_commands(&self) -> impl Iterator<Item = LbAs> {
         let mut groups: Vec<LbAs> = Vec::new();
         for server in self.servers.iter().filter(|server| !server.removed) {
             let next = LbAs {
                 vip: self.spec.key,
                 addresses: vec![IpAddr::into(server.address)],
                 weight: (server.weight != defaults::WEIGHT).then(|| server.weight.into()),
-                encap: server.encap.map(Into::into),
+                encap: server.encap.filter(|own| *own != self.spec.encap()).map(Into::into),
                 dscp: server.dscp.map(Into::into),
                 del: false,
                 flush: false,

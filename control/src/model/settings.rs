@@ -135,7 +135,7 @@ impl LbSettings {
     }
 
     /// `lb conf` with what differs from the defaults.
-    pub(super) fn command(&self) -> Option<LbConf> {
+    pub fn command(&self) -> Option<LbConf> {
         fn other<T: PartialEq + Clone>(value: &T, default: &T) -> Option<Spanned<T>> {
             (value != default).then(|| value.clone().into())
         }

@@ -15,7 +15,7 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 /// Time a client has for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Answers one request.
 pub(super) async fn answer<B>(shared: &Shared, request: Request<B>) -> Answer
@@ -33,6 +33,10 @@ where
             _ => not_allowed("POST"),
         };
     }
+    let request = match super::config::answer(shared, path, request).await {
+        Ok(answer) => return answer,
+        Err(request) => request,
+    };
     let body = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         shared.with(|control| control.api(path))
     }));
@@ -57,28 +61,39 @@ where
             return refuse(StatusCode::BAD_REQUEST, &reason);
         }
     };
-    let body = Limited::new(request.into_body(), MAX_BODY).collect();
-    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let reason = format!("a body has at most {MAX_BODY} bytes");
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, &reason);
-        }
-        Ok(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "the body could not be read"),
-        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
-    };
-    let Ok(lines) = std::str::from_utf8(&body) else {
-        return refuse(StatusCode::BAD_REQUEST, "the body is not UTF-8");
+    let lines = match body_of(request).await {
+        Ok(lines) => lines,
+        Err(answer) => return answer,
     };
     let results = match atomic {
-        true => shared.atomic_batch(lines).await,
-        false => shared.batch(lines).await,
+        true => shared.atomic_batch(&lines).await,
+        false => shared.batch(&lines).await,
     };
     let status = match results.iter().all(|result| result.ok) {
         true => StatusCode::OK,
         false => StatusCode::UNPROCESSABLE_ENTITY,
     };
     json_answer(status, format!("{}\n", json!({ "results": results })))
+}
+
+/// The text that a request brings, or the answer that it is not taken.
+pub(super) async fn body_of<B>(request: Request<B>) -> Result<String, Answer>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let reason = format!("a body has at most {MAX_BODY} bytes");
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, &reason));
+        }
+        Ok(Err(_)) => return Err(refuse(StatusCode::BAD_REQUEST, "the body could not be read")),
+        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+    };
+    String::from_utf8(body.into())
+        .map_err(|_| refuse(StatusCode::BAD_REQUEST, "the body is not UTF-8"))
 }
 
 /// The answer when too many clients are connected.
@@ -89,18 +104,25 @@ pub(super) fn too_many(limit: usize) -> Answer {
     answer
 }
 
-fn not_allowed(allowed: &'static str) -> Answer {
+pub(super) fn not_allowed(allowed: &'static str) -> Answer {
     let reason = format!("only {allowed} is allowed here");
     let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, &reason);
     answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
     answer
 }
 
-fn refuse(status: StatusCode, reason: &str) -> Answer {
+pub(super) fn refuse(status: StatusCode, reason: &str) -> Answer {
     json_answer(status, format!("{}\n", json!({ "error": { "reason": reason } })))
 }
 
-fn json_answer(status: StatusCode, body: String) -> Answer {
+pub(super) fn text_answer(body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let text = hyper::header::HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, text);
+    answer
+}
+
+pub(super) fn json_answer(status: StatusCode, body: String) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     let json = hyper::header::HeaderValue::from_static("application/json");

@@ -1,5 +1,6 @@
 //! The daemon's socket: HTTP/1.1 with JSON on a UNIX socket, for `sluicectl`, `curl` and tools.
 
+mod config;
 mod http;
 mod socket;
 

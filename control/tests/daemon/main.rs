@@ -10,6 +10,8 @@ mod layouts;
 mod links;
 mod manual;
 mod neighbors;
+mod reload;
+mod reload_sequences;
 mod snapshots;
 mod socket;
 mod startup;
