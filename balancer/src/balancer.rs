@@ -78,8 +78,7 @@ impl Balancer<'_> {
 
     /// The other workers' tables and their positions among all.
     pub(crate) fn others(&self) -> impl Iterator<Item = (usize, &Arc<StickyTable>)> {
-        let own = self.owner.table();
-        self.peers.iter().enumerate().filter(|(_, peer)| !Arc::ptr_eq(peer, own))
+        self.peers.iter().enumerate().filter(|(_, peer)| !self.owner.is_own(peer))
     }
 
     /// A flow's entry in another worker's table, if alive, and that worker's position.

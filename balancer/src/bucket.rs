@@ -15,8 +15,8 @@ pub(crate) const WAYS: usize = 4;
 /// Keys first, so that four can be compared at once; a bucket is exactly one cache line.
 ///
 /// One thread writes, any thread reads. A writer that replaces a key frees the value before and
-/// gives the new value another sequence; a reader takes value, key, value and believes only an
-/// unchanged value, so it never joins the key of one flow with the value of another. The cell of an
+/// gives the new value another sequence; a reader takes value, key, value and believes only values of
+/// one sequence, so it never joins the key of one flow with the value of another. The cell of an
 /// entry is a part of its key and is written and read where the key is.
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -107,8 +107,12 @@ impl Entries<'_> {
             let found = wanted.judge(before, || self.cells.load(self.first_cell + way));
             // Whoever sees a new key or cell above sees below that the old value was freed.
             fence(Ordering::Acquire);
-            let after = value.load(Ordering::Relaxed);
-            found.filter(|_| before.word() == after && word == wanted.word())
+            // Acquire, as a flow that has left is to be found where it went before.
+            let after = value.load(Ordering::Acquire);
+            let after = FlowValue::from_word(after);
+            // The same flow, though it may have changed its state or expiry meanwhile.
+            let is_same = !after.is_free() && after.sequence() == before.sequence();
+            found.filter(|_| is_same && word == wanted.word())
         })
     }
 
@@ -263,6 +267,35 @@ mod model {
                 assert_eq!((as_id(0, 0), as_id(1, 1)), (None, None));
             });
         }
+    }
+
+    /// A flow that moves to another table is found at every moment by whoever looks into the old one
+    /// first.
+    fn a_flow_that_leaves_a_table_is_never_missed((key, value): (FlowKey, FlowValue)) {
+        loom::model(move || {
+            let tables = [Table::new(), Table::new()];
+            tables[0].entries().replace(0, &key, value);
+            let writer = {
+                let [old, new] = tables.clone();
+                loom::thread::spawn(move || {
+                    new.entries().replace(0, &key, value.with_sequence(7));
+                    old.bucket.set_value(0, FlowValue::free(value.sequence()));
+                })
+            };
+            let read = tables.iter().find_map(|table| table.entries().read(&key));
+            assert_eq!(read.map(FlowValue::as_id), Some(value.as_id()));
+            writer.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn by_words_of_flows_that_leave_a_table() {
+        a_flow_that_leaves_a_table_is_never_missed(exact(1));
+    }
+
+    #[test]
+    fn by_cells_of_flows_that_leave_a_table() {
+        a_flow_that_leaves_a_table_is_never_missed(full(1));
     }
 
     #[test]

@@ -98,6 +98,8 @@ mod side_cells;
 mod staged;
 mod sticky;
 mod sticky_owner;
+mod sticky_replacement;
+mod sticky_soundness;
 mod table_length;
 mod tcp_flags;
 mod tcp_state;
@@ -134,6 +136,7 @@ pub use selection::{CLASH_SERVERS_MAX, CLASH_SLOTS_MAX, Decision, TABLE_FULL, TU
 pub use staged::{Course, Known, Located, Passing, Updates};
 pub use sticky::{BucketCountError, StickyTable};
 pub use sticky_owner::{Full, NewEntry, Slot, StickyOwner};
+pub use sticky_replacement::Followed;
 pub use table_length::{TableLength, TableLengthError};
 pub use tcp_flags::{Segment, TcpFlags};
 pub use tcp_state::{Direction, FlowState};

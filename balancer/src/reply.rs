@@ -91,7 +91,7 @@ impl Balancer<'_> {
                 return (translation(candidate, &flow), Some(own));
             }
         }
-        if self.owner.table().live_flows().direct() > 0 {
+        if self.owner.direct_flows() > 0 {
             let direct = FlowKey::direct(self.owner.instance(), &view.tuple);
             if let Some((slot, value)) = self.own(&direct) {
                 let own = OwnFlow { slot, profile: ProfileId::GLOBAL, state: value.state() };

@@ -255,7 +255,7 @@ impl Balancer<'_> {
 
     /// Whether any worker knows a direct flow.
     pub(crate) fn any_direct(&self) -> bool {
-        self.owner.table().live_flows().direct() > 0
+        self.owner.direct_flows() > 0
             || self.peers.iter().any(|peer| peer.live_flows().direct() > 0)
     }
 }

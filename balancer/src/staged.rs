@@ -13,6 +13,7 @@ use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::side_cells::Cell;
+use crate::sticky::StickyTable;
 use crate::sticky_owner::{NewEntry, StickyOwner};
 use crate::tcp_flags::{Segment, TcpFlags};
 use crate::tcp_state::{Direction, FlowState};
@@ -214,6 +215,10 @@ impl StickyOwner {
     #[inline]
     #[must_use]
     pub fn admit(&mut self, located: &Located, entry: NewEntry) -> bool {
+        if self.old.is_some() {
+            // The flow may be in the table before.
+            return false;
+        }
         let table = self.table();
         let first = table.first_entries(located.hash);
         let left = table.second_entries(located.hash).bucket.ways(located.word);
@@ -239,22 +244,47 @@ impl StickyOwner {
         full: Option<&FlowTuple<A>>,
         now_s: u32,
     ) -> Option<Known<'_>> {
-        let mut entries = self.table().first_entries(located.hash);
-        let mut ways = entries.bucket.ways(located.word);
-        if ways == 0 {
-            entries = self.table().second_entries(located.hash);
-            ways = entries.bucket.ways(located.word);
+        match known_in(self.table(), located, full, now_s) {
+            None if self.old.is_some() => self.known_before(located, full, now_s),
+            known => known,
         }
-        while ways != 0 {
-            let way = ways.trailing_zeros() as usize % WAYS;
-            ways &= ways - 1;
-            let value = entries.bucket.value(way);
-            if value.is_live(now_s) && is_whole(&entries, way, value, full) {
-                return Some(Known { bucket: entries.bucket, way, value });
-            }
-        }
-        None
     }
+
+    /// The same of a flow that has not followed yet from the table before.
+    #[cold]
+    fn known_before<A: Address>(
+        &self,
+        located: &Located,
+        full: Option<&FlowTuple<A>>,
+        now_s: u32,
+    ) -> Option<Known<'_>> {
+        known_in(self.table_before()?, located, full, now_s)
+    }
+}
+
+/// The flow's entry in one table, if it did not expire.
+#[inline(always)]
+fn known_in<'a, A: Address>(
+    table: &'a StickyTable,
+    located: &Located,
+    full: Option<&FlowTuple<A>>,
+    now_s: u32,
+) -> Option<Known<'a>> {
+    let mut entries = table.first_entries(located.hash);
+    let mut ways = entries.bucket.ways(located.word);
+    if ways == 0 {
+        entries = table.second_entries(located.hash);
+        ways = entries.bucket.ways(located.word);
+    }
+    while ways != 0 {
+        let way = ways.trailing_zeros() as usize % WAYS;
+        ways &= ways - 1;
+        let value = entries.bucket.value(way);
+        if value.is_live(now_s) && is_whole(&entries, way, value, full) {
+            return Some(Known { bucket: entries.bucket, way, value });
+        }
+    }
+    None
 }
 
 /// Whether an entry with the right word is the flow's.

@@ -88,7 +88,7 @@ impl StickyTable {
     }
 
     /// The entry of a flow, unless it is expired. For any thread; misses a flow only if its owner
-    /// is writing that very entry or moving it to its other bucket.
+    /// is making that very entry.
     ///
     /// The caller must still compare the entry's epoch with its AS's.
     #[must_use]
@@ -99,8 +99,9 @@ impl StickyTable {
     /// What is wanted, for any thread.
     pub(crate) fn read<W: Wanted>(&self, wanted: &W) -> Option<W::Found> {
         let pair = self.buckets_of(wanted.word());
-        let first = self.entries(pair.first).read(wanted);
-        first.or_else(|| self.entries(pair.second).read(wanted))
+        // Once more the first, where it may have gone from the second meanwhile.
+        let mut buckets = [pair.first, pair.second, pair.first].into_iter();
+        buckets.find_map(|bucket| self.entries(bucket).read(wanted))
     }
 
     /// Where a flow may be; separate so that a burst's buckets can be fetched ahead.

@@ -22,6 +22,8 @@ pub struct StickyOwner {
     cursor: u32,
     /// How often the sweep went through the whole table.
     sweeps: u64,
+    /// The table before this one, as long as it has flows that have not followed.
+    pub(crate) old: Option<Box<StickyOwner>>,
 }
 
 /// The place of an entry, valid until the owner's next change.
@@ -29,6 +31,8 @@ pub struct StickyOwner {
 pub struct Slot {
     bucket: u32,
     way: u8,
+    /// In the table before this one.
+    in_old: bool,
 }
 
 impl Slot {
@@ -36,6 +40,16 @@ impl Slot {
     #[must_use]
     pub const fn bucket(self) -> u32 {
         self.bucket
+    }
+
+    /// Whether it is in the table before.
+    pub(crate) const fn is_in_old(self) -> bool {
+        self.in_old
+    }
+
+    /// The same place of this table or the one before.
+    pub(crate) const fn of_old(self, in_old: bool) -> Self {
+        Self { in_old, ..self }
     }
 }
 
@@ -88,7 +102,7 @@ impl StickyOwner {
         servers_max: usize,
     ) -> Result<Self, BucketCountError> {
         let table = Arc::new(StickyTable::new(buckets, instance, servers_max)?);
-        Ok(Self { table, cursor: 0, sweeps: 0 })
+        Ok(Self { table, cursor: 0, sweeps: 0, old: None })
     }
 
     /// A new, empty table of another size, with the key and bounds of an existing one.
@@ -133,16 +147,21 @@ impl StickyOwner {
     /// The place of what is wanted.
     #[inline]
     pub(crate) fn find_wanted<W: Wanted>(&self, wanted: &W) -> Option<(Slot, W::Found)> {
-        self.find_in(self.table.buckets_of(wanted.word()), wanted)
+        let found = self.find_in(self.table.buckets_of(wanted.word()), wanted);
+        found.or_else(|| self.find_before(wanted))
     }
 
     /// The place of what is wanted in its buckets.
     #[inline]
-    fn find_in<W: Wanted>(&self, pair: BucketPair, wanted: &W) -> Option<(Slot, W::Found)> {
+    pub(crate) fn find_in<W: Wanted>(
+        &self,
+        pair: BucketPair,
+        wanted: &W,
+    ) -> Option<(Slot, W::Found)> {
         // One body for both buckets, which the compiler then takes in.
         [pair.first, pair.second].into_iter().find_map(|bucket| {
             let (way, found) = self.table.entries(bucket).find(wanted)?;
-            Some((Slot { bucket, way: way as u8 }, found))
+            Some((Slot { bucket, way: way as u8, in_old: false }, found))
         })
     }
 
@@ -186,6 +205,13 @@ impl StickyOwner {
 
     /// Makes or replaces the entry of a flow: its own or in a [`new_place`](Self::new_place).
     pub(crate) fn put(&mut self, place: Place, key: &FlowKey, entry: NewEntry) -> Slot {
+        if let Place::Take(slot) = place
+            && let Some((old, slot_there)) = self.before(slot)
+        {
+            // It keeps its place until it follows.
+            old.put(Place::Take(slot_there), key, entry);
+            return slot;
+        }
         let slot = match place {
             Place::Take(slot) => slot,
             Place::Vacate { from, to } => {
@@ -214,6 +240,9 @@ impl StickyOwner {
 
     /// Gives the flow in `slot` another state and expiry; no effect on a free entry.
     pub fn refresh(&mut self, slot: Slot, state: FlowState, expiry_tick: u16) {
+        if let Some((old, slot)) = self.before(slot) {
+            return old.refresh(slot, state, expiry_tick);
+        }
         let bucket = self.table.entries(slot.bucket).bucket;
         let way = usize::from(slot.way) % WAYS;
         let old = bucket.value(way);
@@ -226,6 +255,9 @@ impl StickyOwner {
 
     /// Frees an entry; no effect on a free one.
     pub fn remove(&mut self, slot: Slot) {
+        if let Some((old, slot)) = self.before(slot) {
+            return old.remove(slot);
+        }
         let bucket = self.table.entries(slot.bucket).bucket;
         self.free(bucket, usize::from(slot.way) % WAYS);
     }
@@ -244,6 +276,8 @@ impl StickyOwner {
         let buckets = self.table.buckets();
         let mut freed = 0;
         for _ in 0..budget_buckets.min(buckets) {
+            debug_assert!(self.is_sound_at(self.cursor), "bucket {}", self.cursor);
+            debug_assert!(self.cursor > 0 || self.counts_are_right(), "the counts are wrong");
             let bucket = self.table.entries(self.cursor).bucket;
             for way in 0..WAYS {
                 let value = bucket.value(way);
@@ -252,57 +286,29 @@ impl StickyOwner {
                     freed += 1;
                 }
             }
-            self.cursor += 1;
-            if self.cursor as usize == buckets {
-                self.cursor = 0;
-                self.sweeps += 1;
-            }
+            self.step();
         }
         freed
     }
 
-    /// Moves the live entries of the next `budget_buckets` buckets of `old` here, and frees the
-    /// others, so that counts stay exact over both tables. Flows that this table has already are
-    /// only freed there. `old` is done when nothing of it is used any more. Returns how many
-    /// entries found no place here and are lost.
-    ///
-    /// Nothing may be inserted into `old` between the first call and the last, and both must have
-    /// the same [`InstanceKey`], or flows that are known by a hash of theirs are never found again.
-    pub fn migrate_from(
-        &mut self,
-        old: &mut StickyOwner,
-        budget_buckets: usize,
-        now_s: u32,
-        epoch_of: impl Fn(AsId) -> Option<u8>,
-    ) -> usize {
-        let mut lost = 0;
-        let buckets = old.table.buckets();
-        for _ in 0..budget_buckets.min(buckets) {
-            let entries = old.table.entries(old.cursor);
-            for way in 0..WAYS {
-                let value = entries.bucket.value(way);
-                if value.is_free() {
-                    continue;
-                }
-                let key = entries.key(way);
-                if is_alive(key.word(), value, now_s, &epoch_of) && self.find(&key).is_none() {
-                    let entry = NewEntry {
-                        as_id: value.as_id(),
-                        epoch: value.epoch(),
-                        state: value.state(),
-                        expiry_tick: value.expiry_tick(),
-                    };
-                    lost += usize::from(self.insert(&key, entry, now_s, &epoch_of).is_err());
-                }
-                old.free(entries.bucket, way);
-            }
-            old.cursor += 1;
-            if old.cursor as usize == buckets {
-                old.cursor = 0;
-                old.sweeps += 1;
-            }
+    /// The next bucket, one further than before.
+    pub(crate) fn step(&mut self) {
+        self.cursor += 1;
+        if self.cursor as usize == self.table.buckets() {
+            self.cursor = 0;
+            self.sweeps += 1;
         }
-        lost
+    }
+
+    /// The key word and value in a place.
+    pub(crate) fn entry_at(&self, slot: Slot) -> (u64, FlowValue) {
+        let (bucket, way) = (self.table.entries(slot.bucket).bucket, usize::from(slot.way) % WAYS);
+        (bucket.word(way), bucket.value(way))
+    }
+
+    /// The bucket that is next.
+    pub(crate) fn cursor(&self) -> u32 {
+        self.cursor
     }
 
     /// The key that places and recognises flows.
@@ -339,7 +345,7 @@ impl StickyOwner {
             let is_alive = |way| is_alive(bucket.word(way), bucket.value(way), now_s, epoch_of);
             (0..WAYS).find(|&way| !is_alive(way))
         });
-        way.map(|way| Slot { bucket: index, way: way as u8 })
+        way.map(|way| Slot { bucket: index, way: way as u8, in_old: false })
     }
 
     /// The place for a flow whose buckets are full of live entries. Who sent but a SYN has not proved
@@ -354,7 +360,9 @@ impl StickyOwner {
     ) -> Option<Place> {
         let buckets = [pair.first, pair.second];
         let slots = buckets.into_iter().flat_map(|bucket| {
-            (0..WAYS).map(move |way| (Slot { bucket, way: way as u8 }, self.table.entries(bucket)))
+            (0..WAYS).map(move |way| {
+                (Slot { bucket, way: way as u8, in_old: false }, self.table.entries(bucket))
+            })
         });
         for (from, entries) in slots.clone() {
             let choices = self.table.buckets_of(entries.bucket.word(usize::from(from.way)));
@@ -372,7 +380,7 @@ impl StickyOwner {
         lesser.min_by_key(|&(_, remaining_s)| remaining_s).map(|(slot, _)| Place::Take(slot))
     }
 
-    fn free(&self, bucket: &Bucket, way: usize) {
+    pub(crate) fn free(&self, bucket: &Bucket, way: usize) {
         let value = bucket.value(way);
         self.uncount(bucket.word(way), value);
         bucket.set_value(way, FlowValue::free(value.sequence()));
@@ -386,7 +394,7 @@ impl StickyOwner {
 }
 
 /// Whether an entry counts: not expired, and of its AS's present epoch.
-fn is_alive(
+pub(crate) fn is_alive(
     word: u64,
     value: FlowValue,
     now_s: u32,

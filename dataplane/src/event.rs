@@ -55,6 +55,7 @@ pub enum Request {
         /// The packet.
         packet: Packet,
     },
-    /// Replace the sticky table by this empty one, moving all live flows over.
+    /// Replace the sticky table by this empty one, and move all live flows over in slices. The
+    /// snapshots of all workers already have both, or they would miss flows of each other.
     ReplaceStickyTable(Box<StickyOwner>),
 }

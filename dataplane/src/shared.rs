@@ -125,6 +125,8 @@ pub struct WorkerShared {
     trace_on: CachePadded<AtomicBool>,
     trace: ArrayQueue<TraceRecord>,
     events: ArrayQueue<Event>,
+    /// Flows that found no place in a sticky table that replaced theirs.
+    pub flows_lost: CachePadded<Counter>,
     /// Events lost because control did not keep up.
     pub events_lost: CachePadded<Counter>,
     requests: ArrayQueue<Request>,
@@ -155,6 +157,7 @@ impl WorkerShared {
             trace_on: CachePadded::new(AtomicBool::new(false)),
             trace: ArrayQueue::new(TRACE_RECORDS),
             events: ArrayQueue::new(EVENT_QUEUE_LEN),
+            flows_lost: CachePadded::new(Counter::new()),
             events_lost: CachePadded::new(Counter::new()),
             requests: ArrayQueue::new(REQUEST_QUEUE_LEN),
             stop: CachePadded::new(AtomicBool::new(false)),
@@ -172,7 +175,13 @@ impl WorkerShared {
     /// Tells control something. A full queue refuses and counts; the event comes back.
     #[inline]
     pub fn post(&self, event: Event) -> Result<(), Event> {
-        self.events.push(event).inspect_err(|_| self.events_lost.add(1))
+        self.offer(event).inspect_err(|_| self.events_lost.add(1))
+    }
+
+    /// The same for what is not lost when control is behind, but offered again.
+    #[inline]
+    pub fn offer(&self, event: Event) -> Result<(), Event> {
+        self.events.push(event)
     }
 
     /// The next request of control.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use balancer::{FragmentTable, StickyOwner};
+use balancer::{Followed, FragmentTable, LbTables, StickyOwner};
 
 use crate::clock::{Clock, Now};
 use crate::event::{Event, Request};
@@ -34,8 +34,12 @@ pub const NEIGHBOR_EVENTS_PER_SECOND: u32 = 1000;
 pub const FRAGMENTED_DATAGRAMS: usize = 4096;
 /// Sticky buckets swept per turn, so that expired flows leave the count of live ones.
 pub const SWEEP_BUCKETS: usize = 16;
-/// Packets with which control fills a turn at most.
-const REQUESTS_PER_TURN: usize = 32;
+/// Sticky buckets whose flows follow per turn into a table that replaces theirs: some microseconds.
+pub const MIGRATE_BUCKETS: usize = 16;
+/// Requests of control that a worker takes up per turn.
+pub const REQUESTS_PER_TURN: usize = 32;
+/// Sticky tables that control has not taken back yet, at most: it gives no other before it has.
+const RETIRED_MAX: usize = 2;
 
 /// Packets that one turn can leave to be freed at most: a full frame from each of eight input
 /// nodes, and for each packet the ICMP error that took its place.
@@ -101,6 +105,9 @@ pub struct WorkerState {
     pub injected: Vec<Request>,
     /// Packets to be freed in bulk.
     pub garbage: Vec<Packet>,
+    /// Sticky tables that others have replaced, until control takes them.
+    #[allow(clippy::vec_box)] // They came in boxes, and leave in them.
+    retired: Vec<Box<StickyOwner>>,
 }
 
 impl WorkerState {
@@ -126,6 +133,7 @@ impl WorkerState {
             until_sample: std::array::from_fn(|_| vec![0; MAX_INTERFACES].into()),
             injected: Vec::with_capacity(REQUESTS_PER_TURN),
             garbage: Vec::with_capacity(GARBAGE_MAX),
+            retired: Vec::with_capacity(RETIRED_MAX),
         }
     }
 
@@ -134,6 +142,42 @@ impl WorkerState {
         if let Some(stats) = self.shared.interfaces.get(rx_interface.index()) {
             stats.drops.add(1);
         }
+    }
+
+    /// Gives control the sticky tables that are not needed any more: giving back so much memory
+    /// takes system calls.
+    fn retire_tables(&mut self) {
+        while let Some(table) = self.retired.pop() {
+            if let Err(Event::StickyTableRetired(table)) =
+                self.shared.offer(Event::StickyTableRetired(table))
+            {
+                // Control is behind; the next turn tries again.
+                self.retired.push(table);
+                return;
+            }
+        }
+    }
+
+    /// Takes another sticky table into use; the flows of the present one follow in slices.
+    fn replace_table(&mut self, empty: Box<StickyOwner>) {
+        // Control asks for no other before all flows have followed; if it did, those left behind
+        // would start anew.
+        if let Some(left) = self.sticky.replace(empty) {
+            self.shared.flows_lost.add(u64::from(left.used()));
+            self.retired.push(left);
+        }
+    }
+
+    /// What is due of the sticky tables per turn, however large they are.
+    fn tend_tables(&mut self, lb: &LbTables, now_s: u32) {
+        let epoch_of = |id| lb.epoch_of(id);
+        self.sticky.sweep(SWEEP_BUCKETS, now_s, epoch_of);
+        let Followed { lost, retired } = self.sticky.follow(MIGRATE_BUCKETS, now_s, epoch_of);
+        if lost > 0 {
+            self.shared.flows_lost.add(lost as u64);
+        }
+        self.retired.extend(retired);
+        self.retire_tables();
     }
 
     /// Tells control something about a neighbour, within the limit.
@@ -191,18 +235,11 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
         let now = self.clock.now();
         let Self { state, graph, io, clock, reader, .. } = self;
         let snapshot = reader.current();
-        while state.injected.len() < REQUESTS_PER_TURN
-            && let Some(request) = state.shared.next_request()
-        {
-            match request {
-                Request::ReplaceStickyTable(mut empty) => {
-                    let epoch_of = |id| snapshot.lb.epoch_of(id);
-                    empty.migrate_from(&mut state.sticky, usize::MAX, now.tick_s, epoch_of);
-                    std::mem::swap(&mut state.sticky, &mut *empty);
-                    // Control frees the old one: giving back so much memory takes system calls.
-                    let _ = state.shared.post(Event::StickyTableRetired(empty));
-                }
-                packet => state.injected.push(packet),
+        for _ in state.injected.len()..REQUESTS_PER_TURN {
+            match state.shared.next_request() {
+                None => break,
+                Some(Request::ReplaceStickyTable(empty)) => state.replace_table(empty),
+                Some(packet) => state.injected.push(packet),
             }
         }
         let mut env = Environment { snapshot, worker: state, io, now };
@@ -211,7 +248,7 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
         if !state.garbage.is_empty() {
             io.free(&mut state.garbage);
         }
-        state.sticky.sweep(SWEEP_BUCKETS, now.tick_s, |id| snapshot.lb.epoch_of(id));
+        state.tend_tables(&snapshot.lb, now.tick_s);
         state.shared.turns.add(1);
         state.shared.busy_turns.add(u64::from(brought > 0));
         self.reader.quiesce();
@@ -238,8 +275,12 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
         self.finish();
     }
 
-    /// Returns what the worker still holds to its pool, requests with packets included.
+    /// Returns what the worker still holds to its pool, requests with packets included, and leaves
+    /// all flows in one sticky table.
     pub fn finish(&mut self) {
+        let (now_s, lb) = (self.clock.now().tick_s, &self.reader.current().lb);
+        let followed = self.state.sticky.follow(usize::MAX, now_s, |id| lb.epoch_of(id));
+        self.state.shared.flows_lost.add(followed.lost as u64);
         let WorkerState { shared, injected, garbage, .. } = &mut self.state;
         for request in injected.drain(..).chain(std::iter::from_fn(|| shared.next_request())) {
             match request {

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use balancer::{HashKey, StickyOwner};
+use balancer::HashKey;
 use config::{Command, Problem};
-use dataplane::event::Request;
 
-use super::{Control, sticky_tables};
+use super::Control;
 use crate::compile::LbCompiler;
 use crate::model::{Effect, Kind, Model};
 
@@ -77,7 +76,7 @@ impl Control {
         self.model = model;
         self.dirty = true;
         if resized {
-            self.replace_sticky_tables();
+            self.resize_sticky_tables();
         }
         self.disturbed |= !effects.is_empty();
         for effect in effects {
@@ -137,26 +136,21 @@ impl Control {
         }
     }
 
-    /// Gives every worker a new, empty sticky table; each moves its live flows over by itself.
-    fn replace_sticky_tables(&mut self) {
-        for worker in &mut self.workers {
-            let owner =
-                match StickyOwner::resized(&worker.sticky, self.model.lb.settings.buckets.into()) {
-                    Ok(owner) => owner,
-                    Err(error) => {
-                        tracing::error!("sticky tables keep their size: {error}");
-                        return;
-                    }
-                };
-            let table = Arc::clone(owner.table());
-            match worker.shared.request(Request::ReplaceStickyTable(Box::new(owner))) {
-                Ok(()) => worker.sticky = table,
-                Err(_) => tracing::error!(
-                    worker = worker.shared.index,
-                    "the worker's mailbox is full: its sticky table keeps its size"
-                ),
-            }
+    /// Sees to it that the sticky tables get the size that is configured.
+    fn resize_sticky_tables(&mut self) {
+        let buckets = self.model.lb.settings.buckets;
+        match self.resize.want(buckets, &self.workers) {
+            Ok(changed) => self.dirty |= changed,
+            Err(error) => tracing::error!("sticky tables keep their size: {error}"),
         }
+    }
+
+    /// A worker has moved all flows out of its old sticky table.
+    pub(super) fn sticky_table_retired(&mut self, worker: usize) {
+        self.resize.retired(worker);
+        self.dirty = true;
+        // Another size may have been asked for meanwhile.
+        self.resize_sticky_tables();
     }
 
     /// Compiles and publishes the model if it has changed, and asks for the neighbours it needs.
@@ -168,10 +162,11 @@ impl Control {
         self.ripened = false;
         self.model.learned_neighbors = self.neighbors.resolved();
         self.generation += 1;
-        let sticky = sticky_tables(&self.workers);
+        let sticky = self.sticky_tables();
         let compiled = self.compiler.compile(&self.model, self.generation, &sticky);
         self.publisher.publish(compiled.snapshot);
-        self.flushes.begin(&self.workers);
+        self.resize.published(self.publisher.version());
+        self.flushes.begin(&self.workers, &self.resize);
         if std::mem::take(&mut self.disturbed) || compiled.needs_changed {
             let update = self.neighbors.set_needed(&self.compiler.needed(), self.now_ms);
             self.carry_out(update);

@@ -76,7 +76,7 @@ impl Control {
         for worker in 0..self.workers.len() {
             for _ in 0..EVENTS_AT_ONCE {
                 let Some(event) = self.workers[worker].shared.next_event() else { break };
-                self.event(event);
+                self.event(worker, event);
             }
         }
         let update = self.neighbors.tick(self.now_ms);
@@ -84,6 +84,7 @@ impl Control {
         self.announce_probed();
         self.flushes.end(&self.workers);
         self.expire_reload();
+        self.resize.proceed(self.publisher.adopted(), &mut self.workers);
         if self.now_ms >= self.next_second_ms {
             self.next_second_ms = self.now_ms + 1_000;
             self.every_second();
@@ -91,7 +92,7 @@ impl Control {
         self.ripened |= self.compiler.lb.take_up();
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, worker: usize, event: Event) {
         match event {
             Event::NeighborNeeded { interface, address } => {
                 self.neighbor_needed((interface, address));
@@ -103,7 +104,10 @@ impl Control {
                 self.echo_reply(usize::from(l3_offset), &packet);
                 self.hardware.free(&mut vec![packet]);
             }
-            Event::StickyTableRetired(table) => drop(table),
+            Event::StickyTableRetired(table) => {
+                drop(table);
+                self.sticky_table_retired(worker);
+            }
         }
     }
 
@@ -118,8 +122,8 @@ impl Control {
         // the removal waits for a new-flow table.
         let waiting = self.compiler.lb.tables_waiting() > 0;
         if self.publisher.reclaim() == 0 && !self.dirty && !waiting {
-            let workers = &self.workers;
-            let collected = self.model.lb.collect(|server| entries_of(server, workers));
+            let tables = self.sticky_tables();
+            let collected = self.model.lb.collect(|server| entries_of(server, &tables));
             self.dirty |= collected > 0;
         }
     }

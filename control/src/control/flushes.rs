@@ -4,11 +4,12 @@
 //! comes by. Until then they would still be counted as flows, so control takes them off.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use balancer::AsId;
-use dataplane::worker::SWEEP_BUCKETS;
+use balancer::{AsId, StickyTable};
 
 use super::WorkerHandle;
+use super::resize::Resize;
 use crate::model::LbModel;
 
 /// Turns within which a worker surely runs with a snapshot that was published.
@@ -31,10 +32,10 @@ pub(super) struct Flushes {
     running: BTreeMap<u32, Flush>,
 }
 
-/// The entries of an AS over all workers, dead ones included.
-pub(super) fn entries_of(server: u32, workers: &[WorkerHandle]) -> u64 {
+/// The entries of an AS over all sticky tables, dead ones included.
+pub(super) fn entries_of(server: u32, tables: &[Arc<StickyTable>]) -> u64 {
     let Some(id) = AsId::new(server) else { return 0 };
-    workers.iter().map(|worker| u64::from(worker.sticky.live_flows().of(id))).sum()
+    tables.iter().map(|table| u64::from(table.live_flows().of(id))).sum()
 }
 
 impl Flushes {
@@ -52,13 +53,13 @@ impl Flushes {
     }
 
     /// The flushes noted before are published now.
-    pub(super) fn begin(&mut self, workers: &[WorkerHandle]) {
+    pub(super) fn begin(&mut self, workers: &[WorkerHandle], resize: &Resize) {
+        let tables: Vec<_> = resize.tables(workers).map(|(_, table)| Arc::clone(table)).collect();
         for server in self.noted.drain(..) {
-            let swept_at = workers.iter().map(|worker| {
-                let round = worker.sticky.buckets().div_ceil(SWEEP_BUCKETS) as u64;
-                worker.shared.turns.get() + ADOPTION_TURNS + round
+            let swept_at = workers.iter().enumerate().map(|(index, worker)| {
+                worker.shared.turns.get() + ADOPTION_TURNS + resize.round(index, workers)
             });
-            let flush = Flush { dead: entries_of(server, workers), swept_at: swept_at.collect() };
+            let flush = Flush { dead: entries_of(server, &tables), swept_at: swept_at.collect() };
             if flush.dead > 0 {
                 self.running.insert(server, flush);
             }
@@ -75,8 +76,8 @@ impl Flushes {
 
     /// The flows of an AS that are alive. While a sweep is under way they may be too few by those
     /// that began after the flush, never too many.
-    pub(super) fn live(&self, server: u32, workers: &[WorkerHandle]) -> u64 {
+    pub(super) fn live(&self, server: u32, tables: &[Arc<StickyTable>]) -> u64 {
         let dead = self.running.get(&server).map_or(0, |flush| flush.dead);
-        entries_of(server, workers).saturating_sub(dead)
+        entries_of(server, tables).saturating_sub(dead)
     }
 }

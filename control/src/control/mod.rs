@@ -8,6 +8,7 @@ mod events;
 mod flushes;
 mod neighbors;
 mod rates;
+mod resize;
 mod traces;
 mod view;
 
@@ -36,6 +37,7 @@ use announcements::Announcements;
 use baseline::Baseline;
 use flushes::Flushes;
 use rates::Rates;
+use resize::Resize;
 use traces::Traces;
 
 /// A worker as control sees it.
@@ -96,6 +98,7 @@ pub struct Control {
     /// Interfaces that were complained of for lacking `nat4 in` or `nat6 in`.
     advised: BTreeSet<NatLink>,
     workers: Vec<WorkerHandle>,
+    resize: Resize,
     graph: GraphInfo,
     hardware: Box<dyn Hardware>,
     tsc: TscBase,
@@ -117,7 +120,8 @@ impl Control {
     pub fn new(parts: Parts) -> (Self, Vec<Reader<Snapshot>>) {
         let Parts { model, workers, graph, hardware, tsc, main_cpus } = parts;
         let mut compiler = Compiler::default();
-        let compiled = compiler.compile(&model, 1, &sticky_tables(&workers));
+        let resize = Resize::new(workers.len());
+        let compiled = compiler.compile(&model, 1, &sticky_tables(&resize, &workers));
         let mut publisher = Publisher::new(compiled.snapshot, workers.len());
         let readers = std::iter::from_fn(|| publisher.reader()).collect();
         let control = Self {
@@ -136,6 +140,7 @@ impl Control {
             flushes: Flushes::default(),
             rates: Rates::new(workers.len()),
             traces: Traces::new(workers.len()),
+            resize,
             workers,
             graph,
             hardware,
@@ -181,6 +186,11 @@ impl Control {
         self.publisher.current()
     }
 
+    /// Frees the states that workers have left, and tells how many some worker may still hold.
+    pub fn snapshots_held(&mut self) -> usize {
+        self.publisher.reclaim()
+    }
+
     /// The workers.
     pub fn workers(&self) -> &[WorkerHandle] {
         &self.workers
@@ -203,12 +213,22 @@ impl Control {
 
     /// True while an answer from the network is awaited and events are worth looking for often.
     pub fn is_waiting(&self) -> bool {
-        !self.pings.is_empty() || self.neighbors.is_resolving()
+        !self.pings.is_empty() || self.neighbors.is_resolving() || self.is_resizing()
+    }
+
+    /// All sticky tables, by worker; one that changes its table has two.
+    fn sticky_tables(&self) -> Vec<Arc<StickyTable>> {
+        sticky_tables(&self.resize, &self.workers)
+    }
+
+    /// True while workers move flows to sticky tables of another size.
+    pub fn is_resizing(&self) -> bool {
+        self.resize.is_under_way()
     }
 
     /// Flows of an AS that are alive, over all workers.
     pub fn live_flows(&self, server: u32) -> u64 {
-        self.flushes.live(server, &self.workers)
+        self.flushes.live(server, &self.sticky_tables())
     }
 
     /// Our address to use towards `target`, if there is a way there.
@@ -230,6 +250,6 @@ impl Control {
     }
 }
 
-fn sticky_tables(workers: &[WorkerHandle]) -> Vec<Arc<StickyTable>> {
-    workers.iter().map(|worker| Arc::clone(&worker.sticky)).collect()
+fn sticky_tables(resize: &Resize, workers: &[WorkerHandle]) -> Vec<Arc<StickyTable>> {
+    resize.tables(workers).map(|(_, table)| Arc::clone(table)).collect()
 }

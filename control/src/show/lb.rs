@@ -67,6 +67,10 @@ pub struct StickyUsage {
     pub thread: usize,
     /// Entries in use.
     pub flows: u64,
+    /// How many of them are still to move to a table of another size (`lb conf buckets`).
+    pub flows_moving: u64,
+    /// Flows that found no place when they should move, ever: they follow the new-flow table.
+    pub flows_lost: u64,
     /// Flows that fit.
     pub flows_max: u64,
     /// Bytes of the table, what lies beside it for flows that need more not included.
@@ -90,6 +94,10 @@ impl Display for LbStatus {
             let StickyUsage { bytes, pages, huge_bytes, .. } = worker;
             let [all, huge] = [bytes, huge_bytes].map(|bytes| bytes >> 10);
             writeln!(f, "  memory: {all} KiB in {pages} pages, {huge} KiB of them huge")?;
+            let StickyUsage { flows_moving, flows_lost, .. } = worker;
+            if (*flows_moving, *flows_lost) != (0, 0) {
+                writeln!(f, "  resize: {flows_moving} flows to move, {flows_lost} found no place")?;
+            }
         }
         Ok(())
     }

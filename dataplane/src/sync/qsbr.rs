@@ -61,6 +61,17 @@ impl<T: Send + Sync> Publisher<T> {
         unsafe { &*self.shared.current.load(Ordering::Acquire) }
     }
 
+    /// The number of the present value, from 1.
+    pub fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// The version that every reader has reported at least: what it takes up next is that or newer.
+    pub fn adopted(&self) -> u64 {
+        let seen = self.shared.seen.iter().map(|seen| seen.load(Ordering::SeqCst));
+        seen.min().unwrap_or(OFFLINE)
+    }
+
     /// Makes `value` the present one and drops whatever no reader can still hold.
     pub fn publish(&mut self, value: Box<T>) {
         let old = self.shared.current.swap(Box::into_raw(value), Ordering::SeqCst);
@@ -72,8 +83,7 @@ impl<T: Send + Sync> Publisher<T> {
 
     /// Drops retired values that every reader has left; returns how many are still held.
     pub fn reclaim(&mut self) -> usize {
-        let oldest = self.shared.seen.iter().map(|s| s.load(Ordering::SeqCst)).min();
-        let oldest = oldest.unwrap_or(OFFLINE);
+        let oldest = self.adopted();
         self.retired.retain(|(version, value)| {
             if *version > oldest {
                 return true;
@@ -157,7 +167,9 @@ mod tests {
         let held = reader.current();
         publisher.publish(Box::new(Counted(2, &drops)));
         assert_eq!((held.0, drops.load(Ordering::SeqCst)), (1, 0));
+        assert_eq!((publisher.version(), publisher.adopted()), (2, 1));
         reader.quiesce();
+        assert_eq!((publisher.version(), publisher.adopted()), (2, 2));
         assert_eq!(publisher.reclaim(), 0);
         assert_eq!((reader.current().0, drops.load(Ordering::SeqCst)), (2, 1));
         drop(reader);

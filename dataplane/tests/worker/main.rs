@@ -4,4 +4,5 @@ mod dispatcher;
 mod frame;
 mod lifecycle;
 mod probe;
+mod slices;
 mod transmit;

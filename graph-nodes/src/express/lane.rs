@@ -93,7 +93,6 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
 
 /// Whether some client speaks to an AS past its VIP.
 fn any_direct(cx: &Cx<'_>) -> bool {
-    let own = [cx.worker.sticky.table()];
-    let mut all = cx.snapshot.sticky_tables.iter().chain(own);
-    all.any(|table| table.live_flows().direct() > 0)
+    let mut all = cx.snapshot.sticky_tables.iter();
+    cx.worker.sticky.direct_flows() > 0 || all.any(|table| table.live_flows().direct() > 0)
 }

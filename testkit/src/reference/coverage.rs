@@ -77,6 +77,7 @@ fn play(scenario: &Scenario, counts: &mut BTreeMap<Reason, u64>) {
                 reference.collect();
                 continue;
             }
+            Action::Resize(_) => (0, reference.turn(&table)),
             Action::Nothing => (0, Outcome::default()),
         };
         if outcome == Outcome::default() && received == 0 {

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use balancer::{AsId, FlowTuple, InstanceKey, Prefix, Protocol, StickyOwner, StickyTable, VipId};
-use dataplane::event::Event;
+use dataplane::event::{Event, Request};
 use dataplane::frame::FRAME_MAX;
 use dataplane::graph::GraphInfo;
 use dataplane::interface::{InterfaceId, PortId, QueueId};
@@ -34,7 +34,7 @@ use crate::virtual_clock::VirtualClock;
 /// never is full; what a full one does is for `balancer`'s own tests.
 const BUCKETS: u64 = 1024;
 /// Buckets that a worker sweeps per turn, at least.
-const SWEPT_PER_TURN: u64 = 16;
+const SWEPT_PER_TURN: usize = 16;
 /// Buffers of the worker.
 const MBUFS: usize = 8192;
 /// The second in which every scenario starts.
@@ -329,6 +329,7 @@ impl<C: Compiler> Differential<C> {
                 self.turn()
             }
             Action::Audit => self.audit(),
+            Action::Resize(log2) => self.resize(1 << log2),
             Action::Nothing => Ok(()),
         }
     }
@@ -374,8 +375,35 @@ impl<C: Compiler> Differential<C> {
 
     fn publish(&mut self) {
         let generation = self.publisher.current().generation + 1;
-        let tables = self.publisher.current().sticky_tables.to_vec();
+        let tables = self.tables();
         self.publisher.publish(Box::new(self.compiler.snapshot(generation, tables)));
+    }
+
+    /// The sticky tables of all workers, those first that flows are leaving.
+    fn tables(&self) -> Vec<Arc<StickyTable>> {
+        let owners = self.workers.iter().map(|worker| &worker.state.sticky);
+        owners
+            .flat_map(|owner| owner.table_before().into_iter().chain([owner.table()]))
+            .cloned()
+            .collect()
+    }
+
+    /// Gives every worker that is not busy with another a sticky table of so many buckets. Flows
+    /// follow as the workers take their turns, and nobody may notice.
+    fn resize(&mut self, buckets: u64) -> Result<(), String> {
+        let mut tables = self.tables();
+        let idle =
+            self.workers.iter().filter(|worker| worker.state.sticky.table_before().is_none());
+        for worker in idle {
+            let owner = StickyOwner::resized(worker.state.sticky.table(), buckets)
+                .map_err(|error| error.to_string())?;
+            tables.push(Arc::clone(owner.table()));
+            let request = Request::ReplaceStickyTable(Box::new(owner));
+            worker.state.shared.request(request).map_err(|_| "the mailbox is full")?;
+        }
+        let generation = self.publisher.current().generation + 1;
+        self.publisher.publish(Box::new(self.compiler.snapshot(generation, tables)));
+        self.turn()
     }
 
     /// Runs the worker and demands that it did what the reference did with `packets` packets. Where
@@ -490,9 +518,9 @@ impl<C: Compiler> Differential<C> {
 
     /// Sweeps the sticky table, compares the flows of each AS, and lets go of removed ASs.
     fn audit(&mut self) -> Result<(), String> {
-        (0..BUCKETS / SWEPT_PER_TURN).for_each(|_| self.work());
-        let tables: Vec<_> =
-            self.workers.iter().map(|worker| Arc::clone(worker.state.sticky.table())).collect();
+        let buckets: usize = self.tables().iter().map(|table| table.buckets()).sum();
+        (0..buckets.div_ceil(SWEPT_PER_TURN)).for_each(|_| self.work());
+        let tables = self.tables();
         let live_flows =
             |id: AsId| tables.iter().map(|table| table.live_flows().of(id)).sum::<u32>();
         let snapshot = self.publisher.current();

@@ -77,6 +77,7 @@ impl Player {
         match step {
             Step::Repeat(times) => Some(Action::Repeat(*times)),
             Step::Audit => Some(Action::Audit),
+            Step::Resize(log2) => Some(Action::Resize(*log2)),
             Step::Wait(seconds) => Some(Action::Wait(*seconds)),
             Step::InPieces(step, cut) => self.in_pieces(step, cut, config),
             _ => match self.frame(step, config) {

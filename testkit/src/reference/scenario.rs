@@ -330,6 +330,8 @@ pub enum Step {
     AddRoute(Route),
     /// Control removes a route.
     RemoveRoute(Pick),
+    /// Control gives the sticky tables so many buckets, a power of two.
+    Resize(u32),
 }
 
 /// A configuration and the hosts around it.
@@ -378,6 +380,8 @@ pub enum Action {
     Audit,
     /// Control changes something.
     Change(Change),
+    /// The sticky tables get two to this power buckets, which nobody may notice.
+    Resize(u32),
     /// The step has no meaning here.
     Nothing,
 }

@@ -396,6 +396,7 @@ fn events(scope: Scope) -> BoxedStrategy<Step> {
         (changes, host().prop_map(Step::RemoveVip).boxed()),
         (2 * changes, route(4, scope).prop_map(Step::AddRoute).boxed()),
         (changes, host().prop_map(Step::RemoveRoute).boxed()),
+        (1, (8_u32..12).prop_map(Step::Resize).boxed()),
     ])
 }
 

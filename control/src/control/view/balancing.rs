@@ -22,6 +22,8 @@ fn sticky_usage(thread: usize, table: &StickyTable) -> StickyUsage {
     StickyUsage {
         thread,
         flows: u64::from(table.used()),
+        flows_moving: 0,
+        flows_lost: 0,
         flows_max: table.capacity() as u64,
         bytes,
         pages,
@@ -35,7 +37,17 @@ impl Control {
         let lb = &self.model.lb;
         let servers = || lb.active().flat_map(|vip| &vip.servers);
         let usage = self.workers.iter().enumerate();
-        let usage = usage.map(|(worker, handle)| sticky_usage(worker + 1, &handle.sticky));
+        let usage = usage.map(|(worker, handle)| {
+            let moving = self.resize.flows_moving(worker);
+            let lost = handle.shared.flows_lost.get();
+            let usage = sticky_usage(worker + 1, &handle.sticky);
+            StickyUsage {
+                flows: usage.flows + moving,
+                flows_moving: moving,
+                flows_lost: lost,
+                ..usage
+            }
+        });
         let settings = &lb.settings;
         let key_file = settings.hash_key_file.as_ref();
         LbStatus {

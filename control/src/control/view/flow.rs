@@ -120,7 +120,7 @@ impl Control {
     fn answer<A: Address>(&self, id: VipId, tuple: &FlowTuple<A>) -> Option<Answer> {
         let tables = self.compiler.lb.tables();
         let vip = tables.vip(id)?;
-        let peers: Vec<_> = self.workers.iter().map(|worker| worker.sticky.clone()).collect();
+        let peers = self.sticky_tables();
         let mut owner = StickyOwner::resized(peers.first()?, 1).ok()?;
         let now_s = (self.now_ms / 1_000) as u32;
         let balancer = Balancer { tables, owner: &mut owner, peers: &peers, now_s };
@@ -129,7 +129,7 @@ impl Control {
         let why = match explanation.why {
             Why::Own => "sticky",
             Why::Peer(peer) => {
-                worker = Some(peer);
+                worker = self.resize.tables(&self.workers).nth(peer).map(|(worker, _)| worker);
                 "sticky"
             }
             Why::Slot(at) => {
