@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::{
-    Family, LbAs, LbConf, LbNoMatch, LbVipAdd, LbVipUpdate, MacAddress, NoMatch, Prefix, Show,
-    Span, Spanned, SubInterface, VipKey,
+    Debug, Family, LbAs, LbConf, LbNoMatch, LbVipAdd, LbVipUpdate, MacAddress, NoMatch, Prefix,
+    Show, Span, Spanned, SubInterface, VipKey,
 };
 
 /// One command: a CLI line, a line of an `exec` file, or a statement of the TOML file.
@@ -156,6 +156,8 @@ pub enum Command {
     ClearErrors,
     /// `clear interfaces`
     ClearInterfaces,
+    /// `debug …`
+    Debug(Debug),
     /// `show … [json]`
     Show {
         /// What to show.
@@ -222,6 +224,7 @@ impl Command {
             | Command::ClearRuntime
             | Command::ClearErrors
             | Command::ClearInterfaces
+            | Command::Debug(_)
             | Command::Show { .. }
             | Command::Help { .. }
             | Command::Quit => false,

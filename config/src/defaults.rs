@@ -106,6 +106,8 @@ pub const PING_INTERVAL_MS: u32 = 1_000;
 pub const PING_INTERVAL_MS_RANGE: RangeInclusive<u32> = 1..=60_000;
 /// `ping … repeat` (VPP's default).
 pub const PING_REPEAT: u32 = 5;
+/// `debug control hang <seconds>`: limits.
+pub const DEBUG_HANG_S_RANGE: RangeInclusive<u16> = 1..=600;
 /// `ping … repeat`: limits.
 pub const PING_REPEAT_RANGE: RangeInclusive<u32> = 1..=1_000;
 /// `reload … confirm`: limits, seconds.

@@ -8,6 +8,7 @@
 mod capability;
 mod choice;
 mod command;
+mod debug;
 pub mod defaults;
 mod encap;
 pub mod grammar;
@@ -32,6 +33,7 @@ mod vip_update;
 
 pub use capability::Capability;
 pub use command::{Command, Ping};
+pub use debug::{Debug, PanicPlace};
 pub use encap::Encap;
 pub use grammar::{parse, parse_line};
 pub use lb::{

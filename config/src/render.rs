@@ -69,6 +69,7 @@ impl Display for Command {
                 word(f, &path(file))
             }
             Command::TraceAdd { node, count } => write!(f, "trace add {node} {count}"),
+            Command::Debug(debug) => debug.fmt(f),
             Command::Show { show, json } => {
                 write!(f, "show {show}")?;
                 flag(f, "json", *json)

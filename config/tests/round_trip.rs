@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use config::grammar::{complete, help};
 use config::{
-    Command, Encap, Family, FibQuery, FlowQuery, HardwareDetail, LbAs, LbConf, LbNoMatch, LbVipAdd,
-    LbVipUpdate, MacAddress, Mss, NoMatch, Ping, PortRange, Prefix, Protocol, Scheduler,
-    ServiceType, Show, Span, Spanned, SrcEntropy, Startup, SubInterface, TooBig, TunnelDf,
-    TunnelDscp, TunnelEcn, VipKey, VipPort, VlanKind, VlanTags, check_vip, parse_line, report,
-    report_line,
+    Command, Debug, Encap, Family, FibQuery, FlowQuery, HardwareDetail, LbAs, LbConf, LbNoMatch,
+    LbVipAdd, LbVipUpdate, MacAddress, Mss, NoMatch, PanicPlace, Ping, PortRange, Prefix, Protocol,
+    Scheduler, ServiceType, Show, Span, Spanned, SrcEntropy, Startup, SubInterface, TooBig,
+    TunnelDf, TunnelDscp, TunnelEcn, VipKey, VipPort, VlanKind, VlanTags, check_vip, parse_line,
+    report, report_line,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -342,6 +342,15 @@ fn show() -> impl Strategy<Value = Show> {
     ]
 }
 
+fn debug() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        select(PanicPlace::ALL).prop_map(Debug::ControlPanic),
+        spanned(1u16..=600).prop_map(Debug::ControlHang),
+        spanned(any::<u16>()).prop_map(Debug::WorkerPanic),
+    ]
+    .prop_map(Command::Debug)
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let ping =
         (spanned(any_address()), of(name()), of(0u16..=1400), of(1u32..=60_000), of(1u32..=1000))
@@ -379,6 +388,7 @@ fn command() -> impl Strategy<Value = Command> {
         4 => (show(), any::<bool>()).prop_map(|(show, json)| Command::Show { show, json }),
         1 => ping,
         1 => trace,
+        1 => debug(),
         1 => exec,
         1 => vec("[a-z]{1,5}", 0..3).prop_map(|topic| Command::Help { topic }),
         1 => prop_oneof![

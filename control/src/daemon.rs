@@ -19,9 +19,14 @@ use crate::privileges;
 use crate::reload::{Checked, Hangup, Source, Started};
 use crate::runtime::{DataPlane, Plan};
 use crate::server::{self, Socket};
+use crate::service_manager::ServiceManager;
+use crate::supervisor::{FAILED, WRONG_CONFIGURATION};
+use crate::watchdog::{Pulse, Watchdog};
 
 /// How often control looks for events when it waits for nothing.
 const IDLE: Duration = Duration::from_millis(10);
+/// How long control takes no events after a panic: should they bring the next, others are served.
+const PANICKED: Duration = Duration::from_millis(100);
 /// How often control looks for events when it waits for an answer from the network.
 const WAITING: Duration = Duration::from_millis(1);
 
@@ -41,16 +46,21 @@ pub fn check(path: &Path) -> ExitCode {
 
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> ExitCode {
+    let wrong = |reason: &str| {
+        eprintln!("{}", reason.trim_end());
+        ExitCode::from(WRONG_CONFIGURATION)
+    };
+    // A later start may fare better.
     let fail = |reason: &str| {
         eprintln!("{}", reason.trim_end());
-        ExitCode::FAILURE
+        ExitCode::from(FAILED)
     };
     if let Err(reason) = dataplane::dpdk::cpu::check() {
-        return fail(&reason);
+        return wrong(&reason);
     }
     let (startup, plan) = match load(path) {
         Ok(loaded) => loaded,
-        Err(report) => return fail(&report),
+        Err(report) => return wrong(&report),
     };
     if let Err(error) = Socket::check(&startup.unix.cli_listen) {
         return fail(&error.to_string());
@@ -133,9 +143,12 @@ fn serve(
     runtime: &Runtime,
     (signals, hangup): (&mut Signals, Hangup),
 ) -> Result<(), String> {
+    let (pulse, manager) = (Pulse::default(), Arc::new(ServiceManager::from_environment()));
+    let _watchdog = Watchdog::start(pulse.clone(), Arc::clone(&manager))
+        .map_err(|error| format!("starting the watchdog: {error}"))?;
     let local = LocalSet::new();
     let ended = local.block_on(runtime, async {
-        let pump = tokio::task::spawn_local(pump(shared.clone(), Arc::clone(built)));
+        let pump = tokio::task::spawn_local(pump(shared.clone(), Arc::clone(built), pulse));
         if let Some(file) = &startup.unix.exec {
             match shared.startup_file(file).await {
                 Ok(output) => output.lines().for_each(|line| tracing::info!("{line}")),
@@ -145,11 +158,13 @@ fn serve(
         let socket = Socket::bind(&startup.unix.cli_listen).map_err(|e| e.to_string())?;
         tracing::info!("ready, listening on {}", startup.unix.cli_listen.display());
         let reloads = tokio::task::spawn_local(hangup.serve(shared.clone()));
+        manager.tell("READY=1");
         tokio::select! {
             never = server::serve(&socket, shared) => match never {},
             signal = signals.recv() => tracing::info!("{signal}: stopping"),
         }
         reloads.abort();
+        manager.tell("STOPPING=1");
         pump.abort();
         Ok(())
     });
@@ -168,14 +183,16 @@ fn build_tables(control: &mut Control) -> std::io::Result<Arc<Notify>> {
 }
 
 /// Takes up events for as long as the daemon runs.
-async fn pump(shared: Shared, built: Arc<Notify>) {
+async fn pump(shared: Shared, built: Arc<Notify>, pulse: Pulse) {
     loop {
-        let waiting = std::panic::catch_unwind(AssertUnwindSafe(|| shared.pump()));
-        let waiting = waiting.unwrap_or_else(|_| {
-            tracing::error!("control panicked while taking up events; it goes on");
-            false
-        });
-        let rest = tokio::time::sleep(if waiting { WAITING } else { IDLE });
+        pulse.beat();
+        // After a panic, control has been rebuilt.
+        let rest = match std::panic::catch_unwind(AssertUnwindSafe(|| shared.pump())) {
+            Ok(true) => WAITING,
+            Ok(false) => IDLE,
+            Err(_) => PANICKED,
+        };
+        let rest = tokio::time::sleep(rest);
         tokio::select! {
             () = rest => {}
             () = built.notified() => {}
@@ -185,6 +202,9 @@ async fn pump(shared: Shared, built: Arc<Notify>) {
 
 /// Applies the startup file's commands in one transaction.
 fn configure(control: &mut Control, startup: &Startup) -> Result<(), String> {
+    if startup.unix.debug_commands {
+        control.allow_debug_commands();
+    }
     let mut draft = control.draft();
     for statement in &startup.commands {
         draft

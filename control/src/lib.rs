@@ -15,4 +15,7 @@ pub mod privileges;
 pub mod reload;
 pub mod runtime;
 pub mod server;
+pub mod service_manager;
 pub mod show;
+pub mod supervisor;
+pub mod watchdog;

@@ -55,6 +55,8 @@ pub enum Request {
         /// The packet.
         packet: Packet,
     },
+    /// Panic, as `debug worker panic` asks: on an lcore that ends the process.
+    Panic,
     /// Replace the sticky table by this empty one, and move all live flows over in slices. The
     /// snapshots of all workers already have both, or they would miss flows of each other.
     ReplaceStickyTable(Box<StickyOwner>),

@@ -239,6 +239,7 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
             match state.shared.next_request() {
                 None => break,
                 Some(Request::ReplaceStickyTable(empty)) => state.replace_table(empty),
+                Some(Request::Panic) => panic!("`debug worker panic` asked for it"),
                 Some(packet) => state.injected.push(packet),
             }
         }
@@ -287,7 +288,7 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
                 Request::Transmit { packet, .. } | Request::Route { packet } => {
                     garbage.push(packet);
                 }
-                Request::ReplaceStickyTable(_) => {}
+                Request::ReplaceStickyTable(_) | Request::Panic => {}
             }
         }
         self.graph.release(garbage);

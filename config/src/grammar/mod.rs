@@ -7,6 +7,7 @@
 
 mod change_commands;
 mod completion;
+mod debug_commands;
 mod form;
 mod help;
 mod host_commands;
@@ -30,7 +31,10 @@ use crate::{Command, CommandError, Problem, Span};
 fn forms() -> impl Iterator<Item = &'static Form> {
     let lb = lb_commands::FORMS.iter().chain(vip_commands::FORMS);
     let host = link_commands::FORMS.iter().chain(host_commands::FORMS);
-    lb.chain(show_commands::FORMS).chain(host).chain(change_commands::FORMS)
+    lb.chain(show_commands::FORMS)
+        .chain(host)
+        .chain(change_commands::FORMS)
+        .chain(debug_commands::FORMS)
 }
 
 /// Parses one CLI line. A blank line or a comment is [`Command::Blank`].

@@ -242,10 +242,11 @@ pub(super) fn check_devs(devs: &[Dev], problems: &Problems) {
 
 /// Reads `[unix]`.
 pub(super) fn unix(root: &Table<'_>) -> Unix {
-    let table = root.table("unix", "[unix]", &["cli-listen", "exec"]);
+    let table = root.table("unix", "[unix]", &["cli-listen", "exec", "debug-commands"]);
     let listen = table.and_then(|t| t.parsed("cli-listen", |s| value::file(s, "socket")));
     Unix {
         cli_listen: listen.unwrap_or_else(|| Spanned::from(PathBuf::from(defaults::CLI_LISTEN))),
         exec: table.and_then(|t| t.parsed("exec", |s| value::file(s, "command file"))),
+        debug_commands: table.and_then(|t| t.flag("debug-commands")).is_some_and(|flag| flag.value),
     }
 }

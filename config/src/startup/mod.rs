@@ -35,6 +35,8 @@ pub struct Unix {
     pub cli_listen: Spanned<PathBuf>,
     /// A file of commands to run at start, after those of the TOML file.
     pub exec: Option<Spanned<PathBuf>>,
+    /// Whether `debug …` commands are carried out.
+    pub debug_commands: bool,
 }
 
 /// A command and the place of the TOML file it came from.

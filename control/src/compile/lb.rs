@@ -82,6 +82,40 @@ impl LbCompiler {
         self.queue = Some(TableQueue::new(executor));
     }
 
+    /// One that goes on from `present`, which has the states `compiled` of VIPs, after a panic. Of
+    /// the one before it takes the cache, whose tables never change, and the builder, which starts
+    /// anew.
+    pub(crate) fn resumed(
+        before: Self,
+        present: Arc<LbTables>,
+        compiled: Shelf<Vip>,
+        fingerprint: String,
+    ) -> Self {
+        let mut queue = before.queue;
+        if let Some(Err(error)) = queue.as_mut().map(TableQueue::renew) {
+            tracing::error!("new-flow tables are built by control itself from now on: {error}");
+            queue = None;
+        }
+        Self {
+            hasher: present.hasher.clone(),
+            fingerprint,
+            cache: before.cache,
+            present,
+            ripe: compiled.clone(),
+            compiled,
+            rehash: false,
+            fresh: Vec::new(),
+            queue,
+        }
+    }
+
+    /// Has the next build of a large table panic.
+    pub(crate) fn panic_in_next_build(&mut self) {
+        if let Some(queue) = &mut self.queue {
+            queue.panic_in_next_build();
+        }
+    }
+
     /// The number of the next wish for a table; see [`Self::is_settled`].
     pub fn next_wish(&self) -> u64 {
         self.queue.as_ref().map_or(0, TableQueue::next_wish)
@@ -103,7 +137,7 @@ impl LbCompiler {
     }
 
     /// The VIPs as compiled last: those whose tables are being built are as they were.
-    pub(super) fn compiled(&self) -> &Shelf<Vip> {
+    pub(crate) fn compiled(&self) -> &Shelf<Vip> {
         &self.compiled
     }
 
@@ -226,10 +260,8 @@ impl LbCompiler {
         let Some(queue) = &mut self.queue else { return false };
         let mut ripened = Vec::new();
         while let Some(Finished { vip, table }) = queue.finished() {
-            if let Some(table) = table {
-                self.cache.keep(&table);
-                self.fresh.push(table);
-            }
+            self.cache.keep(&table);
+            self.fresh.push(table);
             ripened.extend(vip);
         }
         let (cache, fresh, seed) = (&self.cache, &mut self.fresh, self.hasher.table_seed());
@@ -244,6 +276,11 @@ impl LbCompiler {
             self.ripe.set(vip.index, Some(vip));
         }
         any
+    }
+
+    /// The tables as compiled last.
+    pub(crate) fn shared_tables(&self) -> Arc<LbTables> {
+        Arc::clone(&self.present)
     }
 
     /// The tables as compiled last.

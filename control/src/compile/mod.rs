@@ -52,6 +52,11 @@ pub struct Compiler {
 type LbPolicies = (BTreeMap<Network, config::NoMatch>, config::NoMatch);
 
 impl Compiler {
+    /// One that makes everything anew but for the load balancer's part.
+    pub(crate) fn resumed(lb: LbCompiler) -> Self {
+        Self { lb, ..Self::default() }
+    }
+
     /// The prefixes in force, for `show ip fib`.
     pub fn rows(&self) -> impl Iterator<Item = FibRow> {
         self.network.iter().flat_map(|network| network.rib.rows())

@@ -5,6 +5,7 @@
 //! changes come while a table is built, one more build follows. VIPs take turns.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 
 use balancer::{Member, NewFlowTable, TableLength};
@@ -22,22 +23,29 @@ pub struct TableOrder {
     members: Vec<Member>,
     length: TableLength,
     seed: u64,
+    /// It was tried before, and failed.
+    again: bool,
+    /// `debug control panic tables`.
+    panics: bool,
 }
 
 /// A table that was ordered.
 #[derive(Debug)]
 pub struct BuiltTable {
-    vip: Arc<Vip>,
-    /// `None` when it could not be built, which control then finds out for itself.
+    order: TableOrder,
+    /// `None` when building it panicked.
     table: Option<Arc<NewFlowTable>>,
 }
 
 impl TableOrder {
     /// Builds it.
     pub fn build(self) -> BuiltTable {
-        let Self { vip, members, length, seed } = self;
-        let build = || NewFlowTable::build(&members, length, seed).ok().map(Arc::new);
-        BuiltTable { vip, table: std::panic::catch_unwind(build).ok().flatten() }
+        let build = || {
+            assert!(!self.panics, "`debug control panic tables` asked for it");
+            NewFlowTable::build(&self.members, self.length, self.seed).ok().map(Arc::new)
+        };
+        let table = catch_unwind(AssertUnwindSafe(build)).ok().flatten();
+        BuiltTable { order: self, table }
     }
 }
 
@@ -47,14 +55,22 @@ pub trait TableExecutor {
     fn submit(&mut self, order: TableOrder);
     /// A table that is done.
     fn finished(&mut self) -> Option<BuiltTable>;
+    /// Forgets all orders and starts anew, after a panic of control.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread to be had.
+    fn renew(&mut self) -> std::io::Result<()>;
 }
 
 /// Builds tables on a thread of its own, one after the other.
-#[derive(Debug)]
 pub struct TableThread {
     orders: mpsc::Sender<TableOrder>,
     built: mpsc::Receiver<BuiltTable>,
+    wake: Wake,
 }
+
+type Wake = Arc<dyn Fn() + Send + Sync>;
 
 impl TableThread {
     /// Starts the thread, which runs `wake` after each table. It ends when this is dropped and all
@@ -63,18 +79,24 @@ impl TableThread {
     /// # Errors
     ///
     /// When there is no thread to be had.
-    pub fn start(wake: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+    pub fn start(wake: impl Fn() + Send + Sync + 'static) -> std::io::Result<Self> {
+        Self::start_with(Arc::new(wake))
+    }
+
+    fn start_with(wake: Wake) -> std::io::Result<Self> {
         let (orders, taken) = mpsc::channel::<TableOrder>();
+        let woken = Arc::clone(&wake);
         let (done, built) = mpsc::channel();
         std::thread::Builder::new().name("sluice-tables".to_owned()).spawn(move || {
             for order in taken {
                 if done.send(order.build()).is_err() {
                     break;
                 }
-                wake();
+                // A thread that is gone would keep VIPs waiting for ever.
+                let _ = catch_unwind(AssertUnwindSafe(|| woken()));
             }
         })?;
-        Ok(Self { orders, built })
+        Ok(Self { orders, built, wake })
     }
 }
 
@@ -86,6 +108,11 @@ impl TableExecutor for TableThread {
 
     fn finished(&mut self) -> Option<BuiltTable> {
         self.built.try_recv().ok()
+    }
+
+    fn renew(&mut self) -> std::io::Result<()> {
+        *self = Self::start_with(Arc::clone(&self.wake))?;
+        Ok(())
     }
 }
 
@@ -109,8 +136,8 @@ struct Running {
 pub(super) struct Finished {
     /// The state of a VIP that it makes possible, unless there is a later one.
     pub(super) vip: Option<Arc<Vip>>,
-    /// The table, if it could be built.
-    pub(super) table: Option<Arc<NewFlowTable>>,
+    /// The table.
+    pub(super) table: Arc<NewFlowTable>,
 }
 
 /// See the module.
@@ -123,12 +150,27 @@ pub(super) struct TableQueue {
     /// By VIP index.
     running: HashMap<u32, Running>,
     next: u64,
+    /// So many of the next builds are to panic.
+    panics: usize,
 }
 
 impl TableQueue {
     pub(super) fn new(executor: Box<dyn TableExecutor>) -> Self {
         let (waiting, running) = (HashMap::new(), HashMap::new());
-        Self { executor, waiting, turns: VecDeque::new(), running, next: 0 }
+        Self { executor, waiting, turns: VecDeque::new(), running, next: 0, panics: 0 }
+    }
+
+    /// Forgets all wishes and orders; the numbers of wishes go on.
+    pub(super) fn renew(&mut self) -> std::io::Result<()> {
+        self.waiting.clear();
+        self.turns.clear();
+        self.running.clear();
+        self.executor.renew()
+    }
+
+    /// Has one more of the next builds panic.
+    pub(super) fn panic_in_next_build(&mut self) {
+        self.panics += 1;
     }
 
     /// The number of the next wish.
@@ -199,16 +241,33 @@ impl TableQueue {
                 continue;
             }
             self.running.insert(index, Running { numbers, obsolete: false });
-            self.executor.submit(TableOrder { vip, members, length, seed });
+            let panics = self.panics > 0;
+            self.panics -= usize::from(panics);
+            self.executor.submit(TableOrder { vip, members, length, seed, again: false, panics });
         }
         fulfilled
     }
 
-    /// A table that is done.
+    /// A table that is done. One whose building failed is tried once more; its VIP then stays as
+    /// it is until the next publication, which wishes for the table again.
     pub(super) fn finished(&mut self) -> Option<Finished> {
-        let BuiltTable { vip, table } = self.executor.finished()?;
-        let running = self.running.remove(&vip.index);
-        let vip = running.filter(|running| !running.obsolete).map(|_| vip);
-        Some(Finished { vip, table })
+        loop {
+            let BuiltTable { order, table } = self.executor.finished()?;
+            let index = order.vip.index;
+            if table.is_none() && !order.again {
+                tracing::error!("building the new-flow table of {} panicked", order.vip.key);
+                let panics = self.panics > 0;
+                self.panics -= usize::from(panics);
+                self.executor.submit(TableOrder { again: true, panics, ..order });
+                continue;
+            }
+            let running = self.running.remove(&index);
+            let Some(table) = table else {
+                tracing::error!("{} keeps its former new-flow table", order.vip.key);
+                continue;
+            };
+            let vip = running.filter(|running| !running.obsolete).map(|_| order.vip);
+            return Some(Finished { vip, table });
+        }
     }
 }

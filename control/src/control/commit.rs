@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use balancer::HashKey;
-use config::{Command, Problem};
+use config::{Command, PanicPlace, Problem};
 
 use super::Control;
+use super::rebuild::Published;
 use crate::compile::LbCompiler;
 use crate::model::{Effect, Kind, Model};
 
@@ -74,6 +75,7 @@ impl Control {
             self.tell_mtus(&model);
         }
         self.model = model;
+        self.commits += 1;
         self.dirty = true;
         if resized {
             self.resize_sticky_tables();
@@ -137,7 +139,7 @@ impl Control {
     }
 
     /// Sees to it that the sticky tables get the size that is configured.
-    fn resize_sticky_tables(&mut self) {
+    pub(super) fn resize_sticky_tables(&mut self) {
         let buckets = self.model.lb.settings.buckets;
         match self.resize.want(buckets, &self.workers) {
             Ok(changed) => self.dirty |= changed,
@@ -164,7 +166,9 @@ impl Control {
         self.generation += 1;
         let sticky = self.sticky_tables();
         let compiled = self.compiler.compile(&self.model, self.generation, &sticky);
+        self.debug.panic_if_asked(PanicPlace::Publish);
         self.publisher.publish(compiled.snapshot);
+        self.published = Published::new(&self.model, &self.compiler, self.hash_key(), self.commits);
         self.resize.published(self.publisher.version());
         self.flushes.begin(&self.workers, &self.resize);
         if std::mem::take(&mut self.disturbed) || compiled.needs_changed {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use config::PanicPlace;
 use dataplane::event::Event;
 use dataplane::packet::Packet;
 use smoltcp::wire::{
@@ -73,6 +74,7 @@ impl Control {
     /// The same without publishing. To be called often; it costs next to nothing when there is
     /// nothing to do.
     pub fn listen(&mut self) {
+        self.debug.panic_if_asked(PanicPlace::Events);
         for worker in 0..self.workers.len() {
             for _ in 0..EVENTS_AT_ONCE {
                 let Some(event) = self.workers[worker].shared.next_event() else { break };

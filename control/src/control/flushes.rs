@@ -52,6 +52,11 @@ impl Flushes {
         }
     }
 
+    /// The flushes noted before will not be published.
+    pub(super) fn forget_noted(&mut self) {
+        self.noted.clear();
+    }
+
     /// The flushes noted before are published now.
     pub(super) fn begin(&mut self, workers: &[WorkerHandle], resize: &Resize) {
         let tables: Vec<_> = resize.tables(workers).map(|(_, table)| Arc::clone(table)).collect();

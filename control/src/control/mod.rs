@@ -4,10 +4,12 @@ mod advice;
 mod announcements;
 mod baseline;
 mod commit;
+mod debug;
 mod events;
 mod flushes;
 mod neighbors;
 mod rates;
+mod rebuild;
 mod resize;
 mod traces;
 mod view;
@@ -16,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use balancer::StickyTable;
+use balancer::{HashKey, StickyTable};
 use dataplane::graph::GraphInfo;
 
 use dataplane::shared::WorkerShared;
@@ -35,8 +37,10 @@ use crate::runtime::hardware::Hardware;
 use advice::NatLink;
 use announcements::Announcements;
 use baseline::Baseline;
+use debug::DebugHooks;
 use flushes::Flushes;
 use rates::Rates;
+use rebuild::{Losses, Published};
 use resize::Resize;
 use traces::Traces;
 
@@ -82,6 +86,12 @@ pub struct Parts {
 pub struct Control {
     /// The desired state.
     model: Model,
+    /// What workers were given last.
+    published: Published,
+    /// How many drafts have become the model.
+    commits: u64,
+    losses: Losses,
+    debug: DebugHooks,
     compiler: Compiler,
     publisher: Publisher<Snapshot>,
     generation: u64,
@@ -125,7 +135,11 @@ impl Control {
         let mut publisher = Publisher::new(compiled.snapshot, workers.len());
         let readers = std::iter::from_fn(|| publisher.reader()).collect();
         let control = Self {
+            published: Published::new(&model, &compiler, &HashKey::default(), 0),
             model,
+            commits: 0,
+            losses: Losses::default(),
+            debug: DebugHooks::default(),
             compiler,
             publisher,
             generation: 1,

@@ -114,11 +114,10 @@ impl Shared {
         source: Source,
         confirm_s: Option<u32>,
     ) -> Result<Reloaded, Refusal> {
-        let first = self.with(|control| control.next_wish());
-        let done = self.reload(source, confirm_s).await;
-        self.with(Control::publish);
-        self.settle(first).await;
-        done
+        let (first, before) = self.with(|control| (control.next_wish(), control.commits()));
+        let done = self.reload(source, confirm_s).await?;
+        self.publish_and_keep(first, before).await?;
+        Ok(done)
     }
 
     /// Does something with control that may change the configuration; that is published when this
@@ -131,11 +130,10 @@ impl Shared {
         &self,
         what: impl FnOnce(&mut Control) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let first = self.with(|control| control.next_wish());
-        let done = self.guarded(what);
-        self.with(Control::publish);
-        self.settle(first).await;
-        done
+        let (first, before) = self.with(|control| (control.next_wish(), control.commits()));
+        let done = self.guarded(what)?;
+        self.publish_and_keep(first, before).await?;
+        Ok(done)
     }
 
     /// What [`Self::reload`] would change.

@@ -65,11 +65,14 @@ impl Shared {
     ///
     /// `file:line:column: reason`.
     pub async fn startup_file(&self, path: &std::path::Path) -> Result<String, CommandError> {
-        let first = self.with(|control| control.next_wish());
+        let (first, before) = self.with(|control| (control.next_wish(), control.commits()));
         let result = self.file("", &path.to_owned().into(), 0).await;
-        self.with(crate::control::Control::publish);
+        self.publish();
         self.settle(first).await;
-        result.map_err(|failure| failure.error)
+        let result = result.map_err(|failure| failure.error)?;
+        let commits = before..self.with(|control| control.commits());
+        self.keeps(&commits).map_err(|problem| problem.in_line(""))?;
+        Ok(result)
     }
 }
 

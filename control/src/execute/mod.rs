@@ -3,9 +3,10 @@
 mod change;
 mod file;
 mod ping;
+mod recovery;
 
 use std::cell::{Cell, RefCell};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ pub use file::MAX_NESTING;
 
 /// A publication that takes longer is not followed by another at once.
 const LONG: Duration = Duration::from_millis(20);
+
+/// What the client is told whose command panicked.
+const PANICKED: &str = "internal error: control panicked and was rebuilt; nothing was changed";
 
 /// Lines run in one go.
 const LINES_AT_ONCE: usize = 64;
@@ -86,23 +90,27 @@ impl Shared {
         Rc::into_inner(self.control).map(RefCell::into_inner)
     }
 
-    /// Does something with control, at the present time.
+    /// Does something with control, at the present time. After a panic inside, control is rebuilt
+    /// before the panic goes on to the caller.
     pub fn with<T>(&self, what: impl FnOnce(&mut Control) -> T) -> T {
-        let mut control = self.control.borrow_mut();
-        control.set_time(self.start.elapsed().as_millis() as u64);
-        what(&mut control)
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let mut control = self.control.borrow_mut();
+            control.set_time(self.start.elapsed().as_millis() as u64);
+            what(&mut control)
+        }));
+        done.unwrap_or_else(|panic| {
+            self.rebuild();
+            resume_unwind(panic)
+        })
     }
 
-    /// The same, but a panic inside is an error and leaves the model as it was: commands work on
-    /// drafts, which a panic throws away.
-    fn guarded<T>(
+    /// The same, but a panic inside is an error.
+    pub(super) fn guarded<T>(
         &self,
         what: impl FnOnce(&mut Control) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        std::panic::catch_unwind(AssertUnwindSafe(|| self.with(what))).unwrap_or_else(|_| {
-            tracing::error!("a command panicked; it changed nothing");
-            Err(Problem::new(config::Span::default(), "internal error; nothing was changed"))
-        })
+        catch_unwind(AssertUnwindSafe(|| self.with(what)))
+            .unwrap_or_else(|_| Err(Problem::new(config::Span::default(), PANICKED)))
     }
 
     /// Takes up events, lets time pass, and publishes what follows; true while an answer from the
@@ -151,10 +159,12 @@ impl Shared {
     /// The word that is wrong, why, and what would be right.
     pub async fn line(&self, line: &str) -> Result<String, CommandError> {
         let first = self.with(|control| control.next_wish());
-        let result = self.nested_line(line, 0).await;
-        self.with(Control::publish);
+        let (result, commits) = self.numbered_line(line).await;
+        self.publish();
         self.settle(first).await;
-        result.map_err(|failure| failure.error)
+        let result = result.map_err(|failure| failure.error)?;
+        self.keeps(&commits).map_err(|problem| problem.in_line(line))?;
+        Ok(result)
     }
 
     /// Runs one line; what it changes is published by the caller, once for many lines.
@@ -181,16 +191,24 @@ impl Shared {
     /// when this ends.
     pub async fn batch(&self, lines: &str) -> Vec<LineResult> {
         let first = self.with(|control| control.next_wish());
-        let mut results = Vec::new();
+        let (mut results, mut numbers) = (Vec::new(), Vec::new());
         for (number, line) in commands_in(lines).enumerate() {
-            results.push(LineResult::new(line, self.nested_line(line, 0).await));
+            let (result, commits) = self.numbered_line(line).await;
+            results.push(LineResult::new(line, result));
+            numbers.push(commits);
             if number % LINES_AT_ONCE == LINES_AT_ONCE - 1 {
                 // Others want to be served too.
                 tokio::task::yield_now().await;
             }
         }
-        self.with(Control::publish);
+        self.publish();
         self.settle(first).await;
+        for (result, commits) in results.iter_mut().zip(&numbers).filter(|(result, _)| result.ok) {
+            if let Err(problem) = self.keeps(commits) {
+                let lost = Err(problem.in_line(&result.line).into());
+                *result = LineResult::new(&std::mem::take(&mut result.line), lost);
+            }
+        }
         results
     }
 
@@ -273,6 +291,7 @@ impl Control {
             Command::ClearRuntime => self.clear_runtime(),
             Command::ClearErrors => self.clear_errors(),
             Command::ClearInterfaces => self.clear_interfaces(),
+            Command::Debug(debug) => self.break_on_purpose(debug)?,
             Command::Help { topic } => return Ok(config::grammar::help(topic)),
             _ => {}
         }

@@ -45,7 +45,7 @@ impl Shared {
         for sequence in 1..=plan.repeat {
             sent_at.push(Instant::now());
             let request = plan.request(sequence as u16);
-            self.with(|control| control.route(&request));
+            self.guarded(|control| Ok(control.route(&request)))?;
             let last = sequence == plan.repeat;
             let until = tokio::time::Instant::now()
                 + if last { plan.interval.max(LAST_REPLY) } else { plan.interval };

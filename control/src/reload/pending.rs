@@ -41,6 +41,11 @@ impl Control {
         &self.reloads.started
     }
 
+    /// The key of the flow hash in use.
+    pub(crate) fn hash_key(&self) -> &HashKey {
+        &self.reloads.hash_key
+    }
+
     /// Notes the key of the flow hash that a transaction brings.
     pub(crate) fn note_hash_key(&mut self, key: &HashKey) {
         self.reloads.hash_key = key.clone();

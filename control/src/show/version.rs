@@ -17,12 +17,14 @@ pub struct Version {
     pub flow_hash_version: u32,
     /// Process number.
     pub pid: u32,
+    /// How often control has panicked and was rebuilt.
+    pub control_rebuilt: u64,
 }
 
 impl Version {
     /// The text of `show version [verbose]`.
     pub fn text(&self, verbose: bool) -> String {
-        let Self { name, version, dpdk, flow_hash_version, pid } = self;
+        let Self { name, version, dpdk, flow_hash_version, pid, control_rebuilt } = self;
         if !verbose {
             return format!("{name} v{version} ({dpdk})\n");
         }
@@ -31,6 +33,7 @@ impl Version {
             ("DPDK:", dpdk.clone()),
             ("Flow hash version:", flow_hash_version.to_string()),
             ("Current PID:", pid.to_string()),
+            ("Control rebuilt:", format!("{control_rebuilt} times")),
         ];
         rows.iter().map(|(label, value)| format!("{label:<25} {value}\n")).collect()
     }

@@ -10,6 +10,7 @@ mod layouts;
 mod links;
 mod manual;
 mod neighbors;
+mod rebuilding;
 mod reload;
 mod reload_sequences;
 mod resize;

@@ -13,7 +13,7 @@ use crate::bench::Bench;
 
 /// Builds when the test says so.
 #[derive(Clone, Default)]
-struct Held {
+pub(crate) struct Held {
     orders: Rc<RefCell<VecDeque<TableOrder>>>,
     built: Rc<RefCell<VecDeque<BuiltTable>>>,
     count: Rc<RefCell<usize>>,
@@ -27,6 +27,11 @@ impl TableExecutor for Held {
     fn finished(&mut self) -> Option<BuiltTable> {
         self.built.borrow_mut().pop_front()
     }
+    fn renew(&mut self) -> std::io::Result<()> {
+        self.orders.borrow_mut().clear();
+        self.built.borrow_mut().clear();
+        Ok(())
+    }
 }
 
 impl Held {
@@ -37,13 +42,13 @@ impl Held {
     }
 
     /// A box with links that builds here.
-    fn bench(&self) -> Bench {
+    pub(crate) fn bench(&self) -> Bench {
         let mut bench = Bench::routed();
         bench.control.build_tables_with(Box::new(self.clone()));
         bench
     }
 
-    fn finish(&self, bench: &mut Bench) {
+    pub(crate) fn finish(&self, bench: &mut Bench) {
         while self.build() {
             bench.turn();
         }
@@ -56,20 +61,20 @@ fn vip(n: u8) -> String {
     format!("10.10.2.{n}/32 protocol tcp port 80")
 }
 
-fn add(n: u8) -> String {
+pub(crate) fn add(n: u8) -> String {
     // Longer than what is built on the spot.
     format!("lb vip {} encap nat4 target_port 8080 new_len 1031", vip(n))
 }
 
-fn server(n: u8, last: u8, words: &str) -> String {
+pub(crate) fn server(n: u8, last: u8, words: &str) -> String {
     format!("lb as {} 192.168.1.{last} {words}", vip(n))
 }
 
 /// By VIP: digest of its table, and its ASs that take flows, with weights.
-type Published = Vec<(String, u64, BTreeSet<(String, u8)>)>;
+pub(crate) type Published = Vec<(String, u64, BTreeSet<(String, u8)>)>;
 
 /// What workers have. A VIP's table must be that of its ASs.
-fn published(bench: &Bench) -> Published {
+pub(crate) fn published(bench: &Bench) -> Published {
     let lb = &bench.control.snapshot().lb;
     let described = lb.vips.iter().flatten().map(|vip| {
         let own = lb.servers.iter().flatten().filter(|server| server.vip == vip.id);

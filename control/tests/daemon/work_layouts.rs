@@ -17,6 +17,7 @@ fn version_and_threads() {
         dpdk: "DPDK 22.11.5".into(),
         flow_hash_version: 1,
         pid: 42,
+        control_rebuilt: 0,
     };
     assert_eq!(version.text(false), "sluice v0.1.0 (DPDK 22.11.5)\n");
     assert!(
@@ -26,7 +27,7 @@ fn version_and_threads() {
     );
     assert_eq!(
         json(&version),
-        r#"{"name":"sluice","version":"0.1.0","dpdk":"DPDK 22.11.5","flow_hash_version":1,"pid":42}"#
+        r#"{"name":"sluice","version":"0.1.0","dpdk":"DPDK 22.11.5","flow_hash_version":1,"pid":42,"control_rebuilt":0}"#
     );
     let threads = Threads {
         threads: vec![ThreadStatus {

@@ -20,6 +20,7 @@ impl Control {
             dpdk: self.hardware.version(),
             flow_hash_version: balancer::FLOW_HASH_VERSION,
             pid: std::process::id(),
+            control_rebuilt: self.rebuilt(),
         }
     }
 
