@@ -176,7 +176,12 @@ impl Bench {
 
     /// Both interfaces up, with the addresses of the walk-through.
     pub(crate) fn routed() -> Self {
-        let mut bench = Self::new(1);
+        Self::routed_with(1)
+    }
+
+    /// The same with so many workers.
+    pub(crate) fn routed_with(workers: usize) -> Self {
+        let mut bench = Self::new(workers);
         bench.all(&[
             "set interface ip address left0 10.10.10.254/24",
             "set interface state left0 up",

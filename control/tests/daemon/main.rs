@@ -2,6 +2,7 @@
 //! touch what is built, each as a test that shows we do not have it.
 
 mod bench;
+mod churn;
 mod commands;
 mod defects;
 mod flows;

@@ -35,7 +35,8 @@ fn way(bench: &mut Bench, port: u16) -> Option<[u8; 4]> {
 
 /// Runs `test` while workers and control turn, as in the daemon.
 fn with_shared(bench: Bench, test: impl AsyncFnOnce(&Shared)) {
-    let Bench { mut control, mut workers, .. } = bench;
+    let Bench { control, mut workers, .. } = bench;
+    let mut control = control.take();
     control.allow_debug_commands();
     let shared = Shared::new(control);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

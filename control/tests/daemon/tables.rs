@@ -36,7 +36,7 @@ impl TableExecutor for Held {
 
 impl Held {
     /// Builds one table, if one was ordered.
-    fn build(&self) -> bool {
+    pub(crate) fn build(&self) -> bool {
         let order = self.orders.borrow_mut().pop_front();
         order.map(|order| self.built.borrow_mut().push_back(order.build())).is_some()
     }
@@ -46,6 +46,11 @@ impl Held {
         let mut bench = Bench::routed();
         bench.control.build_tables_with(Box::new(self.clone()));
         bench
+    }
+
+    /// How many tables were ordered.
+    pub(crate) fn ordered(&self) -> usize {
+        *self.count.borrow()
     }
 
     pub(crate) fn finish(&self, bench: &mut Bench) {
