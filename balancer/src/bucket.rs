@@ -12,6 +12,9 @@ use crate::side_cells::{Cell, SideCells};
 /// Entries in a bucket.
 pub(crate) const WAYS: usize = 4;
 
+/// How often an entry is read again that changes meanwhile.
+const READ_ATTEMPTS: usize = 4;
+
 /// Keys first, so that four can be compared at once; a bucket is exactly one cache line.
 ///
 /// One thread writes, any thread reads. A writer that replaces a key frees the value before and
@@ -114,6 +117,23 @@ impl Entries<'_> {
             let is_same = !after.is_free() && after.sequence() == before.sequence();
             found.filter(|_| is_same && word == wanted.word())
         })
+    }
+
+    /// The key and value in a position, for any thread; `None` when it is free or is being written.
+    pub(crate) fn entry(&self, way: usize) -> Option<(FlowKey, FlowValue)> {
+        let Bucket { keys, values } = self.bucket;
+        // A packet of the flow may renew the value at any time, hardly ever several times in a row.
+        (0..READ_ATTEMPTS)
+            .find_map(|_| {
+                let before = FlowValue::from_word(values[way].load(Ordering::Acquire));
+                let word = keys[way].load(Ordering::Relaxed);
+                let load = || self.cells.load(self.first_cell + way);
+                let key = FlowKey::from_entry(word, before, load);
+                fence(Ordering::Acquire);
+                let same = before.word() == values[way].load(Ordering::Relaxed);
+                same.then_some((key, before))
+            })
+            .filter(|(_, value)| !value.is_free())
     }
 
     /// The position of what is wanted, for the writer.

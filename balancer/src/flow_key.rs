@@ -93,6 +93,20 @@ impl FlowKey {
         is_direct_word(self.word)
     }
 
+    /// The VIP; `None` for a direct flow.
+    #[must_use]
+    pub fn vip(&self) -> Option<VipId> {
+        VipId::new(u32::from(self.word as u16)).filter(|_| !self.is_direct())
+    }
+
+    /// The client's address and port (host byte order), if the key is [`exact`](Self::exact), which
+    /// it cannot tell from a [`tag`](Self::tag) by itself: the VIP's
+    /// [`KeyKind`](crate::KeyKind) does.
+    #[must_use]
+    pub(crate) fn exact_client(&self) -> (Ipv4Addr, u16) {
+        (Ipv4Addr::from((self.word >> 32) as u32), (self.word >> 16) as u16)
+    }
+
     /// The word in the bucket.
     pub(crate) const fn word(&self) -> u64 {
         self.word

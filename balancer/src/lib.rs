@@ -70,6 +70,7 @@ mod bucket;
 mod direct;
 mod exact_table;
 mod explanation;
+mod flow_entry;
 mod flow_key;
 mod flow_tuple;
 mod flow_value;
@@ -113,6 +114,7 @@ pub use application_server::{ApplicationServer, AsId, MAX_SERVERS, MAX_WEIGHT, S
 pub use balancer::Balancer;
 pub use direct::DirectDecision;
 pub use explanation::{Explanation, Why};
+pub use flow_entry::FlowEntry;
 pub use flow_key::FlowKey;
 pub use flow_tuple::FlowTuple;
 pub use flow_value::FlowValue;

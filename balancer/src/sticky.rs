@@ -8,6 +8,7 @@
 //! [`StickyOwner`]: crate::StickyOwner
 
 use crate::bucket::{Bucket, Entries, WAYS};
+use crate::flow_entry::FlowEntry;
 use crate::flow_key::{FlowKey, Wanted};
 use crate::flow_value::FlowValue;
 #[cfg(not(loom))]
@@ -149,6 +150,18 @@ impl StickyTable {
     #[must_use]
     pub fn buckets(&self) -> usize {
         self.buckets.len()
+    }
+
+    /// The flow in an entry, 0 to [`capacity`](Self::capacity), for any thread; `None` when it is free
+    /// or is being written. A flow that is moved or resized away while others are looked at may be
+    /// met twice or not at all.
+    #[must_use]
+    pub fn entry(&self, index: usize) -> Option<FlowEntry> {
+        if index >= self.capacity() {
+            return None;
+        }
+        let (key, value) = self.entries((index / WAYS) as u32).entry(index % WAYS)?;
+        Some(FlowEntry { key, value })
     }
 
     /// The key that places flows.

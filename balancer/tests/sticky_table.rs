@@ -1,14 +1,14 @@
 //! The sticky table against a map with time (FEATURES D-01, D-11, D-14), its load, and readers
 //! beside the writer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use balancer::{
-    AsId, FlowKey, FlowState, FlowTuple, Full, InstanceKey, NewEntry, StickyOwner, StickyTable,
-    VipId,
+    AsId, FlowEntry, FlowKey, FlowState, FlowTuple, Full, InstanceKey, NewEntry, StickyOwner,
+    StickyTable, VipId,
 };
 use proptest::prelude::*;
 
@@ -223,6 +223,30 @@ impl World {
         assert_eq!([0, 1, 2, 3].map(|n| live.of(server(n))), counts);
         assert_eq!(live.direct(), direct);
         assert_eq!(live.used(), counts.iter().sum::<u32>() + direct);
+        self.check_listed();
+    }
+
+    /// What a list of the table shows is what the counts say, and what is alive of it is what the
+    /// reference knows: at every moment the count of an AS is exactly that of its live flows and of
+    /// the dead entries that the sweep has not come by yet.
+    fn check_listed(&self) {
+        let table = self.owner.table();
+        let listed: Vec<_> = (0..table.capacity()).filter_map(|at| table.entry(at)).collect();
+        let keys: HashSet<FlowKey> = listed.iter().map(|entry| *entry.key()).collect();
+        assert_eq!(keys.len(), listed.len(), "a flow has one entry");
+        assert_eq!(listed.len(), table.used() as usize);
+        let is_alive = |entry: &FlowEntry| self.seen(*entry.key()).is_some();
+        for n in 0..SERVERS {
+            let of_server = |key: &FlowKey, id: AsId| !key.is_direct() && id == server(n);
+            let of_server = listed.iter().filter(|e| of_server(e.key(), e.value().as_id()));
+            let (alive, dead): (Vec<&FlowEntry>, Vec<&FlowEntry>) =
+                of_server.partition(|entry| is_alive(entry));
+            let expected = self.flows.iter().filter(|&(&key, flow)| {
+                !key.is_direct() && flow.server == server(n) && self.is_alive(key, flow)
+            });
+            assert_eq!(alive.len(), expected.count(), "AS {n}");
+            assert_eq!(table.live_flows().of(server(n)) as usize, alive.len() + dead.len());
+        }
     }
 
     /// After a whole sweep the counts are those of the flows that are alive, not one more.
@@ -428,6 +452,10 @@ fn readers_see_a_flow_s_own_value(flow: fn(u32) -> FlowKey) {
                         if let Some(value) = table.lookup(&flow(n), 0) {
                             assert_eq!(value.as_id(), server(n));
                         }
+                    }
+                    // Nor must whoever lists what is there.
+                    for listed in (0..table.capacity()).filter_map(|at| table.entry(at)) {
+                        assert_eq!(*listed.key(), flow(listed.value().as_id().get()));
                     }
                 }
             })

@@ -1,7 +1,9 @@
 //! HTTP over the daemon's unix socket.
 
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use config::CommandError;
 use http_body_util::{BodyExt, Full};
@@ -49,6 +51,23 @@ pub(crate) enum ClientError {
     NotSluice { socket: PathBuf, detail: String },
     #[error("no runtime: {0}")]
     Runtime(#[from] io::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// The body of an answer that is an error.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Refused,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    reason: String,
+    #[serde(default)]
+    hint: Option<String>,
+    #[serde(default)]
+    token: String,
 }
 
 /// A way to ask the daemon. Every request is a connection of its own, so that a restarted daemon
@@ -56,18 +75,49 @@ pub(crate) enum ClientError {
 pub(crate) struct Client {
     socket: PathBuf,
     runtime: Runtime,
+    /// Ctrl-C ends the command only.
+    interruptible: Cell<bool>,
 }
 
 impl Client {
     /// A client of the daemon on `socket`; nothing is sent yet.
     pub(crate) fn new(socket: &Path) -> Result<Client, ClientError> {
-        let runtime = Builder::new_current_thread().enable_io().build()?;
-        Ok(Client { socket: socket.to_owned(), runtime })
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(Client { socket: socket.to_owned(), runtime, interruptible: Cell::new(false) })
+    }
+
+    /// From now on Ctrl-C ends what is being done with [`ClientError::Interrupted`], and not the
+    /// process.
+    pub(crate) fn end_on_interrupt(&self) {
+        self.interruptible.set(true);
+    }
+
+    fn carry_out<T>(
+        &self,
+        work: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        self.runtime.block_on(async {
+            if !self.interruptible.get() {
+                return work.await;
+            }
+            tokio::select! {
+                done = work => done,
+                _ = tokio::signal::ctrl_c() => Err(ClientError::Interrupted),
+            }
+        })
+    }
+
+    /// Lets time pass.
+    pub(crate) fn rest(&self, time: Duration) -> Result<(), ClientError> {
+        self.carry_out(async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        })
     }
 
     /// Runs one command line.
     pub(crate) fn run(&self, line: &str) -> Result<Vec<Answer>, ClientError> {
-        let (status, body) = self.runtime.block_on(self.request(Method::POST, "/v1/cli", line))?;
+        let (status, body) = self.carry_out(self.request(Method::POST, "/v1/cli", line))?;
         if !matches!(status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY) {
             let body = String::from_utf8_lossy(&body);
             return Err(self.not_sluice(format!("{status} {}", body.trim())));
@@ -79,11 +129,25 @@ impl Client {
 
     /// The JSON body of a `GET`.
     pub(crate) fn get(&self, path: &str) -> Result<serde_json::Value, ClientError> {
-        let (status, body) = self.runtime.block_on(self.request(Method::GET, path, ""))?;
-        if status != StatusCode::OK {
-            return Err(self.not_sluice(status.to_string()));
+        match self.ask(path)? {
+            Ok(body) => Ok(body),
+            Err(error) => Err(self.not_sluice(error.to_string())),
         }
-        serde_json::from_slice(&body).map_err(|e| self.not_sluice(e.to_string()))
+    }
+
+    /// The JSON body of a `GET`, or why it is refused; the column of the error means nothing.
+    pub(crate) fn ask(
+        &self,
+        path: &str,
+    ) -> Result<Result<serde_json::Value, CommandError>, ClientError> {
+        let (status, body) = self.carry_out(self.request(Method::GET, path, ""))?;
+        let not_sluice = |e: serde_json::Error| self.not_sluice(format!("{status}: {e}"));
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).map(Ok).map_err(not_sluice);
+        }
+        let Refused { reason, hint, token } =
+            serde_json::from_slice::<Refusal>(&body).map_err(not_sluice)?.error;
+        Ok(Err(CommandError { token, column: 1, reason, hint }))
     }
 
     fn not_sluice(&self, detail: String) -> ClientError {

@@ -6,6 +6,7 @@ mod client;
 mod names;
 mod script;
 mod session;
+mod wait;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
@@ -21,12 +22,14 @@ use script::{Outcome, ScriptError};
 const FAILED: u8 = 1;
 /// The daemon was not reached, or could not be understood.
 const NO_DAEMON: u8 = 2;
+/// `wait` was not answered in time.
+const TIMED_OUT: u8 = 3;
 
 /// Commands for a running sluiced.
 ///
 /// With words, runs them as one command. Without, reads commands from the terminal, or a script
 /// from standard input: one command a line, `#` begins a comment. Exits with 1 if a command
-/// failed and with 2 if the daemon was not reached.
+/// failed, with 2 if the daemon was not reached, and with 3 if `wait` timed out.
 #[derive(Parser)]
 #[command(name = "sluicectl", version)]
 struct Arguments {
@@ -48,11 +51,10 @@ fn main() -> ExitCode {
         Ok(client) => client,
         Err(error) => return no_daemon(error),
     };
-    let ok = if !arguments.words.is_empty() {
+    let outcome = if !arguments.words.is_empty() {
         // One command, whatever the words contain.
         let line = arguments.words.join(" ").replace(['\n', '\r'], " ");
         script::run_line(&client, &line, &mut io::stdout(), &mut io::stderr())
-            .map(|outcome| outcome != Outcome::Failed)
     } else if io::stdin().is_terminal() {
         return match session::run(&Rc::new(client)) {
             Ok(ok) => status(ok),
@@ -61,10 +63,11 @@ fn main() -> ExitCode {
     } else {
         let stdin = io::stdin().lock();
         script::run_script(&client, stdin, &mut io::stdout(), &mut io::stderr())
-            .map(|failed| failed == 0)
+            .map(|failed| if failed == 0 { Outcome::Done } else { Outcome::Failed })
     };
-    match ok {
-        Ok(ok) => status(ok),
+    match outcome {
+        Ok(Outcome::TimedOut) => ExitCode::from(TIMED_OUT),
+        Ok(outcome) => status(outcome != Outcome::Failed),
         // `sluicectl show trace | head` is no failure.
         Err(ScriptError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS

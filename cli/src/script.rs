@@ -1,10 +1,13 @@
 //! Runs command lines: one from the arguments, or many from a script.
 
 use std::io::{self, BufRead, Write};
+use std::time::Duration;
 
-use config::{Command, grammar, parse_line, report_line};
+use config::{Command, CommandError, grammar, parse_line, report_line};
+use serde_json::Value;
 
 use crate::client::{Client, ClientError};
+use crate::wait;
 
 /// What became of one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub(crate) enum Outcome {
     Done,
     /// Refused, and said so.
     Failed,
+    /// Given up waiting, and said so.
+    TimedOut,
     /// It was `quit`.
     Quit,
 }
@@ -33,6 +38,12 @@ pub(crate) enum ScriptError {
 pub(crate) trait Daemon {
     /// Runs one line.
     fn run(&self, line: &str) -> Result<Result<String, String>, ClientError>;
+
+    /// The JSON body of a `GET`, or why it is refused.
+    fn ask(&self, path: &str) -> Result<Result<Value, CommandError>, ClientError>;
+
+    /// Lets time pass.
+    fn rest(&self, time: Duration) -> Result<(), ClientError>;
 }
 
 impl Daemon for Client {
@@ -49,10 +60,18 @@ impl Daemon for Client {
         // What was printed before the error is worth seeing too.
         Ok(if errors.is_empty() { Ok(output) } else { Err(output + &errors) })
     }
+
+    fn ask(&self, path: &str) -> Result<Result<Value, CommandError>, ClientError> {
+        Client::ask(self, path)
+    }
+
+    fn rest(&self, time: Duration) -> Result<(), ClientError> {
+        Client::rest(self, time)
+    }
 }
 
-/// Runs one line. Help needs no daemon; everything else is judged by the daemon, whose grammar may
-/// be newer than ours.
+/// Runs one line. Help needs no daemon, and waiting is done here; everything else is judged by the
+/// daemon, whose grammar may be newer than ours.
 pub(crate) fn run_line(
     daemon: &impl Daemon,
     line: &str,
@@ -74,6 +93,7 @@ pub(crate) fn run_line(
             out.write_all(text.as_bytes()).map_err(ScriptError::Write)?;
             return Ok(Outcome::Done);
         }
+        Ok(Command::WaitDrained(wait)) => return wait::drained(daemon, line, &wait, out, err),
         _ => {}
     }
     match daemon.run(line)? {
@@ -116,7 +136,7 @@ pub(crate) fn run_script(
         match outcome {
             Outcome::Done => {}
             Outcome::Quit => break,
-            Outcome::Failed => {
+            Outcome::Failed | Outcome::TimedOut => {
                 failed += 1;
                 writeln!(err, "line {}:", index + 1)
                     .and_then(|()| err.write_all(&report))
@@ -144,6 +164,17 @@ mod tests {
                 Some(text) => Ok(text.to_owned()),
                 None => Err(format!("{line}\n^ no\n")),
             })
+        }
+
+        fn ask(&self, path: &str) -> Result<Result<Value, CommandError>, ClientError> {
+            self.0.borrow_mut().push(path.to_owned());
+            Ok(Ok(serde_json::json!({
+                "state": "draining", "flows": 3, "takes_flows": false, "drained": false
+            })))
+        }
+
+        fn rest(&self, _: Duration) -> Result<(), ClientError> {
+            Ok(())
         }
     }
 
@@ -180,6 +211,14 @@ mod tests {
         let (sent, failed, ..) = run("echo a\nquit\necho b\n");
         assert_eq!(sent, ["echo a"]);
         assert_eq!(failed, 0);
+    }
+
+    #[test]
+    fn a_wait_in_a_script_is_a_failed_line_when_it_takes_too_long() {
+        let (sent, failed, out, err) = run("wait drained 10.0.0.1/32 10.1.0.1 timeout 0\necho b\n");
+        assert_eq!(sent, ["/v1/lb/drain?vip=10.0.0.1/32&as=10.1.0.1", "echo b"]);
+        assert_eq!((failed, &*out), (1, "b\n"));
+        assert_eq!(err, "line 1:\nafter 0 s 3 flows of 10.1.0.1 are left\n");
     }
 
     #[test]

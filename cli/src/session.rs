@@ -33,6 +33,8 @@ pub(crate) enum SessionError {
 
 /// Runs a session until `quit` or the end of input. Says whether its last command succeeded.
 pub(crate) fn run(client: &Rc<Client>) -> Result<bool, SessionError> {
+    // Ctrl-C ends the command, not the session.
+    client.end_on_interrupt();
     // As in VPP: what the candidates share is completed, a second Tab lists them.
     let settings = Config::builder().completion_type(CompletionType::List).build();
     let mut editor: Editor<Grammar, DefaultHistory> = Editor::with_config(settings)?;

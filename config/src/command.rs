@@ -115,6 +115,8 @@ pub enum Command {
     },
     /// `ping <address> [source <interface>] [size <bytes>] [interval <s>] [repeat <n>]`
     Ping(Ping),
+    /// `wait drained <vip-prefix> … <address> [timeout <s>]`: `sluicectl` waits, the daemon does not.
+    WaitDrained(WaitDrained),
     /// `exec <file>`: run the commands of a file on the daemon's machine.
     Exec {
         /// The file.
@@ -189,6 +191,17 @@ pub struct Ping {
     pub repeat: Option<u32>,
 }
 
+/// The operands of `wait drained`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitDrained {
+    /// The VIP.
+    pub vip: VipKey,
+    /// Its AS.
+    pub server: Spanned<IpAddr>,
+    /// How long at most, seconds; `None` is for ever.
+    pub timeout_s: Option<Spanned<u32>>,
+}
+
 impl Command {
     /// Does this command change the model, as opposed to reading it or clearing counters?
     pub fn is_configuration(&self) -> bool {
@@ -213,6 +226,7 @@ impl Command {
             | Command::SetIpNeighbor { .. } => true,
             Command::Blank
             | Command::Ping(_)
+            | Command::WaitDrained(_)
             | Command::Exec { .. }
             | Command::Reload { .. }
             | Command::ReloadCancel

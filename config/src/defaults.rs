@@ -114,6 +114,12 @@ pub const PING_REPEAT_RANGE: RangeInclusive<u32> = 1..=1_000;
 pub const CONFIRM_S_RANGE: RangeInclusive<u32> = 1..=86_400;
 /// `trace add`: limits, packets.
 pub const TRACE_COUNT_RANGE: RangeInclusive<u32> = 1..=100_000;
+/// `show lb flows … limit`: flows of a page.
+pub const FLOWS_LIMIT: u32 = 100;
+/// `show lb flows … limit`: limits.
+pub const FLOWS_LIMIT_RANGE: RangeInclusive<u32> = 1..=10_000;
+/// `wait drained … timeout`: limits, seconds.
+pub const WAIT_TIMEOUT_S_RANGE: RangeInclusive<u32> = 0..=31_536_000;
 /// `show trace max`: packets per thread (VPP's default).
 pub const SHOW_TRACE_MAX: u32 = 50;
 /// `show trace max`: limits.

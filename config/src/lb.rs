@@ -64,6 +64,29 @@ choices! {
     }
 }
 
+choices! {
+    /// Whether an AS takes new flows, whatever its weight is.
+    Admin {
+        /// According to its weight.
+        Up = "up",
+        /// None; it keeps those it has.
+        Drain = "drain",
+        /// None; when the last one has ended, the AS leaves the configuration.
+        DrainThenDel = "drain-then-del",
+    }
+}
+
+impl Admin {
+    /// The words of `lb as` that bring it about.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Admin::Up => "undrain",
+            Admin::Drain => "drain",
+            Admin::DrainThenDel => "drain then del",
+        }
+    }
+}
+
 /// The largest segment that SYNs may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mss {
@@ -244,20 +267,22 @@ impl LbVipAdd {
 
 /// `lb as`.
 ///
-/// With `del`, removes; otherwise adds, and with a `weight`, `encap` or `dscp` also changes those that
-/// exist.
+/// With `del`, removes; with `drain` or `undrain`, sets that of those that exist; otherwise adds, and
+/// with a `weight`, `encap` or `dscp` also changes those that exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LbAs {
     /// The VIP.
     pub vip: VipKey,
     /// The ASs, at least one, no address twice.
     pub addresses: Vec<Spanned<IpAddr>>,
-    /// 0..=100; never together with `del`. `None` adds at 100.
+    /// 0..=100; never together with `del` or `admin`. `None` adds at 100.
     pub weight: Option<Spanned<u8>>,
-    /// How packets reach these ASs; never together with `del`. `None` is the VIP's encap.
+    /// How packets reach these ASs; never together with `del` or `admin`. `None` is the VIP's encap.
     pub encap: Option<Spanned<Encap>>,
     /// Their DSCP, 0..=63, when they are reached by l3dsr. `None` is the VIP's.
     pub dscp: Option<Spanned<u8>>,
+    /// `drain`, `drain then del`, `undrain`; never together with `del`.
+    pub admin: Option<Spanned<Admin>>,
     /// Remove instead of add.
     pub del: bool,
     /// Move the existing flows of these ASs at once.

@@ -32,20 +32,20 @@ mod vip_rules;
 mod vip_update;
 
 pub use capability::Capability;
-pub use command::{Command, Ping};
+pub use command::{Command, Ping, WaitDrained};
 pub use debug::{Debug, PanicPlace};
 pub use encap::Encap;
 pub use grammar::{parse, parse_line};
 pub use lb::{
-    LbAs, LbConf, LbNoMatch, LbVipAdd, Mss, NoMatch, Protocol, Scheduler, ServiceType, VipKey,
-    VipPort,
+    Admin, LbAs, LbConf, LbNoMatch, LbVipAdd, Mss, NoMatch, Protocol, Scheduler, ServiceType,
+    VipKey, VipPort,
 };
 pub use mac::{MacAddress, NotAMacAddress};
 pub use ports::{PortRange, TargetPort};
 pub use prefix::{Family, Prefix, PrefixError};
 pub use problem::{CommandError, Problem};
 pub use report::{report, report_line};
-pub use show::{FibQuery, FlowQuery, HardwareDetail, Show};
+pub use show::{FibQuery, FlowQuery, FlowsCursor, FlowsQuery, HardwareDetail, Show};
 pub use span::{Span, Spanned};
 pub use startup::{
     Cpu, Dev, Device, Dpdk, Fixed, Hugepages, Poll, Privileges, Punt, Restart, Seccomp, Startup,

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use crate::{
-    Command, Family, FibQuery, HardwareDetail, LbAs, LbConf, LbNoMatch, LbVipAdd, LbVipUpdate,
-    Ping, Show, Spanned, SubInterface, VipKey, value,
+    Command, Family, FibQuery, FlowsQuery, HardwareDetail, LbAs, LbConf, LbNoMatch, LbVipAdd,
+    LbVipUpdate, Ping, Show, Spanned, SubInterface, VipKey, WaitDrained, value,
 };
 
 /// The canonical line: parsing it gives the command back.
@@ -54,6 +54,7 @@ impl Display for Command {
                 flag(f, "static", *is_static)
             }
             Command::Ping(ping) => ping.fmt(f),
+            Command::WaitDrained(wait) => wait.fmt(f),
             Command::Exec { file } => write!(f, "exec {}", file.display()),
             Command::Reload { file, confirm_s } => {
                 f.write_str("reload")?;
@@ -237,6 +238,7 @@ impl Display for LbAs {
         option(f, "weight", &self.weight)?;
         option(f, "encap", &self.encap)?;
         option(f, "dscp", &self.dscp)?;
+        word(f, &self.admin.map(|admin| admin.words()))?;
         flag(f, "del", self.del)?;
         flag(f, "flush", self.flush)
     }
@@ -250,6 +252,25 @@ impl Display for Ping {
         option(f, "size", &self.size)?;
         option(f, "interval", &self.interval_ms.map(value::seconds))?;
         option(f, "repeat", &self.repeat)
+    }
+}
+
+/// The canonical CLI line.
+impl Display for WaitDrained {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "wait drained {} {}", self.vip, self.server)?;
+        option(f, "timeout", &self.timeout_s)
+    }
+}
+
+/// The words after `show lb flows`, each with a blank before it.
+impl Display for FlowsQuery {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        option(f, "vip", &self.vip)?;
+        option(f, "as", &self.server)?;
+        option(f, "client", &self.client)?;
+        option(f, "limit", &self.limit)?;
+        option(f, "cursor", &self.cursor)
     }
 }
 
@@ -273,6 +294,7 @@ impl Display for Show {
                 value::protocol_word(flow.protocol.value)
             ),
             Show::LbBalance => f.write_str("lb balance"),
+            Show::LbFlows(query) => write!(f, "lb flows{query}"),
             Show::LbNoMatch => f.write_str("lb no-match"),
             Show::Interface { names } => named(f, "interface", names),
             Show::InterfaceAddress { names } => named(f, "interface address", names),
@@ -309,6 +331,7 @@ impl Display for Show {
                 f.write_str("trace")?;
                 option(f, "max", max)
             }
+            Show::Events => f.write_str("events"),
             Show::RunningConfig => f.write_str("running-config"),
         }
     }

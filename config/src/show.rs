@@ -23,6 +23,8 @@ pub enum Show {
     LbFlow(FlowQuery),
     /// `show lb balance`
     LbBalance,
+    /// `show lb flows [vip <vip-prefix> [protocol tcp|udp port <n>]] [as <address>] …`
+    LbFlows(FlowsQuery),
     /// `show lb no-match`
     LbNoMatch,
     /// `show interface [<interface> …]`; no name is every interface.
@@ -79,6 +81,8 @@ pub enum Show {
         /// Packets per thread; `None` is [`crate::defaults::SHOW_TRACE_MAX`].
         max: Option<u32>,
     },
+    /// `show events`
+    Events,
     /// `show running-config`
     RunningConfig,
 }
@@ -110,6 +114,36 @@ pub enum FibQuery {
         /// Was it written as a bare address?
         longest_match: bool,
     },
+}
+
+/// The flows that `show lb flows` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowsQuery {
+    /// Those of a VIP. A key without ports stands for every VIP of the prefix.
+    pub vip: Option<VipKey>,
+    /// Those of an AS.
+    pub server: Option<Spanned<IpAddr>>,
+    /// Those of clients of a prefix, host bits cleared.
+    pub client: Option<Spanned<Prefix>>,
+    /// Most flows of a page; `None` is [`crate::defaults::FLOWS_LIMIT`].
+    pub limit: Option<Spanned<u32>>,
+    /// Where the page begins; `None` is at the first.
+    pub cursor: Option<Spanned<FlowsCursor>>,
+}
+
+/// A place in the sticky tables, where a page of `show lb flows` ended: `<thread>:<entry>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowsCursor {
+    /// The worker's thread, from 1.
+    pub thread: u16,
+    /// Entry of its table, from 0.
+    pub entry: u32,
+}
+
+impl std::fmt::Display for FlowsCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.thread, self.entry)
+    }
 }
 
 /// The flow that `show lb flow` asks about, as the client's packets have it.

@@ -23,7 +23,8 @@ struct Interface {
 struct Vip {
     key: VipKey,
     keys: String,
-    servers: Vec<String>,
+    /// The addresses of the ASs, each with its other keys, as in a table.
+    servers: Vec<(IpAddr, String)>,
 }
 
 /// A configuration as a file that [`crate::Startup::parse`] reads. Commands that are not
@@ -169,13 +170,17 @@ impl TomlFile {
     fn servers(&mut self, servers: &LbAs) {
         let of_vip = self.vips.iter_mut().rfind(|vip| vip.key == servers.vip);
         let Some(vip) = of_vip else { return };
+        if let Some(admin) = servers.admin {
+            let asked = |address| servers.addresses.iter().any(|own| own.value == address);
+            for (_, keys) in vip.servers.iter_mut().filter(|(address, _)| asked(*address)) {
+                let _ = write!(keys, ", admin = \"{admin}\"");
+            }
+            return;
+        }
         let keys = keys(&Command::LbAs(servers.clone()));
         let own = keys.iter().filter(|(key, _)| !["protocol", "port"].contains(&key.as_str()));
         let own: Vec<String> = own.map(|(key, value)| format!(", {key} = {value}")).collect();
-        vip.servers.extend(servers.addresses.iter().map(|address| match own.is_empty() {
-            true => format!("\"{address}\""),
-            false => format!("{{ address = \"{address}\"{} }}", own.concat()),
-        }));
+        vip.servers.extend(servers.addresses.iter().map(|address| (address.value, own.concat())));
     }
 }
 
@@ -220,7 +225,11 @@ impl Interface {
 impl Vip {
     fn write(&self, text: &mut String) {
         let _ = write!(text, "\n[[vip]]\n{}", self.keys);
-        match &self.servers[..] {
+        let server = |(address, keys): &(IpAddr, String)| match keys.is_empty() {
+            true => format!("\"{address}\""),
+            false => format!("{{ address = \"{address}\"{keys} }}"),
+        };
+        match &self.servers.iter().map(server).collect::<Vec<_>>()[..] {
             [] => {}
             [one] => {
                 let _ = writeln!(text, "as = [{one}]");

@@ -314,7 +314,7 @@ fn completion_reads_the_same_grammar() {
         complete(line).candidates.into_iter().map(word).collect()
     };
     assert_eq!(words("sh"), ["show"]);
-    assert_eq!(words("show lb "), ["as", "balance", "flow", "no-match", "vips", "json"]);
+    assert_eq!(words("show lb "), ["as", "balance", "flow", "flows", "no-match", "vips", "json"]);
     assert_eq!(words("lb vip 1.2.3.4/32 protocol "), ["tcp", "udp"]);
     assert_eq!(words("lb vip 1.2.3.4/32 protocol t"), ["tcp"]);
     assert_eq!(words("lb as 1.2.3.4/32 10.0.0.1 w"), ["<address>", "weight"]);
@@ -325,4 +325,55 @@ fn completion_reads_the_same_grammar() {
     assert_eq!((state.start, slot.kind), (14, Kind::Interface));
     assert_eq!(complete("set int state eth").start, 14);
     assert_eq!(words("set int state eth0 "), ["up", "down"]);
+}
+
+#[test]
+fn draining_has_words_of_its_own() {
+    let servers = |rest: &str| format!("lb as 10.1.1.1/32 protocol tcp port 80 {rest}");
+    for rest in ["10.0.0.1 10.0.0.2 drain", "10.0.0.1 drain then del", "10.0.0.1 undrain"] {
+        assert_eq!(canonical(&servers(rest)), servers(rest));
+        assert!(parse_line(&servers(rest)).unwrap().is_configuration());
+    }
+    assert_eq!(canonical(&servers("drain flush 10.0.0.1")), servers("10.0.0.1 drain flush"));
+    assert_eq!(
+        canonical(&servers("10.0.0.1 drain then del flush")),
+        servers("10.0.0.1 drain then del flush")
+    );
+    for (rest, token, why) in [
+        ("10.0.0.1 drain del", "del", "`drain then del` removes it after its last flow"),
+        ("10.0.0.1 then del", "then", "write `drain then del`"),
+        ("10.0.0.1 drain then", "then", "write `drain then del`"),
+        ("10.0.0.1 del then drain", "then", "write `drain then del`"),
+        ("10.0.0.1 drain undrain", "undrain", "undrain and drain are mutually exclusive"),
+        ("10.0.0.1 undrain del", "del", "del and undrain are mutually exclusive"),
+        ("10.0.0.1 drain drain", "drain", "given twice"),
+        ("10.0.0.1 drain weight 5", "5", "weight and drain are mutually exclusive"),
+        ("10.0.0.1 drain then del encap gre4", "gre4", "encap and drain then del are"),
+        ("10.0.0.1 undrain flush", "flush", "flush and undrain are mutually exclusive"),
+    ] {
+        refused(&servers(rest), token, why);
+    }
+}
+
+#[test]
+fn waiting_and_listing() {
+    let line = "wait drained 10.1.1.1/32 protocol tcp port 80-89 10.0.0.1 timeout 60";
+    assert_eq!(canonical(line), line);
+    assert_eq!(
+        canonical("wait dr 10.1.1.1/32 timeout 0 2001::1"),
+        "wait drained 10.1.1.1/32 2001::1 timeout 0"
+    );
+    refused("wait drained 10.1.1.1/32", "", "<address> is missing");
+    refused("wait drained 10.1.1.1/32 10.0.0.1 timeout never", "never", "timeout must be a number");
+    let line = "show lb flows vip 10.1.1.0/24 protocol udp port 53 as 10.0.0.1 client 10.9.0.0/16 limit 7 \
+                cursor 2:4096 json";
+    assert_eq!(canonical(line), line);
+    assert_eq!(canonical("sh lb flows client 10.9.9.9"), "show lb flows client 10.9.9.9/32");
+    assert_eq!(
+        canonical("show lb flow 10.0.0.1 1 10.1.1.1 80 tcp"),
+        "show lb flow 10.0.0.1 1 10.1.1.1 80 tcp"
+    );
+    refused("show lb flows port 80", "80", "port without a VIP");
+    refused("show lb flows cursor 0:7", "0:7", "<thread>:<entry>");
+    refused("show lb flows limit 10001", "10001", "between 1 and 10000");
 }

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use config::grammar::{complete, help};
 use config::{
-    Command, Debug, Encap, Family, FibQuery, FlowQuery, HardwareDetail, LbAs, LbConf, LbNoMatch,
-    LbVipAdd, LbVipUpdate, MacAddress, Mss, NoMatch, PanicPlace, Ping, PortRange, Prefix, Protocol,
-    Scheduler, ServiceType, Show, Span, Spanned, SrcEntropy, Startup, SubInterface, TooBig,
-    TunnelDf, TunnelDscp, TunnelEcn, VipKey, VipPort, VlanKind, VlanTags, check_vip, parse_line,
-    report, report_line,
+    Admin, Command, Debug, Encap, Family, FibQuery, FlowQuery, FlowsCursor, FlowsQuery,
+    HardwareDetail, LbAs, LbConf, LbNoMatch, LbVipAdd, LbVipUpdate, MacAddress, Mss, NoMatch,
+    PanicPlace, Ping, PortRange, Prefix, Protocol, Scheduler, ServiceType, Show, Span, Spanned,
+    SrcEntropy, Startup, SubInterface, TooBig, TunnelDf, TunnelDscp, TunnelEcn, VipKey, VipPort,
+    VlanKind, VlanTags, WaitDrained, check_vip, parse_line, report, report_line,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -174,8 +174,19 @@ fn servers() -> impl Strategy<Value = LbAs> {
                 addresses.dedup();
                 addresses.retain(|a| vip.prefix.value != Prefix::host(*a));
                 let addresses = addresses.into_iter().map(Spanned::from).collect();
-                LbAs { vip, addresses, weight, encap, dscp, del, flush }
+                let admin = None;
+                LbAs { vip, addresses, weight, encap, dscp, admin, del, flush }
             })
+        })
+        .prop_flat_map(|servers| (Just(servers), of(any_of(Admin::ALL))))
+        .prop_map(|(mut servers, admin)| {
+            let alone = !servers.del
+                && servers.weight.is_none()
+                && servers.encap.is_none()
+                && servers.dscp.is_none();
+            servers.admin =
+                admin.filter(|admin| alone && !(servers.flush && admin.value == Admin::Up));
+            servers
         })
         .prop_filter("an AS is left", |servers| !servers.addresses.is_empty())
 }
@@ -324,6 +335,7 @@ fn show() -> impl Strategy<Value = Show> {
         any::<bool>().prop_map(|verbose| Show::LbVips { verbose }),
         of(vip_key()).prop_map(|vip| Show::LbAs { vip }),
         flow,
+        flows(),
         Just(Show::LbNoMatch),
         Just(Show::IpipTunnel),
         names().prop_map(|names| Show::Interface { names }),
@@ -339,6 +351,7 @@ fn show() -> impl Strategy<Value = Show> {
         Just(Show::Buffers),
         of(1u32..=100_000).prop_map(|max| Show::Trace { max }),
         Just(Show::RunningConfig),
+        Just(Show::Events),
     ]
 }
 
@@ -351,12 +364,26 @@ fn debug() -> impl Strategy<Value = Command> {
     .prop_map(Command::Debug)
 }
 
+fn flows() -> impl Strategy<Value = Show> {
+    let client = of(spanned(family().prop_flat_map(prefix_of)));
+    let cursor = (1u16.., any::<u32>()).prop_map(|(thread, entry)| FlowsCursor { thread, entry });
+    let (limit, cursor) = (of(spanned(1u32..=10_000)), of(spanned(cursor)));
+    (of(vip_key()), of(spanned(any_address())), client, limit, cursor).prop_map(
+        |(vip, server, client, limit, cursor)| {
+            Show::LbFlows(FlowsQuery { vip, server, client, limit, cursor })
+        },
+    )
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let ping =
         (spanned(any_address()), of(name()), of(0u16..=1400), of(1u32..=60_000), of(1u32..=1000))
             .prop_map(|(address, source, size, interval_ms, repeat)| {
                 Command::Ping(Ping { address, source, size, interval_ms, repeat })
             });
+    let wait = (vip_key(), spanned(any_address()), of(spanned(0u32..=31_536_000))).prop_map(
+        |(vip, server, timeout_s)| Command::WaitDrained(WaitDrained { vip, server, timeout_s }),
+    );
     let trace = (name(), spanned(1u32..=100_000))
         .prop_map(|(node, count)| Command::TraceAdd { node, count });
     let no_match = (spanned(family().prop_flat_map(prefix_of)), of(any_of(NoMatch::ALL)))
@@ -387,6 +414,7 @@ fn command() -> impl Strategy<Value = Command> {
         4 => network_command(),
         4 => (show(), any::<bool>()).prop_map(|(show, json)| Command::Show { show, json }),
         1 => ping,
+        1 => wait,
         1 => trace,
         1 => debug(),
         1 => exec,
@@ -407,7 +435,7 @@ fn command() -> impl Strategy<Value = Command> {
 /// Words of the grammar and values, in any order: nonsense that gets far.
 fn nonsense() -> impl Strategy<Value = String> {
     let word = prop_oneof![
-        "(show|set|lb|vip|vips|as|conf|ip|route|flush|interface|address|state|nat4|in|del|via)",
+        "(show|set|lb|vip|vips|as|drain|then|undrain|wait|drained|flows|conf|ip|route|flush|interface|address|state|nat4|in|del|via)",
         "(port|protocol|tcp|udp|encap|nat4|target_port|new_len|weight|dscp|type|buckets|timeout)",
         "(create|delete|sub-interfaces|ipip|tunnel|src|dst|dot1q|inner-dot1q|no-match|flow|fib|ip6)",
         "(gre4|l3dsr|node_port|mss|auto|scheduler|rr|src_ip_sticky|off|update|1-2|5-3|0-9|tunnel-ttl)",

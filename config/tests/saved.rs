@@ -65,6 +65,8 @@ fn every_kind_of_object_has_its_place_in_a_file() {
         "lb vip 10.10.2.2/32 protocol tcp port 80-90 encap nat4 target_port 180-190 mss 1400 name 17",
         "lb as 10.10.2.2/32 protocol tcp port 80-90 10.1.0.5 10.1.0.6 weight 50",
         "lb as 10.10.2.2/32 protocol tcp port 80-90 10.1.0.7",
+        "lb as 10.10.2.2/32 protocol tcp port 80-90 10.1.0.6 drain",
+        "lb as 10.10.2.2/32 protocol tcp port 80-90 10.1.0.7 drain then del",
         "lb vip 10.10.2.3/32 protocol udp port 53 encap nat4 type nodeport node_port 3053 \
          target_port 5353 new_len 1021 scheduler rr",
         "lb vip 2001:db8:9::1/128 encap l3dsr dscp 7",

@@ -403,3 +403,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_as_can_drain_from_the_start() {
+    let server = |rest: &str| {
+        with(
+            "{ address = \"192.168.1.3\", weight = 50 }",
+            &format!("{{ address = \"192.168.1.3\"{rest} }}"),
+        )
+    };
+    let lines = |text: &str| -> Vec<String> {
+        let commands = parse(text).commands.into_iter().map(|s| s.command.to_string());
+        commands.filter(|line| line.starts_with("lb as")).collect()
+    };
+    let vip = "lb as 10.10.2.2/32 protocol tcp port 8080";
+    assert_eq!(
+        lines(&server(", weight = 50, admin = \"drain\"")),
+        [
+            format!("{vip} 192.168.1.1"),
+            format!("{vip} 192.168.1.3 weight 50"),
+            format!("{vip} 192.168.1.3 drain")
+        ]
+    );
+    assert_eq!(
+        lines(&server(", admin = \"drain-then-del\"")),
+        [format!("{vip} 192.168.1.1 192.168.1.3"), format!("{vip} 192.168.1.3 drain then del")]
+    );
+    assert_eq!(lines(&server(", admin = \"up\"")), [format!("{vip} 192.168.1.1 192.168.1.3")]);
+    refused(
+        &server(", admin = \"drian\""),
+        &[("\"drian\"", "did you mean `drain`? admin is one of up, drain")],
+    );
+}

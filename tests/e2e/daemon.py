@@ -17,6 +17,9 @@ BINARIES = Path(os.environ.get("SLUICE_BIN_DIR", REPO / "target/e2e"))
 SLUICED = BINARIES / "sluiced"
 SLUICECTL = BINARIES / "sluicectl"
 
+# The words for an AS in `show lb vips verbose`.
+STATES = ("used", "draining", "drained", "removed")
+
 # What the three commands of the VPP documentation's walk-through configure.
 WALKTHROUGH = (
     "lb set interface nat4 in GigabitEthernet0/9/0",
@@ -91,7 +94,7 @@ def vip_counters(text):
             elif found := re.match(r"\s+(\S+) weight:(\d+) buckets:(\d+) flows:(\d+)(.*)", line):
                 current["as"][found[1]] = {
                     "weight": int(found[2]), "buckets": int(found[3]), "flows": int(found[4]),
-                    "state": next(word for word in found[5].split() if word in ("used", "removed")),
+                    "state": next(word for word in found[5].split() if word in STATES),
                 }
             elif found := re.match(r"\s+([a-z ]+): (\d+)$", line):
                 current[found[1].strip()] = int(found[2])

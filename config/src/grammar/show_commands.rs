@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use super::form::{Form, Kind, Opt, Slot};
-use super::vip_commands::{PORT, PROTOCOL, VIP_PREFIX, vip_key};
+use super::vip_commands::{PORT, PROTOCOL, VIP_PREFIX, vip_key, vip_key_of};
 use super::words::Words;
 use crate::value;
 use crate::{
-    Command, Family, FibQuery, FlowQuery, HardwareDetail, Prefix, Problem, Protocol, Show, Spanned,
-    defaults,
+    Command, Family, FibQuery, FlowQuery, FlowsQuery, HardwareDetail, Prefix, Problem, Protocol,
+    Show, Spanned, defaults,
 };
 
 const INTERFACE: Slot = Slot { label: "<interface>", kind: Kind::Interface };
@@ -72,6 +72,23 @@ pub(super) const FORMS: &[Form] = &[
     show(&["show", "lb", "balance"], "[json]", "where every packet went", JSON, |w| {
         Ok(shown(w, Show::LbBalance))
     }),
+    show(
+        &["show", "lb", "flows"],
+        "[vip <vip-prefix> [protocol (tcp|udp) port (<n>|<a>-<b>)]] [as <address>] \
+         [client <prefix>] [limit <n>] [cursor <thread>:<n>] [json]",
+        "the flows that workers know, by pages",
+        &[
+            Opt::Value("vip", VIP_PREFIX),
+            PROTOCOL,
+            PORT,
+            Opt::Value("as", ADDRESS),
+            Opt::Value("client", Slot { label: "<prefix>", kind: Kind::Address }),
+            Opt::Value("limit", Slot { label: "<n>", kind: Kind::Number }),
+            Opt::Value("cursor", Slot { label: "<thread>:<n>", kind: Kind::Number }),
+            Opt::Flag("json"),
+        ],
+        flows,
+    ),
     show(&["show", "lb", "no-match"], "[json]", "policies for unknown ports", JSON, |w| {
         Ok(shown(w, Show::LbNoMatch))
     }),
@@ -161,6 +178,9 @@ pub(super) const FORMS: &[Form] = &[
             Ok(shown(w, Show::Trace { max: max.map(|n| n.value) }))
         },
     ),
+    show(&["show", "events"], "[json]", "what happened to ASs", JSON, |w| {
+        Ok(shown(w, Show::Events))
+    }),
     show(&["show", "running-config"], "[json]", "the configuration as commands", JSON, |w| {
         Ok(shown(w, Show::RunningConfig))
     }),
@@ -220,6 +240,27 @@ fn flow(words: &Words<'_>) -> Result<Command, Problem> {
         return Err(Problem::new(port.span, reason).with_hint("write 0 for both ports"));
     }
     Ok(shown(words, Show::LbFlow(query)))
+}
+
+fn flows(words: &Words<'_>) -> Result<Command, Problem> {
+    let vip = words.values("vip").next().map(|prefix| vip_key_of(prefix, words)).transpose()?;
+    let of_vip =
+        ["protocol", "port"].into_iter().find_map(|word| Some((word, words.values(word).next()?)));
+    if let (None, Some((word, value))) = (vip, of_vip) {
+        return Err(Problem::new(value.span, format!("{word} without a VIP"))
+            .with_hint("write `vip <vip-prefix> protocol (tcp|udp) port <n>`"));
+    }
+    Ok(shown(
+        words,
+        Show::LbFlows(FlowsQuery {
+            vip,
+            server: words.value("as", |t| value::address(t, "as address"))?,
+            client: words.value("client", value::client_prefix)?,
+            limit: words
+                .value("limit", |t| value::number(t, "limit", &defaults::FLOWS_LIMIT_RANGE))?,
+            cursor: words.value("cursor", value::flows_cursor)?,
+        }),
+    ))
 }
 
 fn neighbors(words: &Words<'_>, family: Family) -> Result<Command, Problem> {

@@ -8,8 +8,8 @@ use crate::choice::Choice;
 use crate::value::{self, Parsed, Token};
 use crate::vip_rules::{check_as, check_vip};
 use crate::{
-    Command, Encap, LbAs, LbVipAdd, LbVipUpdate, Problem, Protocol, Scheduler, ServiceType,
-    Spanned, VipKey, VipPort, defaults,
+    Admin, Command, Encap, LbAs, LbVipAdd, LbVipUpdate, Problem, Protocol, Scheduler, ServiceType,
+    Span, Spanned, VipKey, VipPort, WaitDrained, defaults,
 };
 
 pub(super) const VIP_PREFIX: Slot = Slot { label: "<vip-prefix>", kind: Kind::VipPrefix };
@@ -66,8 +66,8 @@ pub(super) const FORMS: &[Form] = &[
         path: &["lb", "as"],
         usage: "<vip-prefix> [protocol (tcp|udp) port (<n>|<a>-<b>)] <address> [<address> [...]] \
                 [weight <0-100>] [encap (gre4|gre6|ipip|gue|l3dsr|dr|nat4|nat6)] [dscp <n>] \
-                [del] [flush]",
-        summary: "add, change or delete ASs of a VIP",
+                [drain|drain then del|undrain|del] [flush]",
+        summary: "add, change, drain or delete ASs of a VIP",
         leading: &[VIP_PREFIX],
         required: 1,
         options: &[
@@ -76,6 +76,9 @@ pub(super) const FORMS: &[Form] = &[
             Opt::Value("weight", NUMBER),
             ENCAP,
             DSCP,
+            Opt::Flag("drain"),
+            Opt::Flag("then"),
+            Opt::Flag("undrain"),
             Opt::Flag("del"),
             Opt::Flag("flush"),
         ],
@@ -93,6 +96,16 @@ pub(super) const FORMS: &[Form] = &[
         build: |words| vip_key(words).map(Command::LbFlushVip),
     },
     Form {
+        path: &["wait", "drained"],
+        usage: "<vip-prefix> [protocol (tcp|udp) port (<n>|<a>-<b>)] <address> [timeout <s>]",
+        summary: "wait until an AS that takes no new flows has none left",
+        leading: &[VIP_PREFIX, ADDRESS],
+        required: 2,
+        options: &[PROTOCOL, PORT, Opt::Value("timeout", NUMBER)],
+        rest: None,
+        build: wait_drained,
+    },
+    Form {
         path: &["test", "lb", "flowtable", "flush"],
         usage: "",
         summary: "forget the flows of all VIPs",
@@ -107,7 +120,12 @@ pub(super) const FORMS: &[Form] = &[
 /// Prefix, protocol and port(s). Protocol and port come together or not at all; port 0 is VPP's
 /// other way to say all ports, of every protocol, whichever is written beside it.
 pub(super) fn vip_key(words: &Words<'_>) -> Result<VipKey, Problem> {
-    let prefix = value::prefix(words.required(0)?, "vip prefix")?.map(|p| p.network());
+    vip_key_of(words.required(0)?, words)
+}
+
+/// The same, of this prefix.
+pub(super) fn vip_key_of(prefix: Token<'_>, words: &Words<'_>) -> Result<VipKey, Problem> {
+    let prefix = value::prefix(prefix, "vip prefix")?.map(|p| p.network());
     let protocol = words.value("protocol", |t| value::choice(t, "protocol"))?;
     let ports = words.value("port", |t| match t.text {
         "0" => Ok(Spanned::new(None, t.span)),
@@ -206,24 +224,76 @@ fn application_servers(words: &Words<'_>) -> Result<Command, Problem> {
         return Err(Problem::new(words.end(), "no AS address provided").with_hint(words.usage()));
     }
     let weight = words.value("weight", |t| value::number(t, "weight", &defaults::WEIGHT_RANGE))?;
-    let del = words.flag("del").is_some();
+    let admin = admin(words)?;
+    let del = words.flag("del").is_some() && admin.is_none();
+    let alone = admin.map(|admin| admin.words()).or(del.then_some("del"));
     let settings = [
         (
             "weight",
             weight.map(|w| w.span),
-            "`weight 0` keeps the AS without new flows, `del` removes it",
+            match del {
+                true => "`weight 0` keeps the AS without new flows, `del` removes it",
+                false => "the weight stays as it is; change it by a command of its own",
+            },
         ),
-        ("encap", encap.map(|e| e.span), "leave encap out: the AS goes however it is reached"),
-        ("dscp", dscp.map(|d| d.span), "leave dscp out: the AS goes however it is reached"),
+        (
+            "encap",
+            encap.map(|e| e.span),
+            "leave encap out: it goes for ASs however they are reached",
+        ),
+        ("dscp", dscp.map(|d| d.span), "leave dscp out: it goes for ASs however they are reached"),
+        (
+            "flush",
+            words.flag("flush").filter(|_| admin.is_some_and(|admin| admin.value == Admin::Up)),
+            "`flush` ends the flows of these ASs; do that by a command of its own",
+        ),
     ];
     for (word, span, instead) in settings {
-        if let Some(span) = span.filter(|_| del) {
-            return Err(Problem::new(span, format!("{word} and del are mutually exclusive"))
+        if let (Some(span), Some(alone)) = (span, alone) {
+            return Err(Problem::new(span, format!("{word} and {alone} are mutually exclusive"))
                 .with_hint(instead));
         }
     }
     let flush = words.flag("flush").is_some();
-    Ok(Command::LbAs(LbAs { vip, addresses, weight, encap, dscp, del, flush }))
+    Ok(Command::LbAs(LbAs { vip, addresses, weight, encap, dscp, admin, del, flush }))
+}
+
+/// `drain`, `drain then del` or `undrain`.
+fn admin(words: &Words<'_>) -> Result<Option<Spanned<Admin>>, Problem> {
+    let [drain, then, undrain, del] =
+        ["drain", "then", "undrain", "del"].map(|word| words.flag(word));
+    let exclusive = |span, a, b| Problem::new(span, format!("{a} and {b} are mutually exclusive"));
+    match (drain, then, undrain, del) {
+        (Some(_), _, Some(undrain), _) => Err(exclusive(undrain, "undrain", "drain")),
+        (None, Some(then), ..) => Err(Problem::new(then, "`then` without `drain` before it")
+            .with_hint("write `drain then del`")),
+        (Some(drain), Some(then), None, Some(del))
+            if drain.end <= then.start && then.end <= del.start =>
+        {
+            Ok(Some(Spanned::new(Admin::DrainThenDel, Span::new(drain.start, del.end))))
+        }
+        (Some(_), Some(then), None, _) => {
+            Err(Problem::new(then, "`then` is not between `drain` and `del`")
+                .with_hint("write `drain then del`"))
+        }
+        (Some(_), None, None, Some(del)) => Err(exclusive(del, "del", "drain").with_hint(
+            "`del` alone removes the AS and keeps its flows; `drain then del` removes it after its \
+             last flow",
+        )),
+        (None, None, Some(_), Some(del)) => Err(exclusive(del, "del", "undrain")),
+        (Some(drain), None, None, None) => Ok(Some(Spanned::new(Admin::Drain, drain))),
+        (None, None, Some(undrain), None) => Ok(Some(Spanned::new(Admin::Up, undrain))),
+        (None, None, None, _) => Ok(None),
+    }
+}
+
+fn wait_drained(words: &Words<'_>) -> Result<Command, Problem> {
+    let range = &defaults::WAIT_TIMEOUT_S_RANGE;
+    Ok(Command::WaitDrained(WaitDrained {
+        vip: vip_key(words)?,
+        server: value::host_address(words.required(1)?, "as address")?,
+        timeout_s: words.value("timeout", |t| value::number(t, "timeout", range))?,
+    }))
 }
 
 fn as_address(words: &Words<'_>, token: Token<'_>) -> Parsed<IpAddr> {

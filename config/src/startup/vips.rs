@@ -11,7 +11,8 @@ use super::table::{Problems, Table, Value, article};
 use crate::value::{self, Token};
 use crate::vip_rules::{check_as_of_vip, check_vip};
 use crate::{
-    Command, Encap, LbAs, LbVipAdd, Prefix, Problem, Span, Spanned, VipKey, VipPort, defaults,
+    Admin, Command, Encap, LbAs, LbVipAdd, Prefix, Problem, Span, Spanned, VipKey, VipPort,
+    defaults,
 };
 
 /// One AS of a VIP.
@@ -20,6 +21,7 @@ struct Server {
     weight: Option<Spanned<u8>>,
     encap: Option<Spanned<Encap>>,
     dscp: Option<Spanned<u8>>,
+    admin: Option<Spanned<Admin>>,
 }
 
 /// One `[[vip]]`.
@@ -132,15 +134,17 @@ fn server(value: Value<'_>, problems: &Problems) -> Option<Server> {
     match value.get_ref() {
         DeValue::String(text) => {
             let address = problems.keep(address(Token { text, span: value.span().into() }))?;
-            Some(Server { address, weight: None, encap: None, dscp: None })
+            Some(Server { address, weight: None, encap: None, dscp: None, admin: None })
         }
         DeValue::Table(_) => {
-            let keys = ["address", "weight", "encap", "dscp"];
+            let keys = ["address", "weight", "encap", "dscp", "admin"];
             let table = Table::of_value("an AS", value, &keys, problems)?;
             let weight = table.integer("weight", &defaults::WEIGHT_RANGE);
             let encap = table.parsed("encap", |t| value::choice(t, "encap"));
             let dscp = table.integer("dscp", &defaults::DSCP_RANGE);
-            Some(Server { address: table.required("address", address)?, weight, encap, dscp })
+            let admin = table.parsed("admin", |t| value::choice(t, "admin"));
+            let address = table.required("address", address)?;
+            Some(Server { address, weight, encap, dscp, admin })
         }
         other => {
             let reason = format!("an AS must be a string or a table, not {}", article(other));
@@ -241,20 +245,29 @@ fn check_servers(vips: &[Vip], interfaces: &[Interface], problems: &Problems) {
     }
 }
 
-/// The VIP, then its ASs: one command for each run of the same settings.
+/// The VIP, then its ASs: one command for each run of the same settings, then those to be drained.
 fn statements(vip: Vip) -> Vec<Statement> {
     let key = vip.vip.key;
     let mut statements = vec![Statement { command: Command::LbVipAdd(vip.vip), span: vip.span }];
     let settings = |s: &Server| (s.weight, s.encap, s.dscp);
-    for run in vip.servers.chunk_by(|a, b| settings(a) == settings(b)) {
+    let mut push = |run: &[Server], (weight, encap, dscp), admin| {
         let addresses: Vec<_> = run.iter().map(|s| s.address).collect();
         let span = Span::new(
             addresses.first().map_or(0, |a| a.span.start),
             addresses.last().map_or(0, |a| a.span.end),
         );
-        let Some((weight, encap, dscp)) = run.first().map(settings) else { continue };
-        let command = LbAs { vip: key, addresses, weight, encap, dscp, del: false, flush: false };
+        let (del, flush) = (false, false);
+        let command = LbAs { vip: key, addresses, weight, encap, dscp, admin, del, flush };
         statements.push(Statement { command: Command::LbAs(command), span });
+    };
+    for run in vip.servers.chunk_by(|a, b| settings(a) == settings(b)) {
+        let Some(settings) = run.first().map(settings) else { continue };
+        push(run, settings, None);
+    }
+    for run in vip.servers.chunk_by(|a, b| a.admin == b.admin) {
+        let admin = run.first().and_then(|server| server.admin);
+        let Some(admin) = admin.filter(|admin| admin.value != Admin::Up) else { continue };
+        push(run, (None, None, None), Some(admin));
     }
     statements
 }

@@ -35,6 +35,14 @@ pub(crate) fn host_address(token: Token<'_>, noun: &str) -> Parsed<IpAddr> {
     }
 }
 
+/// A prefix of clients, or one of them.
+pub(crate) fn client_prefix(token: Token<'_>) -> Parsed<Prefix> {
+    match token.parse::<IpAddr>() {
+        Some(address) => Ok(address.map(Prefix::host)),
+        None => Ok(prefix(token, "client")?.map(|prefix| prefix.network())),
+    }
+}
+
 /// What keeps an address from being a host's, if anything does.
 fn not_a_host(address: IpAddr) -> Option<&'static str> {
     let mapped = matches!(address, IpAddr::V6(a) if a.to_ipv4_mapped().is_some());

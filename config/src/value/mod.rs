@@ -10,14 +10,16 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 pub(crate) use address::{
-    address, check_hop, check_tunnel, host_address, interface_address, ip_word, ip4, ip6,
-    is_link_local, looks_like_an_address, mac, prefix, src_entropy,
+    address, check_hop, check_tunnel, client_prefix, host_address, interface_address, ip_word, ip4,
+    ip6, is_link_local, looks_like_an_address, mac, prefix, src_entropy,
 };
 pub(crate) use vlan::{sub_interface_name, vlan, vlan_tags};
 
 use crate::choice::Choice;
 use crate::suggest::closest;
-use crate::{Mss, PortRange, Problem, Protocol, Span, Spanned, TunnelDscp, defaults, new_len};
+use crate::{
+    FlowsCursor, Mss, PortRange, Problem, Protocol, Span, Spanned, TunnelDscp, defaults, new_len,
+};
 
 /// A text and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +184,19 @@ pub(crate) fn tunnel_dscp(token: Token<'_>) -> Parsed<TunnelDscp> {
         return Ok(dscp.map(TunnelDscp::Set));
     }
     one_of(token, "tunnel-dscp", &[("copy", TunnelDscp::Copy)], " or a number of 0 to 63")
+}
+
+/// `<thread>:<entry>`, as a page of flows ends with.
+pub(crate) fn flows_cursor(token: Token<'_>) -> Parsed<FlowsCursor> {
+    let parts = token.text.split_once(':');
+    let numbers =
+        parts.and_then(|(thread, entry)| Some((thread.parse().ok()?, entry.parse().ok()?)));
+    match numbers {
+        Some((thread, entry)) if thread > 0 => Ok(token.value(FlowsCursor { thread, entry })),
+        _ => Err(token
+            .problem(format!("`{}` is no cursor", token.text))
+            .with_hint("<thread>:<entry>, as the page before ended with")),
+    }
 }
 
 /// `auto`, `off` or bytes.

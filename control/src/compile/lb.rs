@@ -312,7 +312,7 @@ fn servers(id: VipId, vip: &Vip) -> Vec<ApplicationServer> {
             id: AsId::new(server.index)?,
             vip: id,
             address: server.address,
-            weight: server.weight,
+            weight: server.table_weight(),
             state: match server.removed {
                 true => ServerState::Removed,
                 false => ServerState::Active,
@@ -325,7 +325,7 @@ fn servers(id: VipId, vip: &Vip) -> Vec<ApplicationServer> {
 
 /// The members of a VIP's new-flow table.
 pub(crate) fn members(vip: &Vip) -> Vec<Member> {
-    let takes_flows = vip.servers.iter().filter(|server| !server.removed && server.weight > 0);
+    let takes_flows = vip.servers.iter().filter(|server| server.takes_flows());
     takes_flows.map(|server| Member { address: server.address, weight: server.weight }).collect()
 }
 

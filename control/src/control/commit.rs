@@ -69,6 +69,8 @@ impl Control {
         let effects = std::mem::take(&mut model.effects);
         self.remember_counters(&model);
         self.flushes.note(&self.model.lb, &model.lb);
+        self.drains.note(&self.model.lb, &model.lb);
+        self.journal.note(self.now_ms, &self.model.lb, &model.lb);
         let same_links = Arc::ptr_eq(&self.model.interfaces, &model.interfaces);
         let same_statics = Arc::ptr_eq(&self.model.static_neighbors, &model.static_neighbors);
         if !same_links {
@@ -171,6 +173,7 @@ impl Control {
         self.published = Published::new(&self.model, &self.compiler, self.hash_key(), self.commits);
         self.resize.published(self.publisher.version());
         self.flushes.begin(&self.workers, &self.resize);
+        self.drains.begin(self.compiler.lb.compiled(), &self.workers);
         if std::mem::take(&mut self.disturbed) || compiled.needs_changed {
             let update = self.neighbors.set_needed(&self.compiler.needed(), self.now_ms);
             self.carry_out(update);

@@ -87,6 +87,7 @@ impl Control {
         self.flushes.end(&self.workers);
         self.expire_reload();
         self.resize.proceed(self.publisher.adopted(), &mut self.workers);
+        self.look_for_drained();
         if self.now_ms >= self.next_second_ms {
             self.next_second_ms = self.now_ms + 1_000;
             self.every_second();
@@ -127,6 +128,9 @@ impl Control {
             let tables = self.sticky_tables();
             let collected = self.model.lb.collect(|server| entries_of(server, &tables));
             self.dirty |= collected > 0;
+            if collected > 0 {
+                self.drains.retain(&self.model.lb);
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use super::resize::Resize;
 use crate::model::LbModel;
 
 /// Turns within which a worker surely runs with a snapshot that was published.
-const ADOPTION_TURNS: u64 = 2;
+pub(super) const ADOPTION_TURNS: u64 = 2;
 
 #[derive(Debug)]
 struct Flush {

@@ -5,8 +5,10 @@ mod announcements;
 mod baseline;
 mod commit;
 mod debug;
+mod drains;
 mod events;
 mod flushes;
+mod journal;
 mod neighbors;
 mod rates;
 mod rebuild;
@@ -30,7 +32,7 @@ pub use commit::Draft;
 pub use events::EchoReply;
 
 use crate::compile::{Compiler, TableExecutor};
-use crate::model::Model;
+use crate::model::{LbModel, Model};
 use crate::neighbor::NeighborTable;
 use crate::reload::Reloads;
 use crate::runtime::hardware::Hardware;
@@ -38,7 +40,9 @@ use advice::NatLink;
 use announcements::Announcements;
 use baseline::Baseline;
 use debug::DebugHooks;
+use drains::Drains;
 use flushes::Flushes;
+use journal::Journal;
 use rates::Rates;
 use rebuild::{Losses, Published};
 use resize::Resize;
@@ -115,6 +119,8 @@ pub struct Control {
     main_cpus: String,
     baseline: Baseline,
     flushes: Flushes,
+    drains: Drains,
+    journal: Journal,
     rates: Rates,
     traces: Traces,
     /// By identifier: who waits for echo replies.
@@ -134,6 +140,9 @@ impl Control {
         let compiled = compiler.compile(&model, 1, &sticky_tables(&resize, &workers));
         let mut publisher = Publisher::new(compiled.snapshot, workers.len());
         let readers = std::iter::from_fn(|| publisher.reader()).collect();
+        let mut drains = Drains::default();
+        drains.note(&LbModel::default(), &model.lb);
+        drains.begin(compiler.lb.compiled(), &workers);
         let control = Self {
             published: Published::new(&model, &compiler, &HashKey::default(), 0),
             model,
@@ -152,6 +161,8 @@ impl Control {
             advised: BTreeSet::new(),
             baseline: Baseline::default(),
             flushes: Flushes::default(),
+            drains,
+            journal: Journal::default(),
             rates: Rates::new(workers.len()),
             traces: Traces::new(workers.len()),
             resize,

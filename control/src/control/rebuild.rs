@@ -2,7 +2,7 @@
 //!
 //! A panic may have left anything of control half changed. What cannot be made again is kept (the
 //! publisher and the workers with their tables and where these move, the ports), and so are plain numbers and records
-//! (counters' baselines, rates, traces, running flushes, waiting pings, what was announced).
+//! (counters' baselines, rates, traces, running flushes, events, waiting pings, what was announced).
 //! Everything that is derived is made anew: the model is the one published last, the compiler starts
 //! from the tables it had then, the builder of new-flow tables gets a new thread and its orders
 //! again, and neighbours start from the addresses that workers use.
@@ -90,6 +90,7 @@ impl Control {
         let lb = LbCompiler::resumed(lb, Arc::clone(tables), vips.clone(), hash_key.fingerprint());
         self.compiler = Compiler::resumed(lb);
         self.flushes.forget_noted();
+        self.drains.resume(&self.model.lb);
         self.neighbors = NeighborTable::default();
         for (key, mac) in self.model.learned_neighbors.iter() {
             self.neighbors.seen(*key, *mac, self.now_ms);

@@ -10,11 +10,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use config::{Command, CommandError, Problem};
+use config::{Command, CommandError, FlowsQuery, Problem, Show, WaitDrained};
 use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::control::Control;
+use crate::show::flows::Flows;
+use crate::show::to_json;
 
 pub use change::Refusal;
 pub use file::MAX_NESTING;
@@ -181,10 +183,28 @@ impl Shared {
 
     /// Runs one command other than `exec` and those that `change` runs.
     async fn command(&self, command: &Command) -> Result<String, Problem> {
-        if let Command::Ping(ping) = command {
-            return self.ping(ping).await;
+        match command {
+            Command::Ping(ping) => return self.ping(ping).await,
+            Command::Show { show: Show::LbFlows(query), json } => {
+                let flows = self.flows(query).await?;
+                return Ok(if *json { to_json(&flows) } else { flows.to_string() });
+            }
+            _ => {}
         }
         self.guarded(|control| control.execute(command))
+    }
+
+    /// A page of flows, read in slices between which others are served.
+    ///
+    /// # Errors
+    ///
+    /// A VIP, an AS or a thread that there is not.
+    pub async fn flows(&self, query: &FlowsQuery) -> Result<Flows, Problem> {
+        let mut page = self.guarded(|control| control.flows_page(query))?;
+        while self.guarded(|control| Ok(control.read_flows(&mut page)))? {
+            tokio::task::yield_now().await;
+        }
+        Ok(page.finish())
     }
 
     /// Runs a batch, each line for itself, and goes on after errors. What it changes is published
@@ -262,6 +282,12 @@ impl Shared {
     }
 }
 
+/// Waiting is the client's business.
+fn not_here(wait: &WaitDrained) -> Problem {
+    Problem::new(wait.server.span, "the daemon does not wait, sluicectl does")
+        .with_hint("run it with sluicectl, or ask GET /v1/lb/drain now and then")
+}
+
 /// The lines that hold a command.
 fn commands_in(lines: &str) -> impl Iterator<Item = &str> {
     lines.lines().filter(|line| !matches!(config::parse(line), Ok(Command::Blank)))
@@ -292,6 +318,7 @@ impl Control {
             Command::ClearErrors => self.clear_errors(),
             Command::ClearInterfaces => self.clear_interfaces(),
             Command::Debug(debug) => self.break_on_purpose(debug)?,
+            Command::WaitDrained(wait) => return Err(not_here(wait)),
             Command::Help { topic } => return Ok(config::grammar::help(topic)),
             _ => {}
         }

@@ -20,7 +20,7 @@ impl Model {
             Command::LbVipAdd(vip) => return self.lb_vip_add(vip),
             Command::LbVipUpdate(update) => self.lb_vip_update(update),
             Command::LbVipDel(key) => self.lb_vip_del(key),
-            Command::LbAs(servers) => self.lb_as(servers),
+            Command::LbAs(servers) => return self.lb_as(servers),
             Command::LbFlushVip(key) => return self.lb_flush_vip(key),
             Command::LbFlushAll => {
                 self.lb_flush_all();

@@ -2,22 +2,34 @@
 
 use std::net::IpAddr;
 
-use config::{Family, LbAs, Problem, Spanned, check_as_of_vip, defaults};
+use config::{Admin, Family, LbAs, Problem, Spanned, check_as_of_vip, defaults};
 
 use super::apply_address::unroutable;
 use super::{Model, Server, Vip};
 
 impl Model {
-    pub(super) fn lb_as(&mut self, command: &LbAs) -> Result<(), Problem> {
+    pub(super) fn lb_as(&mut self, command: &LbAs) -> Result<String, Problem> {
         let index = self.vip_index(&command.vip)?;
         for address in &command.addresses {
-            if command.del {
-                self.remove_server(index, address, command.flush)?;
-            } else {
-                self.add_server(index, address, command)?;
+            match command.admin {
+                Some(admin) => self.set_admin(index, address, admin.value, command.flush)?,
+                None if command.del => self.remove_server(index, address, command.flush)?,
+                None => self.add_server(index, address, command)?,
             }
         }
-        Ok(())
+        Ok(self.weights_that_wait(index, command))
+    }
+
+    /// Says which ASs got a weight that does not count yet.
+    fn weights_that_wait(&self, vip: u32, command: &LbAs) -> String {
+        let Some(vip) = self.lb.vips.get(vip).filter(|_| command.weight.is_some()) else {
+            return String::new();
+        };
+        let given = command.addresses.iter().filter_map(|address| vip.server(address.value));
+        given
+            .filter(|server| !server.removed && server.admin != Admin::Up)
+            .map(|server| format!("{} drains: its weight counts after undrain\n", server.address))
+            .collect()
     }
 
     fn remove_server(
@@ -37,13 +49,26 @@ impl Model {
                 });
                 Ok(())
             }
-            found => {
-                let state = if found.is_some() { " any more" } else { "" };
-                let reason =
-                    format!("{} is not an AS of the VIP {}{state}", address.value, present.key);
-                Err(Problem::new(address.span, reason).with_hint(servers_hint(present)))
-            }
+            _ => Err(not_a_server(present, address)),
         }
+    }
+
+    fn set_admin(
+        &mut self,
+        vip: u32,
+        address: &Spanned<IpAddr>,
+        admin: Admin,
+        flush: bool,
+    ) -> Result<(), Problem> {
+        let Some(present) = self.lb.vips.get(vip) else { return Ok(()) };
+        let server = present.server(address.value).filter(|server| !server.removed);
+        let Some(server) = server else { return Err(not_a_server(present, address)) };
+        let index = server.index;
+        self.lb.with_server(vip, index, |server| {
+            server.admin = admin;
+            server.epoch = server.epoch.wrapping_add(u8::from(flush));
+        });
+        Ok(())
     }
 
     fn add_server(
@@ -62,12 +87,15 @@ impl Model {
         let Some(vip) = self.lb.vips.get(vip_index) else { return Ok(()) };
         let own = encap.filter(|encap| *encap != vip.spec.encap());
         match vip.server(ip).copied() {
-            Some(present) if present.removed || changes => {
+            Some(present) if present.removed || changes || present.admin != Admin::Up => {
                 self.lb.with_server(vip_index, present.index, |server| {
                     // Back again with its flows, or changed, or flushed.
                     if server.removed {
                         *server =
                             Server { weight: defaults::WEIGHT, encap: None, dscp: None, ..*server };
+                    }
+                    if server.removed || !changes {
+                        server.admin = Admin::Up;
                     }
                     server.weight = weight.unwrap_or(server.weight);
                     if encap.is_some() {
@@ -123,6 +151,7 @@ impl Model {
         {
             return Err(problem);
         }
+        // One that drains keeps its claim to a slot, so that it can always come back.
         let others = vip.servers.iter().filter(|s| s.address != ip && !s.removed && s.weight > 0);
         let slots = vip.spec.new_len.map_or(defaults::NEW_LEN, |len| len.value);
         let takes_flows = command.weight.is_none_or(|weight| weight.value > 0);
@@ -153,6 +182,13 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// A VIP has no such AS, or not any more.
+pub fn not_a_server(vip: &Vip, address: &Spanned<IpAddr>) -> Problem {
+    let state = if vip.server(address.value).is_some() { " any more" } else { "" };
+    let reason = format!("{} is not an AS of the VIP {}{state}", address.value, vip.key);
+    Problem::new(address.span, reason).with_hint(servers_hint(vip))
 }
 
 fn servers_hint(vip: &Vip) -> String {

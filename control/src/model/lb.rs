@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use balancer::{Ports, Prefix, VipKey};
-use config::{Encap, LbVipAdd, NoMatch};
+use config::{Admin, Encap, LbVipAdd, NoMatch};
 
 use super::{Directory, LbSettings, Network, Shelf};
 
@@ -24,6 +24,8 @@ pub struct Server {
     pub dscp: Option<u8>,
     /// Flows of other epochs are dead: a flush counts this up.
     pub epoch: u8,
+    /// `lb as … drain` and `undrain`.
+    pub admin: Admin,
     /// `lb as … del`: takes no new flows, keeps those it has.
     pub removed: bool,
 }
@@ -32,6 +34,19 @@ impl Server {
     /// The same, once it has left the configuration.
     pub(super) fn as_removed(self) -> Self {
         Self { removed: true, ..self }
+    }
+
+    /// Whether new flows come to it.
+    pub fn takes_flows(&self) -> bool {
+        self.table_weight() > 0
+    }
+
+    /// Its share of new flows at present, 0..=100; while it drains, `weight` is only remembered.
+    pub fn table_weight(&self) -> u8 {
+        match self.removed || self.admin != Admin::Up {
+            true => 0,
+            false => self.weight,
+        }
     }
 
     /// How packets reach it.
@@ -242,8 +257,8 @@ impl LbModel {
     ) -> bool {
         let Some((index, epoch)) = self.servers.take() else { return false };
         if let Some(vip) = self.vips.get_mut(vip) {
-            let removed = false;
-            vip.servers.push(Server { index, address, weight, encap, dscp, epoch, removed });
+            let (admin, removed) = (Admin::Up, false);
+            vip.servers.push(Server { index, address, weight, encap, dscp, epoch, admin, removed });
             self.served.change(&address, more);
         }
         true
@@ -267,6 +282,18 @@ impl LbModel {
         vip.servers = servers;
         had.iter().for_each(|address| self.served.change(address, less));
         has.iter().for_each(|address| self.served.change(address, more));
+    }
+
+    /// Removes an AS that is to go when its last flow has ended; false if it is not to go.
+    pub fn end_drain(&mut self, vip: u32, index: u32) -> bool {
+        let servers = self.vips.get(vip).map(|vip| &vip.servers);
+        let to_go = servers.into_iter().flatten().any(|server| {
+            server.index == index && server.admin == Admin::DrainThenDel && !server.removed
+        });
+        if to_go {
+            self.with_server(vip, index, |server| server.removed = true);
+        }
+        to_go
     }
 
     /// Ends all flows of a VIP.

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use apply_server::not_a_server;
 pub use apply_vip::canonical;
 pub use directory::Directory;
 pub use interface::{InterfaceModel, Kind, VlanTags};

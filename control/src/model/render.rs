@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use config::{Command, Family, LbAs, LbNoMatch, Prefix, SubInterface, VlanKind, defaults};
+use config::{Admin, Command, Family, LbAs, LbNoMatch, Prefix, SubInterface, VlanKind, defaults};
 
 use super::apply_link::TUNNEL_MTU;
-use super::{InterfaceModel, Kind, Model, Network, Vip};
+use super::{InterfaceModel, Kind, Model, Network, Server, Vip};
 
 impl Model {
     /// Commands that bring a fresh box with the same devices into this state, in an order in which
@@ -122,24 +122,32 @@ fn nat_commands(interface: &InterfaceModel) -> impl Iterator<Item = Command> {
 }
 
 impl Vip {
-    /// One `lb as` per weight and way, in the order of the ASs.
+    /// One `lb as` per weight and way, in the order of the ASs, then those that drain.
     pub fn server_commands(&self) -> impl Iterator<Item = LbAs> {
+        let servers = || self.servers.iter().filter(|server| !server.removed);
+        let command = |server: &Server| LbAs {
+            vip: self.spec.key,
+            addresses: vec![IpAddr::into(server.address)],
+            weight: None,
+            encap: None,
+            dscp: None,
+            admin: None,
+            del: false,
+            flush: false,
+        };
+        let add = |server: &Server| LbAs {
+            weight: (server.weight != defaults::WEIGHT).then(|| server.weight.into()),
+            encap: server.encap.filter(|own| *own != self.spec.encap()).map(Into::into),
+            dscp: server.dscp.map(Into::into),
+            ..command(server)
+        };
+        let drain = |server: &Server| LbAs { admin: Some(server.admin.into()), ..command(server) };
+        let drained = servers().filter(|server| server.admin != Admin::Up).map(drain);
         let mut groups: Vec<LbAs> = Vec::new();
-        for server in self.servers.iter().filter(|server| !server.removed) {
-            let next = LbAs {
-                vip: self.spec.key,
-                addresses: vec![IpAddr::into(server.address)],
-                weight: (server.weight != defaults::WEIGHT).then(|| server.weight.into()),
-                encap: server.encap.filter(|own| *own != self.spec.encap()).map(Into::into),
-                dscp: server.dscp.map(Into::into),
-                del: false,
-                flush: false,
-            };
+        for next in servers().map(add).chain(drained) {
+            let settings = |of: &LbAs| (of.weight, of.encap, of.dscp, of.admin);
             match groups.last_mut() {
-                Some(last)
-                    if (last.weight, last.encap, last.dscp)
-                        == (next.weight, next.encap, next.dscp) =>
-                {
+                Some(last) if settings(last) == settings(&next) => {
                     last.addresses.extend(next.addresses);
                 }
                 _ => groups.push(next),

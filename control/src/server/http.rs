@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use config::CommandError;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
+use super::question;
 use crate::execute::Shared;
 
 /// Longest body of a request, in bytes: as long as a command file may be.
@@ -33,6 +35,13 @@ where
             _ => not_allowed("POST"),
         };
     }
+    if question::takes(path) {
+        let query = request.uri().query().unwrap_or_default();
+        return match *request.method() {
+            Method::GET => asked(question::answer(shared, path, query).await),
+            _ => not_allowed("GET"),
+        };
+    }
     let request = match super::config::answer(shared, path, request).await {
         Ok(answer) => return answer,
         Err(request) => request,
@@ -45,6 +54,17 @@ where
         (Ok(None), _) => refuse(StatusCode::NOT_FOUND, &format!("there is no /v1/{path}")),
         (Ok(Some(body)), &Method::GET) => json_answer(StatusCode::OK, body),
         (Ok(Some(_)), _) => not_allowed("GET"),
+    }
+}
+
+fn asked(answered: Option<question::Answered>) -> Answer {
+    match answered {
+        Some(Ok(body)) => json_answer(StatusCode::OK, body),
+        Some(Err((status, CommandError { token, reason, hint, .. }))) => {
+            let error = json!({ "token": token, "reason": reason, "hint": hint });
+            json_answer(status, format!("{}\n", json!({ "error": error })))
+        }
+        None => refuse(StatusCode::NOT_FOUND, "there is no such path"),
     }
 }
 

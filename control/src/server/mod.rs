@@ -2,6 +2,7 @@
 
 mod config;
 mod http;
+mod question;
 mod socket;
 
 use std::convert::Infallible;

@@ -19,6 +19,12 @@ pub struct LbStatus {
     pub servers: usize,
     /// How many of them are removed.
     pub as_removed: usize,
+    /// How many drain.
+    pub as_draining: usize,
+    /// Flows of ASs that drain or are removed.
+    pub draining_flows: u64,
+    /// ASs whose last flow has ended after `drain` or `del`, since the start.
+    pub as_drained_total: u64,
     /// Sticky buckets per worker; each takes four flows.
     pub buckets_per_worker: u32,
     /// Idle time of UDP and half-open TCP flows.
@@ -87,6 +93,15 @@ impl Display for LbStatus {
         writeln!(f, " ip6-src-address: {} ", self.ip6_src_address)?;
         writeln!(f, " #vips: {}", self.vips)?;
         writeln!(f, " #ass: {}", self.servers)?;
+        // VPP has no such line, and it is not there as long as nobody drains anything.
+        let Self { as_draining, as_removed, draining_flows, as_drained_total, .. } = self;
+        if as_draining + as_removed > 0 || *as_drained_total > 0 {
+            writeln!(
+                f,
+                " #draining: {as_draining} removed: {as_removed} flows: {draining_flows} drained so \
+                 far: {as_drained_total}"
+            )?;
+        }
         for worker in &self.workers {
             writeln!(f, "core {}", worker.thread)?;
             writeln!(f, "  timeout: {}s", self.timeout_s)?;

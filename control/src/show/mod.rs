@@ -3,9 +3,12 @@
 
 pub mod balance;
 pub mod buffers;
+pub mod drain;
 pub mod errors;
+pub mod events;
 pub mod fib;
 pub mod flow;
+pub mod flows;
 pub mod hardware;
 pub mod interfaces;
 mod layout;
@@ -21,6 +24,14 @@ pub mod version;
 pub mod vips;
 
 use serde::Serialize;
+
+/// A body as JSON.
+pub(crate) fn to_json(body: &impl Serialize) -> String {
+    // Bodies are made of strings, numbers and lists, which always serialise.
+    let mut json = serde_json::to_string_pretty(body).unwrap_or_default();
+    json.push('\n');
+    json
+}
 
 /// The running configuration, `GET /v1/config`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -3,8 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
+use config::Admin;
 use serde::Serialize;
 
+use super::drain::state_word;
 use super::vips::{VipStatus, Vips};
 
 /// One AS.
@@ -41,6 +43,10 @@ pub struct ServerStatus {
     pub tunnel_source: Option<IpAddr>,
     /// Deleted; keeps the flows it has.
     pub removed: bool,
+    /// `up`, `drain` or `drain-then-del`.
+    pub admin: &'static str,
+    /// It takes no new flows, by `del`, `drain` or its weight, and has none left.
+    pub drained: bool,
 }
 
 /// An AS's traffic, in IP packets and bytes as clients and ASs send them.
@@ -69,9 +75,14 @@ impl ServerCounters {
 }
 
 impl ServerStatus {
+    /// `used`, `draining`, `drained` or `removed`.
+    fn word(&self) -> &'static str {
+        state_word(self.removed, self.admin != Admin::Up.word(), self.drained)
+    }
+
     /// Configured or not, and what keeps packets from it.
     pub fn state(&self) -> String {
-        let state = if self.removed { "removed" } else { "used" };
+        let state = self.word();
         match self.path {
             "resolved" => state.to_owned(),
             path => format!("{state}, {path}"),
@@ -87,7 +98,8 @@ impl Display for ServerStatus {
             Some(adjacency) => write!(f, "dpo:{adjacency} ")?,
             None => write!(f, "dpo:none ")?,
         }
-        f.write_str(if self.removed { " removed" } else { "used" })?;
+        // VPP writes a blank more here.
+        f.write_str(if self.removed { " removed" } else { self.word() })?;
         let ServerCounters { packets, bytes, reply_packets, reply_bytes } = counters;
         write!(f, " encap:{encap}")?;
         if let Some(dscp) = self.dscp {

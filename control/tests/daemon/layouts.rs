@@ -28,6 +28,9 @@ fn lb() {
         vips: 1,
         servers: 16,
         as_removed: 2,
+        as_draining: 1,
+        draining_flows: 30,
+        as_drained_total: 4,
         buckets_per_worker: 1_048_576,
         timeout_s: 40,
         tcp_established_timeout_s: 900,
@@ -58,13 +61,14 @@ fn lb() {
     };
     assert_eq!(
         lb.to_string(),
-        "lb_main ip4-src-address: 39.40.41.42 \n ip6-src-address: 2004::1 \n #vips: 1\n #ass: 16\n\
+        "lb_main ip4-src-address: 39.40.41.42 \n ip6-src-address: 2004::1 \n #vips: 1\n #ass: 16\n \
+         #draining: 1 removed: 2 flows: 30 drained so far: 4\n\
          core 1\n  timeout: 40s\n  usage: 1000 / 4194304\n  \
          memory: 65536 KiB in transparent pages, 63488 KiB of them huge\n"
     );
     assert_eq!(
         json(&lb),
-        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"tunnel":{"ttl":64,"dscp":"copy","ecn":"rfc6040","df":"copy","too_big":"drop","gue_port":6080,"ip4_src_entropy":"off","ip6_src_entropy":"2001:db8::/64"},"no_match":"rst","hash_key_file":null,"hash_key_fingerprint":"00112233","workers":[{"thread":1,"flows":1000,"flows_moving":0,"flows_lost":0,"flows_max":4194304,"bytes":67108864,"pages":"transparent","huge_bytes":65011712}]}"#
+        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"as_draining":1,"draining_flows":30,"as_drained_total":4,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"tunnel":{"ttl":64,"dscp":"copy","ecn":"rfc6040","df":"copy","too_big":"drop","gue_port":6080,"ip4_src_entropy":"off","ip6_src_entropy":"2001:db8::/64"},"no_match":"rst","hash_key_file":null,"hash_key_fingerprint":"00112233","workers":[{"thread":1,"flows":1000,"flows_moving":0,"flows_lost":0,"flows_max":4194304,"bytes":67108864,"pages":"transparent","huge_bytes":65011712}]}"#
     );
 }
 
@@ -85,6 +89,8 @@ fn server(index: u32, last: u8, removed: bool) -> ServerStatus {
         path: if last == 9 { "no route" } else { "resolved" },
         tunnel_source: None,
         removed,
+        admin: if last == 9 { "drain" } else { "up" },
+        drained: false,
     }
 }
 
@@ -144,12 +150,12 @@ fn lb_vips() {
   #as:3
     10.0.0.2 weight:100 buckets:512 flows:3 dpo:27 used encap:nat4 packets:7 bytes:420 reply-packets:5 reply-bytes:300 ideal:511.5
     10.0.0.1 weight:100 buckets:512 flows:3 dpo:27  removed encap:nat4 packets:7 bytes:420 reply-packets:5 reply-bytes:300 ideal:511.5
-    10.0.0.9 weight:100 buckets:512 flows:3 dpo:none used encap:nat4 packets:7 bytes:420 reply-packets:5 reply-bytes:300 ideal:511.5 (no route)
+    10.0.0.9 weight:100 buckets:512 flows:3 dpo:none draining encap:nat4 packets:7 bytes:420 reply-packets:5 reply-bytes:300 ideal:511.5 (no route)
 
 "
     );
     let text = json(&vips());
-    let start = r#"{"vips":[{"index":8,"name":null,"prefix":"91.0.0.8/32","protocol":"udp","port":20000,"port_last":20000,"encap":"nat4","dscp":null,"type":"clusterip","node_port":null,"target_port":3307,"target_port_last":3307,"scheduler":"maglev","mss":"off","no_match":"drop","new_len":1024,"new_flow_table_digest":"0123456789abcdef","share_of_ideal_min":0.9987,"share_of_ideal_max":1.00129,"src_ip_sticky":true,"counters":{"packets_from_existing_sessions":4,"first_session_packets":3,"untracked_packets":2,"no_server_configured":1},"as":[{"index":17,"address":"10.0.0.2","weight":100,"encap":"nat4","dscp":null,"buckets":512,"buckets_ideal":511.5,"flows":3,"counters":{"packets":7,"bytes":420,"reply_packets":5,"reply_bytes":300},"adjacency":27,"interface":"pg1","next_hop":"10.0.0.2","path":"resolved","tunnel_source":null,"removed":false},"#;
+    let start = r#"{"vips":[{"index":8,"name":null,"prefix":"91.0.0.8/32","protocol":"udp","port":20000,"port_last":20000,"encap":"nat4","dscp":null,"type":"clusterip","node_port":null,"target_port":3307,"target_port_last":3307,"scheduler":"maglev","mss":"off","no_match":"drop","new_len":1024,"new_flow_table_digest":"0123456789abcdef","share_of_ideal_min":0.9987,"share_of_ideal_max":1.00129,"src_ip_sticky":true,"counters":{"packets_from_existing_sessions":4,"first_session_packets":3,"untracked_packets":2,"no_server_configured":1},"as":[{"index":17,"address":"10.0.0.2","weight":100,"encap":"nat4","dscp":null,"buckets":512,"buckets_ideal":511.5,"flows":3,"counters":{"packets":7,"bytes":420,"reply_packets":5,"reply_bytes":300},"adjacency":27,"interface":"pg1","next_hop":"10.0.0.2","path":"resolved","tunnel_source":null,"removed":false,"admin":"up","drained":false},"#;
     assert!(text.starts_with(start), "{text}");
 }
 
@@ -208,7 +214,7 @@ fn lb_as() {
         "VIP                                         AS                        Encap   Weight  Buckets     Flows       Packets           Bytes  State
 91.0.0.8/32 udp port 20000                  10.0.0.2                  nat4       100      512         3             7             420  used
 91.0.0.8/32 udp port 20000                  10.0.0.1                  nat4       100      512         3             7             420  removed
-91.0.0.8/32 udp port 20000                  10.0.0.9                  nat4       100      512         3             7             420  used, no route
+91.0.0.8/32 udp port 20000                  10.0.0.9                  nat4       100      512         3             7             420  draining, no route
 "
     );
     let text = json(&servers);
@@ -248,7 +254,7 @@ fn lb_flow() {
     assert!(
         new.to_string().ends_with(
             "  why: a new flow: slot 77 of the new-flow table
-  as [19]: 10.0.0.9 port 3307 encap nat4 weight:100 used, no route
+  as [19]: 10.0.0.9 port 3307 encap nat4 weight:100 draining, no route
   path: no route
 "
         ),

@@ -5,6 +5,8 @@ mod bench;
 mod churn;
 mod commands;
 mod defects;
+mod drains;
+mod flow_pages;
 mod flows;
 mod forwarding;
 mod layouts;

@@ -17,21 +17,33 @@ fn keys(value: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// The answer to a question about an AS.
+fn drain_status(bench: &Bench) -> String {
+    let line = "wait drained 10.10.2.2/32 protocol tcp port 8080 192.168.1.1";
+    let Ok(config::Command::WaitDrained(wait)) = config::parse(line) else { panic!("{line}") };
+    serde_json::to_string(&bench.control.drain_status(&wait.vip, &wait.server).unwrap()).unwrap()
+}
+
 #[test]
 fn the_manual_names_every_field_of_the_api() {
     let manual = std::fs::read_to_string("../docs/api.md").unwrap();
     let mut bench = Bench::walkthrough();
     let rows: Vec<_> = manual.lines().filter(|line| line.starts_with("| `/v1/")).collect();
-    assert_eq!(rows.len(), 20);
+    assert_eq!(rows.len(), 23);
     bench.ok("create ipip tunnel src 10.10.10.254 dst 10.10.10.9");
     bench.ok("lb no-match 10.10.0.0/16 rst");
+    bench.ok("lb as 10.10.2.2/32 protocol tcp port 8080 192.168.1.3 drain");
+    bench.arrive(0, &crate::defects::syn(4000, ("10.10.2.2", 8080)));
     // The fields of an AS, which other rows refer to.
     let server = rows.iter().find(|row| row.starts_with("| `/v1/lb/as`")).unwrap();
     for row in &rows {
         let path = row.trim_start_matches("| `/v1/").split('`').next().unwrap();
         let flow = "lb/flow/10.10.10.1/4000/10.10.2.2/8080/tcp";
         let path = if path.starts_with("lb/flow/") { flow } else { path };
-        let body = bench.control.api(path).unwrap_or_else(|| panic!("no /v1/{path}"));
+        let body = match path.starts_with("lb/drain?") {
+            true => drain_status(&bench),
+            false => bench.control.api(path).unwrap_or_else(|| panic!("no /v1/{path}")),
+        };
         let mut found = Vec::new();
         keys(&serde_json::from_str(&body).unwrap(), &mut found);
         let by_reference = if row.contains("the fields of `/v1/lb/as`") { *server } else { "" };

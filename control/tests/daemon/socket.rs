@@ -87,7 +87,7 @@ async fn cli(path: &PathBuf, lines: &str, atomic: bool) -> (u16, serde_json::Val
     (status, serde_json::from_str(&body).unwrap())
 }
 
-const PATHS: [&str; 15] = [
+const PATHS: [&str; 17] = [
     "version",
     "threads",
     "runtime",
@@ -103,6 +103,8 @@ const PATHS: [&str; 15] = [
     "lb",
     "lb/vips",
     "lb/as",
+    "lb/flows",
+    "events",
 ];
 
 #[test]
@@ -299,4 +301,58 @@ fn the_file_is_made_replaced_and_respected_as_it_should_be() {
     let mut text = String::new();
     fs::File::open(&path).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "precious");
+}
+
+#[test]
+fn questions_about_flows_and_about_an_as_that_drains() {
+    with_server("questions", |path| async move {
+        let ask = async |target: &str| {
+            let (status, body) = request(&path, "GET", &format!("/v1/lb/{target}"), "").await;
+            (status, serde_json::from_str::<serde_json::Value>(&body).unwrap())
+        };
+        let server = "drain?vip=10.10.2.2%2F32&protocol=tcp&port=8080&as=192.168.1.1";
+        let (status, body) = ask(server).await;
+        assert_eq!(
+            (status, body["state"].as_str(), body["takes_flows"].as_bool()),
+            (200, Some("used"), Some(true))
+        );
+        let line = "lb as 10.10.2.2/32 protocol tcp port 8080 192.168.1.1 drain";
+        assert_eq!(cli(&path, line, true).await.0, 200);
+        let mut state = String::new();
+        for _ in 0..1_000 {
+            state = ask(server).await.1["state"].as_str().unwrap().to_owned();
+            if state == "drained" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(state, "drained");
+        let (status, body) =
+            ask("drain?vip=10.10.2.2/32&protocol=tcp&port=8080&as=192.168.1.9").await;
+        assert_eq!((status, body["error"]["token"].as_str()), (404, Some("192.168.1.9")));
+        assert_eq!(body["error"]["hint"], "its ASs: 192.168.1.1, 192.168.1.3");
+        assert_eq!(ask("drain?vip=1.2.3.4/32&as=192.168.1.1").await.0, 404);
+        for bad in [
+            "drain",
+            "drain?vip=10.10.2.2/32",
+            "drain?limit=1",
+            "flows?limit=0",
+            "flows?x",
+            "flows?as=a%20b",
+        ] {
+            assert_eq!(ask(bad).await.0, 400, "{bad}");
+        }
+        let (status, body) = ask("flows?vip=10.10.2.2/32&limit=5").await;
+        assert_eq!((status, body["flows"].as_array().map(Vec::len)), (200, Some(0)));
+        assert_eq!(ask("flows?vip=1.2.3.4/32").await.0, 404);
+        for path_only in ["flows", "drain"] {
+            let (status, _) = request(&path, "POST", &format!("/v1/lb/{path_only}"), "").await;
+            assert_eq!(status, 405);
+        }
+        // Waiting is not the daemon's business, in no batch.
+        let line = "wait drained 10.10.2.2/32 protocol tcp port 8080 192.168.1.1";
+        let (status, body) = cli(&path, line, false).await;
+        assert_eq!(status, 422);
+        assert!(body["results"][0]["error"]["hint"].as_str().unwrap().contains("/v1/lb/drain"));
+    });
 }

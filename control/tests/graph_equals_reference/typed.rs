@@ -12,7 +12,7 @@ use testkit::reference::config::{Config, Kind, NoMatch, NoMatchPrefix, Route};
 use testkit::reference::differential::{Compiler, product_key};
 use testkit::reference::scenario::Change;
 use testkit::reference::service::{
-    Method, Mss, Ports, Scheduler, Server, Target, Vip, VipKey as Key,
+    Admin, Method, Mss, Ports, Scheduler, Server, Target, Vip, VipKey as Key,
 };
 use testkit::reference::tunnel_settings::{OuterDf, TooBig, TunnelSettings};
 
@@ -255,6 +255,15 @@ impl Compiler for TypedConfig {
                 let flush = if flush { " flush" } else { "" };
                 self.line(&format!("lb as {vip} {server} del{flush}"))
             }
+            Change::SetAdmin { vip: at, server, admin } => {
+                let words = match admin {
+                    Admin::Up => "undrain",
+                    Admin::Drain => "drain",
+                    Admin::DrainThenDel => "drain then del",
+                };
+                let vip = vip(&self.vips[at]);
+                self.line(&format!("lb as {vip} {server} {words}"))
+            }
             Change::Learn { interface, address, mac } => {
                 self.neighbor(interface, address, mac);
                 true
@@ -294,6 +303,13 @@ impl Compiler for TypedConfig {
 
     fn collect(&mut self, live_flows: &dyn Fn(AsId) -> u32) -> bool {
         let live = |index| AsId::new(index).map_or(0, |id| u64::from(live_flows(id)));
+        let drained: Vec<_> = (self.model.lb.active())
+            .flat_map(|vip| vip.servers.iter().map(|server| (vip.index, server.index)))
+            .filter(|(_, server)| live(*server) == 0)
+            .collect();
+        for (vip, server) in drained {
+            self.model.lb.end_drain(vip, server);
+        }
         self.model.lb.collect(live) > 0
     }
 

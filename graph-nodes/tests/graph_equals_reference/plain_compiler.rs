@@ -36,6 +36,7 @@ struct Server {
     id: AsId,
     epoch: u8,
     weight: u8,
+    admin: service::Admin,
     method: service::Method,
     removed: bool,
 }
@@ -76,9 +77,11 @@ impl PlainCompiler {
         let server = self.servers.entry((vip, address)).or_insert_with(|| {
             *next += 1;
             let id = AsId::new(*next).expect("few ASs");
-            Server { id, epoch: 0, weight: 0, method: with.method, removed: false }
+            let (method, admin) = (with.method, with.admin);
+            Server { id, epoch: 0, weight: 0, admin, method, removed: false }
         });
-        (server.weight, server.method, server.removed) = (with.weight, with.method, false);
+        (server.weight, server.admin) = (with.weight, with.admin);
+        (server.method, server.removed) = (with.method, false);
     }
 
     fn balance(&mut self) -> Arc<LbTables> {
@@ -105,7 +108,7 @@ impl PlainCompiler {
             id: server.id,
             vip: self.ids[vip],
             address: *address,
-            weight: server.weight,
+            weight: if server.admin == service::Admin::Up { server.weight } else { 0 },
             state: if server.removed { ServerState::Removed } else { ServerState::Active },
             epoch: server.epoch,
         };
@@ -267,6 +270,13 @@ impl Compiler for PlainCompiler {
                 kept.removed = true;
                 kept.epoch = kept.epoch.wrapping_add(u8::from(flush));
             }
+            Change::SetAdmin { vip, server, admin } => {
+                let key = config.vips[vip].key;
+                let configured = config.vips[vip].servers.get_mut(&server);
+                let kept = self.servers.get_mut(&(key, server));
+                let (Some(configured), Some(kept)) = (configured, kept) else { return false };
+                (configured.admin, kept.admin) = (admin, admin);
+            }
             Change::AddVip(vip) => {
                 self.add_vip(&vip);
                 self.config.vips.push(vip);
@@ -298,6 +308,15 @@ impl Compiler for PlainCompiler {
     }
 
     fn collect(&mut self, live_flows: &dyn Fn(AsId) -> u32) -> bool {
+        for ((key, address), server) in &mut self.servers {
+            if server.admin == service::Admin::DrainThenDel && live_flows(server.id) == 0 {
+                server.removed = true;
+                let mut vips = self.config.vips.iter_mut();
+                if let Some(vip) = vips.find(|vip| vip.key == *key) {
+                    vip.servers.remove(address);
+                }
+            }
+        }
         let before = self.servers.len();
         self.servers.retain(|_, server| !server.removed || live_flows(server.id) > 0);
         self.servers.len() < before

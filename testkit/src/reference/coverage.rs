@@ -22,7 +22,7 @@ impl NewFlowOrder for ByPort {
     fn order(&self, vip: &VipKey, tuple: &Tuple) -> Vec<IpAddr> {
         let servers = self.0.vip(vip).into_iter().flat_map(|vip| &vip.servers);
         let mut order: Vec<_> =
-            servers.filter(|(_, server)| server.weight > 0).map(|(at, _)| *at).collect();
+            servers.filter(|(_, server)| server.takes_flows()).map(|(at, _)| *at).collect();
         if !order.is_empty() {
             let first = usize::from(tuple.source_port) % order.len();
             order.rotate_left(first);

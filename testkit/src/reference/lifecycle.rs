@@ -5,7 +5,7 @@ use super::flows::Goal;
 use super::model::{NewFlowOrder, Reference};
 use super::outcome::Outcome;
 use super::scenario::Change;
-use super::service::VipKey;
+use super::service::{Admin, VipKey};
 
 impl Reference {
     fn interface_mut(&mut self, index: u16) -> &mut Interface {
@@ -29,6 +29,11 @@ impl Reference {
                 if flush {
                     *self.flushes.entry((key, server)).or_default() += 1;
                     self.forget_fragments(|vip, of| (vip, of) == (key, server));
+                }
+            }
+            Change::SetAdmin { vip, server, admin } => {
+                if let Some(server) = config.vips[vip].servers.get_mut(&server) {
+                    server.admin = admin;
                 }
             }
             Change::AddVip(vip) => config.vips.push(vip),
@@ -59,10 +64,18 @@ impl Reference {
         self.forget_fragments(|vip, _| vip == key);
     }
 
-    /// Control notices which removed ASs have no flows any more, and forgets them. What clients have
+    /// Control notices which removed ASs have no flows any more, and forgets them, as it does those
+    /// that were to be drained and then removed. What clients have
     /// with a service that no VIP leads to any more is not the balancer's business.
     pub fn collect(&mut self) {
         let live = self.live_flows();
+        for vip in &mut self.config.vips {
+            let key = vip.key;
+            let drained = vip.servers.extract_if(.., |address, server| {
+                server.admin == Admin::DrainThenDel && !live.contains_key(&(key, *address))
+            });
+            self.removed.extend(drained.map(|(address, server)| ((key, address), server)));
+        }
         let mut gone = std::mem::take(&mut self.removed);
         self.removed = gone.extract_if(.., |server, _| live.contains_key(server)).collect();
         self.forget_fragments(|vip, server| gone.contains_key(&(vip, server)));

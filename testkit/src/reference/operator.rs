@@ -68,6 +68,12 @@ impl Player {
                 let server = pick(&servers.collect::<Vec<IpAddr>>(), *server)?;
                 Some(Change::RemoveServer { vip, server, flush })
             }
+            Step::SetAdmin(vip, server, admin) => {
+                let vip = vip % config.vips.len().max(1);
+                let servers = config.vips.get(vip)?.servers.keys().copied();
+                let server = pick(&servers.collect::<Vec<IpAddr>>(), *server)?;
+                Some(Change::SetAdmin { vip, server, admin: *admin })
+            }
             Step::Learn(at, mac) => {
                 let last = self.needed.pop();
                 let (interface, address) = last.or_else(|| pick(&self.universe.neighbors, *at))?;
@@ -103,8 +109,10 @@ impl Player {
         let to = config.vips.get(vip)?;
         let server = pick(&possible_servers(&self.universe.servers, to), server)?;
         // How an AS is reached does not change while it is there.
-        let method = to.servers.get(&server).map_or(to.method, |server| server.method);
-        Some(Change::AddServer { vip, server, with: Server { weight, method } })
+        let present = to.servers.get(&server).copied();
+        // Nor does one that drains stop to, as its weight is only remembered.
+        let with = Server { weight, ..present.unwrap_or(Server::new(weight, to.method)) };
+        Some(Change::AddServer { vip, server, with })
     }
 
     /// The AS that one of the last packets went to, and a VIP that has it.

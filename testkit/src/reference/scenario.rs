@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::config::{Config, Route};
 use super::flaw::{Cut, Flaw};
 use super::scope::Scope;
-use super::service::{Server, Vip, VipKey};
+use super::service::{Admin, Server, Vip, VipKey};
 
 /// A change that control makes between packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub enum Change {
         server: IpAddr,
         /// Its flows die too.
         flush: bool,
+    },
+    /// An AS drains, or does not any more.
+    SetAdmin {
+        /// The VIP.
+        vip: usize,
+        /// The AS.
+        server: IpAddr,
+        /// Whether it takes new flows.
+        admin: Admin,
     },
     /// A neighbour becomes known.
     Learn {
@@ -312,6 +321,8 @@ pub enum Step {
     AddServer(Pick, Pick, u8),
     /// Control removes the AS that one of the last packets went to, or any.
     RemoveServer(Pick, Pick, bool),
+    /// Control drains an AS, or ends that.
+    SetAdmin(Pick, Pick, Admin),
     /// Control learns the neighbour that was last needed, or one of all.
     Learn(Pick, u8),
     /// Control forgets a neighbour.

@@ -101,7 +101,7 @@ impl Reference {
 
     /// ASs for a new flow by the new-flow table, best first.
     fn ordered(&self, vip: &Vip, tuple: &Tuple, table: &dyn NewFlowOrder) -> Vec<IpAddr> {
-        let takes_flows = vip.servers.iter().filter(|(_, server)| server.weight > 0);
+        let takes_flows = vip.servers.iter().filter(|(_, server)| server.takes_flows());
         let wanted: BTreeSet<_> = takes_flows.map(|(server, _)| *server).collect();
         let order = table.order(&vip.key, tuple);
         let named: BTreeSet<_> = order.iter().copied().collect();
@@ -259,7 +259,7 @@ impl Reference {
 
     /// ASs with weight, the one whose turn it is first.
     fn in_turn(&self, vip: &Vip) -> Vec<IpAddr> {
-        let servers = vip.servers.iter().filter(|(_, server)| server.weight > 0);
+        let servers = vip.servers.iter().filter(|(_, server)| server.takes_flows());
         let round = round(&servers.map(|(at, server)| (*at, server.weight)).collect::<Vec<_>>());
         let turn = self.turns.get(&vip.key).copied().unwrap_or(0);
         let start = (turn % round.len() as u64) as usize;

@@ -155,6 +155,18 @@ pub enum Mss {
     At(u16),
 }
 
+/// Whether an AS takes new flows, whatever its weight is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admin {
+    /// By its weight.
+    #[default]
+    Up,
+    /// None.
+    Drain,
+    /// None, and it is removed when it has no flows any more.
+    DrainThenDel,
+}
+
 /// An AS of a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -162,6 +174,20 @@ pub struct Server {
     pub weight: u8,
     /// How it is reached.
     pub method: Method,
+    /// Whether it drains.
+    pub admin: Admin,
+}
+
+impl Server {
+    /// An AS that does not drain.
+    pub fn new(weight: u8, method: Method) -> Self {
+        Self { weight, method, admin: Admin::Up }
+    }
+
+    /// Whether it gets new flows.
+    pub fn takes_flows(&self) -> bool {
+        self.admin == Admin::Up && self.weight > 0
+    }
 }
 
 /// A VIP.
@@ -205,7 +231,7 @@ impl Vip {
 
     /// Adds an AS that is reached as the VIP says.
     pub fn add(&mut self, address: IpAddr, weight: u8) {
-        self.servers.insert(address, Server { weight, method: self.method });
+        self.servers.insert(address, Server::new(weight, self.method));
     }
 
     /// True when ASs answer through us.

@@ -11,6 +11,7 @@ use super::frame::tcp_flag::{ACK, FIN, RST, SYN};
 use super::ip::{GRE, ICMP, ICMP6, IP6IP, IPIP, TCP, UDP};
 use super::scenario::{Scenario, Step, Universe};
 use super::scope::Scope;
+use super::service::Admin;
 pub use super::worlds::universe;
 use super::worlds::{any_of, ip, ip6, route, strange_addresses, vip};
 
@@ -378,6 +379,9 @@ fn events(scope: Scope) -> BoxedStrategy<Step> {
     let weight = prop_oneof![3 => Just(100_u8), 1 => 0_u8..=100];
     let add = (host(), host(), weight).prop_map(|(v, s, w)| Step::AddServer(v, s, w));
     let remove = (host(), host(), any::<bool>()).prop_map(|(v, s, f)| Step::RemoveServer(v, s, f));
+    let admins = vec![Admin::Up, Admin::Drain, Admin::Drain, Admin::DrainThenDel];
+    let drain =
+        (host(), host(), select(admins)).prop_map(|(v, s, admin)| Step::SetAdmin(v, s, admin));
     let learn = (host(), 0_u8..3).prop_map(|(n, mac)| Step::Learn(n, mac));
     let on = || prop::bool::weighted(0.8);
     let changes = u32::from(scope.changes);
@@ -387,6 +391,7 @@ fn events(scope: Scope) -> BoxedStrategy<Step> {
         (1, (1_usize..80).prop_map(Step::Repeat).boxed()),
         (2, add.boxed()),
         (2, remove.boxed()),
+        (1, drain.boxed()),
         (4, learn.boxed()),
         (1, host().prop_map(Step::Forget).boxed()),
         (1, (host(), on()).prop_map(|(i, up)| Step::SetUp(i, up)).boxed()),

@@ -190,7 +190,7 @@ fn flows_die_of_age_and_of_flushing_but_not_of_removal() {
     lb.change(&Change::AddServer {
         vip: 0,
         server: FIRST.into(),
-        with: Server { weight: 100, method: Method::Nat },
+        with: Server::new(100, Method::Nat),
     });
     lb.change(&Change::RemoveServer { vip: 0, server: SECOND.into(), flush: true });
     let table = InOrder(vec![FIRST]);

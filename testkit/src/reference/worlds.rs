@@ -289,7 +289,7 @@ pub(super) fn vip(ports: u16, scope: Scope) -> impl Strategy<Value = Vip> {
                 let other =
                     |own: &Method| !nat && *own != Method::Nat && own.reaches(key.network, server);
                 let method = own.filter(|own| other(own)).unwrap_or(method);
-                vip.servers.insert(server, Server { weight: *weight, method });
+                vip.servers.insert(server, Server::new(*weight, method));
             }
             vip
         },

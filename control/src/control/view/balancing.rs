@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use balancer::{AsId, Backing, StickyTable};
-use config::{Problem, TargetPort};
+use config::{Admin, Problem, TargetPort};
 use dataplane::forwarding::{Method, ServerPath};
 
 use crate::control::Control;
@@ -31,6 +31,10 @@ fn sticky_usage(thread: usize, table: &StickyTable) -> StickyUsage {
     }
 }
 
+fn is_draining(server: &Server) -> bool {
+    server.admin != Admin::Up && !server.removed
+}
+
 impl Control {
     /// `show lb`.
     pub fn lb_status(&self) -> LbStatus {
@@ -56,6 +60,12 @@ impl Control {
             vips: lb.active().count(),
             servers: servers().count(),
             as_removed: servers().filter(|server| server.removed).count(),
+            as_draining: servers().filter(|server| is_draining(server)).count(),
+            draining_flows: servers()
+                .filter(|server| server.removed || is_draining(server))
+                .map(|server| self.live_flows(server.index))
+                .sum(),
+            as_drained_total: self.drains.drained(),
             buckets_per_worker: settings.buckets,
             timeout_s: settings.timeout_s,
             tcp_established_timeout_s: settings.tcp_established_timeout_s,
@@ -216,6 +226,8 @@ impl Control {
             path: self.path_state(path),
             tunnel_source: path.and_then(|path| path.tunnel_source),
             removed: server.removed,
+            admin: server.admin.word(),
+            drained: self.drains.is_drained(server.index),
         }
     }
 

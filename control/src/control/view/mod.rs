@@ -2,7 +2,9 @@
 
 mod balance;
 mod balancing;
+mod drain;
 mod flow;
+mod flows;
 mod network;
 mod work;
 
@@ -10,7 +12,7 @@ use config::{Command, Family, HardwareDetail, Problem, Show, Spanned, defaults};
 use serde::Serialize;
 
 use super::Control;
-use crate::show::RunningConfig;
+use crate::show::{RunningConfig, to_json};
 
 impl Control {
     /// The text of a `show` command, or the JSON body of the matching `GET /v1/…`.
@@ -28,6 +30,7 @@ impl Control {
             Show::LbAs { vip } => either(&self.servers(vip.as_ref())?, json, ToString::to_string),
             Show::LbFlow(query) => either(&self.flow(query)?, json, ToString::to_string),
             Show::LbBalance => either(&self.balance_status(), json, ToString::to_string),
+            Show::LbFlows(query) => either(&self.flows(query)?, json, ToString::to_string),
             Show::LbNoMatch => either(&self.no_match_status(), json, ToString::to_string),
             Show::IpipTunnel => either(&self.tunnels(), json, ToString::to_string),
             Show::Interface { names } => {
@@ -84,6 +87,7 @@ impl Control {
                 let trace = self.trace(max.unwrap_or(defaults::SHOW_TRACE_MAX));
                 either(&trace, json, ToString::to_string)
             }
+            Show::Events => either(&self.events(), json, ToString::to_string),
             Show::RunningConfig => {
                 let config = self.running_config();
                 either(&config, json, |config| {
@@ -124,6 +128,8 @@ impl Control {
             "lb/vips" => Show::LbVips { verbose: true },
             "lb/as" => Show::LbAs { vip: None },
             "lb/no-match" => Show::LbNoMatch,
+            "lb/flows" => Show::LbFlows(config::FlowsQuery::default()),
+            "events" => Show::Events,
             "tunnels" => Show::IpipTunnel,
             // The words of the command, one a segment.
             _ => match config::parse(&format!(
@@ -153,8 +159,5 @@ fn either<T: Serialize>(body: &T, json: bool, text: impl FnOnce(&T) -> String) -
     if !json {
         return text(body);
     }
-    // Bodies are made of strings, numbers and lists, which always serialise.
-    let mut json = serde_json::to_string_pretty(body).unwrap_or_default();
-    json.push('\n');
-    json
+    to_json(body)
 }

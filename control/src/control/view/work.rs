@@ -6,6 +6,7 @@ use crate::control::Control;
 use crate::control::baseline::{NodeWork, Traffic};
 use crate::model::Kind;
 use crate::show::buffers::Buffers;
+use crate::show::drain::state_word;
 use crate::show::errors::{ErrorCount, Errors};
 use crate::show::runtime::{NodeRuntime, Runtime, ThreadRuntime};
 use crate::show::trace::{Context, Trace};
@@ -255,7 +256,9 @@ impl Control {
         let servers = self.model.lb.vips.values().flat_map(|vip| &vip.servers);
         match servers.into_iter().find(|server| server.index == index) {
             Some(server) => {
-                let state = if server.removed { "removed" } else { "used" };
+                let draining = server.admin != config::Admin::Up;
+                let drained = self.drains.is_drained(index);
+                let state = state_word(server.removed, draining, drained);
                 format!("{} weight:{} {state}", server.address, server.weight)
             }
             None => "removed".to_owned(),
