@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::churn::Kinds;
 use crate::family::Family;
 use crate::flow::{FLOWS_MAX, Renewal};
 use crate::frame_template::Direction;
@@ -106,6 +107,10 @@ pub struct RunArguments {
     /// Changes of ASs per second while it is measured, in turns with none
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub churn: Vec<u32>,
+    /// Which changes these are: of ASs alone, or also flushes, sticky tables of another size, and
+    /// transactions over many ASs
+    #[arg(long, value_enum, default_value_t)]
+    pub changes: Kinds,
     /// VIPs; only one has traffic
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(VIPS_MAX)))]
     pub vips: u32,

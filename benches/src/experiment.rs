@@ -8,7 +8,7 @@ use dataplane::shared::WorkerShared;
 
 use crate::appliance::{Appliance, Setup};
 use crate::calibration::measure_cycles_per_clock;
-use crate::churn::{Changes, Churn};
+use crate::churn::{Changes, Churn, Kinds};
 use crate::cores::Cores;
 use crate::disturbance::stolen_ms;
 use crate::flow::Renewal;
@@ -64,6 +64,8 @@ pub struct Experiment {
     pub hz: u64,
     /// Changes of ASs per second: each mode with a VIP is measured with each of them. 0 for none.
     pub churn: Vec<u32>,
+    /// Which changes these are.
+    pub changes: Kinds,
     /// Numbers of workers: each mode is measured with each of them, on the same share of flows per
     /// worker. Empty for one measurement with all.
     pub workers: Vec<usize>,
@@ -192,7 +194,7 @@ impl Experiment {
             hz: self.hz,
             expire_after: (self.spec.renewal == Renewal::EveryPacket).then_some(buckets.into()),
         };
-        let mut turns = self.turns(lanes.len());
+        let mut turns = self.turns(lanes.len(), buckets);
         let mut cycles_per_clock = Vec::new();
         for _ in 0..self.repeats {
             cycles_per_clock.extend(cores.run(&mut [()], |()| measure_cycles_per_clock()));
@@ -250,7 +252,7 @@ impl Experiment {
     }
 
     /// Everything that is measured in one round, in order.
-    fn turns(&self, lanes: usize) -> Vec<Turn> {
+    fn turns(&self, lanes: usize, buckets: u32) -> Vec<Turn> {
         let workers = if self.workers.is_empty() { vec![lanes] } else { self.workers.clone() };
         let mut turns = Vec::new();
         for workers in workers {
@@ -259,7 +261,7 @@ impl Experiment {
                 let rates = if with_vip { self.churn.as_slice() } else { &[0] };
                 turns.extend(rates.iter().map(|rate| Turn {
                     index,
-                    churn: Churn::new(self.setup(*mode).server_words()),
+                    churn: Churn::new(self.setup(*mode).server_words(), self.changes, buckets),
                     outcome: new_outcome(*mode, *rate, workers),
                 }));
             }

@@ -122,6 +122,7 @@ fn experiment(group: &Group, arguments: &RunArguments, tsc_hz: f64) -> Experimen
         slice: (tsc_hz * f64::from(arguments.millis) / 1000.0) as u64,
         hz: tsc_hz as u64,
         churn: arguments.churn_rates(),
+        changes: arguments.changes,
         workers: arguments.workers.iter().copied().map(usize::from).collect(),
         loads: arguments.latency.clone(),
         recording: None,

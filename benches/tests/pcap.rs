@@ -1,6 +1,7 @@
 //! Modes on ports that replay a file: EAL as the daemon has it, without hugepages or root. One test,
 //! as EAL starts once per process.
 
+use benches::churn::Kinds;
 use benches::experiment::Experiment;
 use benches::family::Family;
 use benches::flow::Renewal;
@@ -42,6 +43,7 @@ fn files_are_replayed_through_every_mode() {
             slice: 5_000_000,
             hz: 1_000_000_000,
             churn: Vec::new(),
+            changes: Kinds::default(),
             workers: Vec::new(),
             loads: Vec::new(),
             recording: None,

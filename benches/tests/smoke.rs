@@ -1,5 +1,6 @@
 //! Each mode on a few thousand packets. No time is judged: only that packets go where they should.
 
+use benches::churn::Kinds;
 use benches::cores::Cores;
 use benches::experiment::{Experiment, Outcome};
 use benches::family::Family;
@@ -23,6 +24,7 @@ fn experiment(modes: &[Mode], protocol: Protocol, size: Size, renewal: Renewal) 
         slice: 5_000_000,
         hz: 1_000_000_000,
         churn: Vec::new(),
+        changes: Kinds::default(),
         workers: Vec::new(),
         loads: Vec::new(),
         recording: None,

@@ -13,38 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-from daemon import SLUICED, Config, Daemon, Refused
+from daemon import SLUICED, Config
+from supervised import Supervised
 from topology import Topology, wait_until
 
 CLIENT = Path(__file__).with_name("load_client.py")
 VIP = "20.20.20.1"
 SERVERS = ("31.31.31.1", "32.32.32.1")
-
-
-class Supervised(Daemon):
-    """`sluiced --supervise`; `process` is the supervisor."""
-
-    def launch(self):
-        with open(self.log, "ab") as log:
-            self.process = self.topology.lb.start(
-                SLUICED, "--supervise", "--config", self.config, stdout=log, stderr=log
-            )
-
-    def child(self):
-        """The daemon's process number, once it answers."""
-        try:
-            return self.api.get("version")["pid"]
-        except (OSError, http.client.HTTPException, Refused):
-            return None
-
-    def restarted(self, before):
-        """Waits until another daemon answers than the one with this number."""
-        return wait_until(
-            lambda: (pid := self.child()) and pid != before and pid, 20, f"a restart; {self.tail()}"
-        )
-
-    def _dpdk_files(self):
-        return set()
 
 
 class Box:
