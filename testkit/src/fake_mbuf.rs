@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dataplane::packet::Packet;
 use dpdk_sys::rte_mbuf;
 
+use crate::guard_pages::GuardPages;
+
 /// Free bytes in front of the data of a new packet (DPDK's default headroom).
 pub const HEADROOM: u16 = 128;
 /// Bytes of one buffer, headroom included (DPDK's default).
@@ -18,6 +20,8 @@ struct FakeMbuf {
     mbuf: rte_mbuf,
     outstanding: Arc<AtomicUsize>,
     buffer: [u8; BUFFER_LEN as usize],
+    /// What stands for `buffer` in a guarded pool.
+    pages: Option<GuardPages>,
 }
 
 /// A source of fake mbufs that knows how many have not come back.
@@ -25,12 +29,18 @@ struct FakeMbuf {
 pub struct FakePool {
     outstanding: Arc<AtomicUsize>,
     limit: usize,
+    guarded: bool,
 }
 
 impl FakePool {
     /// A pool of `limit` buffers.
     pub fn new(limit: usize) -> Self {
-        Self { outstanding: Arc::default(), limit }
+        Self { outstanding: Arc::default(), limit, guarded: false }
+    }
+
+    /// The same, with packets of given bytes right before a page that nobody may touch.
+    pub fn guarded(limit: usize) -> Self {
+        Self { guarded: true, ..Self::new(limit) }
     }
 
     /// Buffers handed out and not freed.
@@ -48,6 +58,7 @@ impl FakePool {
             outstanding: Arc::clone(&self.outstanding),
             // Not zero, so that a read of bytes nobody wrote shows.
             buffer: [0xa5; BUFFER_LEN as usize],
+            pages: None,
         }));
         // SAFETY: the box was just made and is reachable through `fake` alone.
         let whole = unsafe { &mut *fake };
@@ -72,7 +83,13 @@ impl FakePool {
     /// # Panics
     /// When the pool is exhausted or the bytes do not fit into one buffer.
     pub fn packet(&self, bytes: &[u8]) -> Packet {
-        let mut packet = self.alloc().expect("the fake pool is exhausted");
+        let raw = self.raw().expect("the fake pool is exhausted");
+        if self.guarded {
+            fence_in(raw, bytes.len());
+        }
+        // SAFETY: `raw` made an initialised mbuf with one reference, an empty data area inside its
+        // buffer, and no other user.
+        let mut packet = unsafe { Packet::from_raw(raw) };
         assert!(packet.assign(bytes), "{} bytes do not fit into a fake mbuf", bytes.len());
         packet
     }
@@ -120,6 +137,18 @@ impl FakePool {
     }
 }
 
+/// Gives a new mbuf another buffer, which has room for headroom and `len` bytes and not one more.
+fn fence_in(raw: NonNull<rte_mbuf>, len: usize) {
+    // SAFETY: every mbuf of these pools is the first field of a boxed `FakeMbuf`, and this one was
+    // just made: nobody else has it.
+    let fake = unsafe { raw.cast::<FakeMbuf>().as_mut() };
+    let room = vec![0xa5; usize::from(HEADROOM) + len];
+    let mut pages = GuardPages::new(room.len());
+    fake.mbuf.buf_addr = pages.at_end(&room).as_mut_ptr().cast();
+    fake.mbuf.buf_len = room.len() as u16;
+    fake.pages = Some(pages);
+}
+
 /// Ends a packet of a [`FakePool`] and gives its bytes, all segments.
 pub fn free(packet: Packet) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(packet.len());
@@ -128,8 +157,11 @@ pub fn free(packet: Packet) -> Vec<u8> {
         // SAFETY: every packet of these tests comes from `FakePool::raw`, which made the mbuf as the
         // first field of a boxed `FakeMbuf`; the handle that owned it was given up.
         let fake = unsafe { Box::from_raw(segment.cast::<FakeMbuf>()) };
-        let start = usize::from(fake.mbuf.data_off);
-        bytes.extend_from_slice(&fake.buffer[start..start + usize::from(fake.mbuf.data_len)]);
+        let offset = usize::from(fake.mbuf.data_off);
+        let (start, len) = (fake.mbuf.buf_addr.cast::<u8>(), usize::from(fake.mbuf.data_len));
+        // SAFETY: the buffer of this mbuf, its own or pages, which it still has; the data lies in it.
+        let data = unsafe { std::slice::from_raw_parts(start.add(offset), len) };
+        bytes.extend_from_slice(data);
         fake.outstanding.fetch_sub(1, Ordering::SeqCst);
         segment = fake.mbuf.next;
     }

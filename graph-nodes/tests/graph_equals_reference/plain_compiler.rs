@@ -25,7 +25,7 @@ use testkit::reference::scenario::Change;
 use testkit::reference::service::{self, Mss, Target, Vip, VipKey};
 use testkit::reference::tunnel_settings;
 
-use crate::plain_links::{Adjacencies, Fibs, Prefixes, interfaces, network, shared, tunnels};
+use super::plain_links::{Adjacencies, Fibs, Prefixes, interfaces, network, shared, tunnels};
 
 /// Slots of the new-flow tables: a prime, and few enough that a search for another AS sees all.
 const SLOTS: u64 = 1009;

@@ -26,7 +26,7 @@ use super::scenario::{Action, Change, Scenario, Step, Universe};
 use super::service::{Ports, VipKey};
 use super::upper::Tuple;
 use super::{NewFlowOrder, Reference};
-use crate::fake_mbuf;
+use crate::fake_mbuf::{self, FakePool};
 use crate::memory_io::MemoryIo;
 use crate::virtual_clock::VirtualClock;
 
@@ -146,11 +146,13 @@ pub struct Style {
     pub segmented: bool,
     /// Nothing takes the express way.
     pub plain: bool,
+    /// Packets lie right before pages that nobody may touch.
+    pub guarded: bool,
 }
 
 impl Default for Style {
     fn default() -> Self {
-        Self { workers: 1, segmented: false, plain: false }
+        Self { workers: 1, segmented: false, plain: false, guarded: false }
     }
 }
 
@@ -211,7 +213,13 @@ impl<C: Compiler> Differential<C> {
         let workers = sticky
             .into_iter()
             .enumerate()
-            .map(|(at, sticky)| worker(at, style.plain, config, sticky, &info, &mut publisher))
+            .map(|(at, sticky)| {
+                let mut worker = worker(at, style.plain, config, sticky, &info, &mut publisher);
+                if style.guarded {
+                    worker.io.pool = FakePool::guarded(MBUFS);
+                }
+                worker
+            })
             .collect();
         let mut reference = Reference::with_workers(config.clone(), style.workers);
         reference.now_s = START_S;
