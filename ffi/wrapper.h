@@ -1,5 +1,6 @@
 /* What bindgen reads. */
 #include <stdio.h>
+#include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use balancer::StickyOwner;
 
+use crate::dpdk::queue::PortQueues;
 use crate::interface::{InterfaceId, MacAddress};
 use crate::packet::Packet;
 
@@ -57,6 +58,9 @@ pub enum Request {
     },
     /// Panic, as `debug worker panic` asks: on an lcore that ends the process.
     Panic,
+    /// Use these queues of a port in the place of those there are, and give those up by
+    /// [`WorkerShared::next_swapped`](crate::shared::WorkerShared::next_swapped).
+    SwapQueues(Box<PortQueues>),
     /// Replace the sticky table by this empty one, and move all live flows over in slices. The
     /// snapshots of all workers already have both, or they would miss flows of each other.
     ReplaceStickyTable(Box<StickyOwner>),

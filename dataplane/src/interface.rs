@@ -109,6 +109,8 @@ pub struct Interface {
     pub mtu: u16,
     /// Administrative state (`set interface state`).
     pub up: bool,
+    /// Its link takes packets: false while the device behind it has no carrier or is gone.
+    pub link_up: bool,
     /// `lb set interface nat4 in`: replies of nat4 ASs arrive here.
     pub nat4_in: bool,
     /// `lb set interface nat6 in`: replies of nat6 ASs arrive here.
@@ -122,6 +124,12 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// Whether packets may leave by it.
+    #[inline]
+    pub fn sends(&self) -> bool {
+        self.up & self.link_up
+    }
+
     /// Its own IPv4 address to speak to `target` from: the one in the target's network, else the
     /// first.
     pub fn source4(&self, target: Ipv4Addr) -> Option<Ipv4Addr> {

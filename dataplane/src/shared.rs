@@ -10,6 +10,7 @@ use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
 use zerocopy::FromZeros;
 
+use crate::dpdk::queue::PortQueues;
 use crate::event::{Event, Request};
 use crate::graph::{GraphInfo, MAX_NODES};
 use crate::interface::MAX_INTERFACES;
@@ -20,6 +21,9 @@ use crate::trace::{TRACE_RECORDS, TraceRecord};
 pub const EVENT_QUEUE_LEN: usize = 4096;
 /// Requests that can wait for a worker.
 pub const REQUEST_QUEUE_LEN: usize = 1024;
+
+/// Answers to [`Request::SwapQueues`] that can wait for control, which awaits each before the next.
+const SWAPPED_LEN: usize = 4;
 
 /// Work done by one node. It has cache lines of its own, so that workers whose blocks lie side by
 /// side do not take lines from each other (two, as processors fetch lines in pairs).
@@ -85,7 +89,8 @@ pub struct ServerStats {
     pub reply_bytes: Counter,
 }
 
-/// Where packets begin and end without a counter of a node's. All of it is rare.
+/// What is counted beside the nodes: beginnings and ends of packets without a counter of a node's, and
+/// what was not told. All of it is rare.
 #[derive(Debug, Default)]
 pub struct RareEnds {
     /// Packets freed because the frame of the next node was full.
@@ -94,6 +99,11 @@ pub struct RareEnds {
     pub fragments_made: Counter,
     /// Fragments that waited in vain for the first of their datagram, and were dropped.
     pub fragments_given_up: Counter,
+    /// Events about neighbours that were beyond the limit of a second.
+    pub events_limited: Counter,
+    /// Looks, one in [`LOOK_EVERY`](crate::worker::LOOK_EVERY) idle turns, that found no free packet
+    /// buffer: nothing can be received then, and some drivers do not say so.
+    pub starved: Counter,
     /// Packets that a test or tool put into the graph.
     pub injected: Counter,
 }
@@ -130,6 +140,7 @@ pub struct WorkerShared {
     /// Events lost because control did not keep up.
     pub events_lost: CachePadded<Counter>,
     requests: ArrayQueue<Request>,
+    swapped: ArrayQueue<Box<PortQueues>>,
     stop: CachePadded<AtomicBool>,
 }
 
@@ -160,6 +171,7 @@ impl WorkerShared {
             flows_lost: CachePadded::new(Counter::new()),
             events_lost: CachePadded::new(Counter::new()),
             requests: ArrayQueue::new(REQUEST_QUEUE_LEN),
+            swapped: ArrayQueue::new(SWAPPED_LEN),
             stop: CachePadded::new(AtomicBool::new(false)),
         })
     }
@@ -191,6 +203,12 @@ impl WorkerShared {
         if self.requests.is_empty() { None } else { self.requests.pop() }
     }
 
+    /// Answers [`Request::SwapQueues`].
+    pub(crate) fn post_swapped(&self, queues: Box<PortQueues>) {
+        // Never full; queues that found no room would end here, and their port with them.
+        let _ = self.swapped.push(queues);
+    }
+
     /// True while any packet may carry a trace mark.
     #[inline]
     pub fn tracing(&self) -> bool {
@@ -220,6 +238,11 @@ impl WorkerShared {
     /// The worker's next event.
     pub fn next_event(&self) -> Option<Event> {
         self.events.pop()
+    }
+
+    /// The answer to a [`Request::SwapQueues`].
+    pub fn next_swapped(&self) -> Option<Box<PortQueues>> {
+        self.swapped.pop()
     }
 
     /// Asks the worker something. A full mailbox refuses; the request comes back.

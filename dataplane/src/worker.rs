@@ -28,7 +28,8 @@ pub const ICMP_ECHOS_PER_SECOND: u32 = 10_000;
 pub const RESETS_PER_SECOND: u32 = 1000;
 /// Packets a worker may give to the kernel per second.
 pub const PUNTS_PER_SECOND: u32 = 10_000;
-/// Events about neighbours a worker may post per second.
+/// Events about neighbours a worker may post per second: so many about neighbours that control knows
+/// or looks for, and as many about strangers, who cannot keep the others from being heard.
 pub const NEIGHBOR_EVENTS_PER_SECOND: u32 = 1000;
 /// Fragmented datagrams of one family that a worker knows the way of at least.
 pub const FRAGMENTED_DATAGRAMS: usize = 4096;
@@ -40,6 +41,8 @@ pub const MIGRATE_BUCKETS: usize = 16;
 pub const REQUESTS_PER_TURN: usize = 32;
 /// Sticky tables that control has not taken back yet, at most: it gives no other before it has.
 const RETIRED_MAX: usize = 2;
+/// One in so many idle turns looks whether there are buffers to receive into.
+pub const LOOK_EVERY: u64 = 64;
 
 /// Packets that one turn can leave to be freed at most: a full frame from each of eight input
 /// nodes, and for each packet the ICMP error that took its place.
@@ -88,8 +91,10 @@ pub struct WorkerState {
     pub queues: Vec<RxAssignment>,
     /// Limits TCP resets.
     pub resets: RateLimit,
-    /// Limits events about neighbours.
+    /// Limits events about neighbours that the snapshot has.
     pub neighbor_events: RateLimit,
+    /// Limits events about strangers.
+    pub stranger_events: RateLimit,
     /// Identification of the next IPv4 packet made here.
     pub ip_id: u16,
     /// What becomes of the IPv4 datagrams whose first fragment was seen.
@@ -128,6 +133,7 @@ impl WorkerState {
             queues,
             resets: RateLimit::new(RESETS_PER_SECOND),
             neighbor_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
+            stranger_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
             ip_id: 0,
             outer_id: 0,
             until_sample: std::array::from_fn(|_| vec![0; MAX_INTERFACES].into()),
@@ -180,10 +186,13 @@ impl WorkerState {
         self.retire_tables();
     }
 
-    /// Tells control something about a neighbour, within the limit.
-    pub fn post_neighbor(&mut self, event: Event, now: Now) {
-        if self.neighbor_events.allow(now.tick_s) {
-            let _ = self.shared.post(event);
+    /// Tells control something about a neighbour, within the limit. `known` says that the snapshot has
+    /// it.
+    pub fn post_neighbor(&mut self, event: Event, known: bool, now: Now) {
+        let limit = if known { &mut self.neighbor_events } else { &mut self.stranger_events };
+        match limit.allow(now.tick_s) {
+            true => drop(self.shared.post(event)),
+            false => self.shared.rare.events_limited.add(1),
         }
     }
 
@@ -240,6 +249,10 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
                 None => break,
                 Some(Request::ReplaceStickyTable(empty)) => state.replace_table(empty),
                 Some(Request::Panic) => panic!("`debug worker panic` asked for it"),
+                Some(Request::SwapQueues(mut queues)) => {
+                    io.swap_queues(&mut queues);
+                    state.shared.post_swapped(queues);
+                }
                 Some(packet) => state.injected.push(packet),
             }
         }
@@ -250,6 +263,9 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
             io.free(&mut state.garbage);
         }
         state.tend_tables(&snapshot.lb, now.tick_s);
+        if brought == 0 && state.shared.turns.get().is_multiple_of(LOOK_EVERY) && io.is_starved() {
+            state.shared.rare.starved.add(1);
+        }
         state.shared.turns.add(1);
         state.shared.busy_turns.add(u64::from(brought > 0));
         self.reader.quiesce();
@@ -288,7 +304,7 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
                 Request::Transmit { packet, .. } | Request::Route { packet } => {
                     garbage.push(packet);
                 }
-                Request::ReplaceStickyTable(_) | Request::Panic => {}
+                Request::ReplaceStickyTable(_) | Request::SwapQueues(_) | Request::Panic => {}
             }
         }
         self.graph.release(garbage);

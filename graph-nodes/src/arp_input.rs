@@ -210,7 +210,8 @@ impl Node for ArpInput {
                         let mac = MacAddress(arp.sender_mac);
                         let address = arp.sender().into();
                         let event = Event::NeighborSeen { interface: rx, address, mac };
-                        cx.worker.post_neighbor(event, cx.now);
+                        let known = snapshot.adjacency_of(rx, address).is_some();
+                        cx.worker.post_neighbor(event, known, cx.now);
                     }
                     verdict
                 }

@@ -79,7 +79,9 @@ impl Node for ControlInput {
                     let next = if version == 6 { Next::Lookup6 } else { Next::Lookup4 };
                     (packet, next, InterfaceId::LOCAL0)
                 }
-                Request::ReplaceStickyTable(_) | Request::Panic => continue,
+                Request::ReplaceStickyTable(_) | Request::SwapQueues(_) | Request::Panic => {
+                    continue;
+                }
             };
             let at = match frame.push(packet, InterfaceId::LOCAL0) {
                 Ok(at) => at,

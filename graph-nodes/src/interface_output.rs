@@ -13,6 +13,8 @@ node_counters! {
     pub enum Counter {
         /// The interface is administratively down.
         Down => ("interface is down", Error),
+        /// The device has no carrier, or is gone.
+        NoLink => ("link is down", Error),
         /// The interface was deleted, or has no port (`local0`).
         NoPort => ("interface is deleted", Error),
     }
@@ -21,7 +23,7 @@ node_counters! {
 /// Ends packets by sending them.
 ///
 /// # Reads
-/// Lane `tx_interface`; `Interface::up` and `Interface::port`.
+/// Lane `tx_interface`; `Interface::up`, `Interface::link_up` and `Interface::port`.
 /// # Writes
 /// The transmit buffers, which count what was sent.
 /// # Next nodes
@@ -29,7 +31,7 @@ node_counters! {
 /// # Counters
 /// See [`Counter`].
 /// # Drops
-/// Packets for interfaces that are down or gone; they are freed here.
+/// Packets for interfaces that are down or gone, or whose link is; they are freed here.
 #[derive(Debug, Default)]
 pub struct InterfaceOutput;
 
@@ -41,7 +43,7 @@ fn common_exit<'a>(snapshot: &'a Snapshot, frame: &Frame) -> Option<(&'a Interfa
     // Without a way out of the loop, so that it takes several packets at once.
     let same = exits.iter().fold(true, |same, exit| same & (*exit == first));
     let interface = snapshot.interface(first)?;
-    let leaves = same && interface.up && frame.is_whole();
+    let leaves = same && interface.sends() && frame.is_whole();
     leaves.then_some(interface).zip(interface.port)
 }
 
@@ -60,11 +62,12 @@ impl Node for InterfaceOutput {
             let Some(packet) = frame.take(at) else { continue };
             let interface = cx.snapshot.interface(frame.lanes.tx_interface[at]);
             let reason = match interface.map(|interface| (interface, interface.port)) {
-                Some((interface, Some(port))) if interface.up => {
+                Some((interface, Some(port))) if interface.sends() => {
                     let WorkerState { transmit, shared, .. } = &mut *cx.worker;
                     transmit.push(interface, port, packet, cx.io, shared);
                     continue;
                 }
+                Some((interface, Some(_))) if interface.up => Counter::NoLink,
                 Some((_, Some(_))) => Counter::Down,
                 _ => Counter::NoPort,
             };

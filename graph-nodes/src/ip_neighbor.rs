@@ -156,7 +156,8 @@ impl<F: Family> IpNeighbor<F> {
         if waiting.asked_s != Some(cx.now.tick_s) {
             waiting.asked_s = Some(cx.now.tick_s);
             let (interface, address) = next_hop;
-            cx.worker.post_neighbor(Event::NeighborNeeded { interface, address }, cx.now);
+            let known = cx.snapshot.adjacency_of(interface, address).is_some();
+            cx.worker.post_neighbor(Event::NeighborNeeded { interface, address }, known, cx.now);
         }
         if waiting.packets >= HOLD_PER_NEXT_HOP {
             return Err(Counter::NextHopFull);

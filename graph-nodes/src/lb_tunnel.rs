@@ -79,8 +79,8 @@ family_node_counters! {
         NoRoom => ("no room for the outer header", Error),
         /// No buffers for the fragments.
         NoBuffer => ("no buffer for outer fragments", Error),
-        /// The interface towards the AS is administratively down or gone; whole packets are dropped
-        /// by `interface-output`.
+        /// The interface towards the AS is administratively down or gone, or its link is; whole
+        /// packets are dropped by `interface-output`.
         LinkDown => ("interface is down", Error),
     }
 }
@@ -268,7 +268,7 @@ where
         rx: InterfaceId,
     ) {
         match cx.snapshot.interface(adjacency.interface).map(|link| (link, link.port)) {
-            Some((link, Some(port))) if link.up => {
+            Some((link, Some(port))) if link.sends() => {
                 let WorkerState { transmit, shared, .. } = &mut *cx.worker;
                 transmit.push(link, port, fragment, cx.io, shared);
             }

@@ -243,7 +243,8 @@ pub(crate) fn discover(
         has(interface, target) || is_connected(interface, target) && is_vip(snapshot, target);
     if let Some(address) = news(snapshot, interface, &heard, for_us) {
         let (address, mac) = (address.into(), heard.mac);
-        worker.post_neighbor(Event::NeighborSeen { interface: rx, address, mac }, now);
+        let known = snapshot.adjacency_of(rx, address).is_some();
+        worker.post_neighbor(Event::NeighborSeen { interface: rx, address, mac }, known, now);
     }
     if heard.message.kind != NeighborKind::Solicitation {
         return Ok(Outcome::End(Counter::NeighborHeard));

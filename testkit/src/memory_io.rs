@@ -74,6 +74,10 @@ impl PacketIo for MemoryIo {
         self.pool.alloc()
     }
 
+    fn is_starved(&mut self) -> bool {
+        self.pool.alloc().map(fake_mbuf::free).is_none()
+    }
+
     fn free(&mut self, packets: &mut Vec<Packet>) {
         for packet in packets.drain(..) {
             fake_mbuf::free(packet);

@@ -191,9 +191,9 @@ class Topology:
         return made
 
     def wire(self, made, name, *addresses, gateway, mtu=1500):
-        """Gives a namespace its `eth0`, as `host` does."""
-        number = len(self.ports) + 1
-        port = f"v{number}"
+        """Gives a namespace its `eth0`, as `host` does; again, when the link was deleted."""
+        port = self.ports.get(name, f"v{len(self.ports) + 1}")
+        number = int(port[1:])
         run(
             "ip", "link", "add", "eth0", "address", f"02:00:00:00:01:{number:02x}", "mtu", mtu,
             "netns", made.name, "type", "veth",

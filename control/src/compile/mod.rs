@@ -178,6 +178,7 @@ fn interface(model: &Model, of: &InterfaceModel, id: InterfaceId) -> Interface {
         mac: of.mac,
         mtu: of.mtu,
         up: model.is_up(of.id),
+        link_up: model.has_link(of.id),
         nat4_in: of.nat4_in,
         nat6_in: of.nat6_in,
         punt: matches!(of.kind, Kind::Punt(_)),

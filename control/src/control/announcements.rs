@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use dataplane::interface::MacAddress;
+use dataplane::interface::{InterfaceId, MacAddress};
 use dataplane::wire::ethernet::ether_type;
 
 use super::Control;
@@ -20,6 +20,9 @@ const PROBE_MS: u64 = 1_000;
 /// Most addresses of a VIP prefix that are announced one by one; of a larger one only those that
 /// neighbours ask for are known to them.
 const MOST_OF_A_PREFIX: u128 = 16;
+
+/// Stations that are remembered and logged for claiming an address of ours.
+const CONFLICTS_MAX: usize = 256;
 
 /// What links have been told.
 #[derive(Debug, Default)]
@@ -38,6 +41,11 @@ impl Announcements {
     /// True when the address is ours on this link.
     pub(super) fn is_ours(&self, key: NeighborKey) -> bool {
         self.ours.contains(&key)
+    }
+
+    /// What a link was told is to be told again.
+    pub(super) fn forget(&mut self, interface: InterfaceId) {
+        self.ours.retain(|(link, _)| *link != interface);
     }
 
     /// Messages in which somebody else claimed an address of ours.
@@ -110,7 +118,8 @@ impl Control {
         }
         self.announcements.conflicts_seen += 1;
         self.announcements.probed.remove(&key);
-        if self.announcements.conflicts.insert((key, mac)) {
+        let few = self.announcements.conflicts.len() < CONFLICTS_MAX;
+        if few && self.announcements.conflicts.insert((key, mac)) {
             let name = self.model.name_of(interface);
             tracing::warn!(
                 "{mac} on {name} claims our address {address}: one of the two must give it up"

@@ -36,8 +36,8 @@ pub(super) struct Baseline {
     pub(super) errors: Vec<u64>,
     /// Claims of own addresses by others.
     pub(super) conflicts: u64,
-    /// Packets that found the frame of their next node full.
-    pub(super) overflowed: u64,
+    /// What is counted beside the nodes.
+    pub(super) rare: [u64; 3],
     /// By interface index.
     pub(super) interfaces: BTreeMap<u16, InterfaceCounters>,
     /// By AS index: what its index had counted before it was this AS's.

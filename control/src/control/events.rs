@@ -84,6 +84,7 @@ impl Control {
         let update = self.neighbors.tick(self.now_ms);
         self.carry_out(update);
         self.announce_probed();
+        self.watch_links();
         self.flushes.end(&self.workers);
         self.expire_reload();
         self.resize.proceed(self.publisher.adopted(), &mut self.workers);
@@ -169,6 +170,7 @@ impl Control {
     pub fn discard_events(&mut self) {
         let mut garbage = Vec::new();
         for worker in &self.workers {
+            while worker.shared.next_swapped().is_some() {}
             while let Some(event) = worker.shared.next_event() {
                 if let Event::Punt { packet, .. } = event {
                     garbage.push(packet);

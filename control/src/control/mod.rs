@@ -9,6 +9,7 @@ mod drains;
 mod events;
 mod flushes;
 mod journal;
+mod links;
 mod neighbors;
 mod rates;
 mod rebuild;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use balancer::{HashKey, StickyTable};
 use dataplane::graph::GraphInfo;
-
+use dataplane::rate_limit::RateLimit;
 use dataplane::shared::WorkerShared;
 use dataplane::snapshot::Snapshot;
 use dataplane::sync::qsbr::{Publisher, Reader};
@@ -30,6 +31,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub use commit::Draft;
 pub use events::EchoReply;
+pub use links::LinkState;
 
 use crate::compile::{Compiler, TableExecutor};
 use crate::model::{LbModel, Model};
@@ -43,10 +45,14 @@ use debug::DebugHooks;
 use drains::Drains;
 use flushes::Flushes;
 use journal::Journal;
+use links::Links;
 use rates::Rates;
 use rebuild::{Losses, Published};
 use resize::Resize;
 use traces::Traces;
+
+/// Neighbours that do not answer and are logged per second.
+const FAILURES_PER_SECOND: u32 = 10;
 
 /// A worker as control sees it.
 #[derive(Clone, Debug)]
@@ -108,6 +114,8 @@ pub struct Control {
     /// Something was published since [`Self::advise`] looked.
     unadvised: bool,
     neighbors: NeighborTable,
+    /// Limits what is logged of neighbours that do not answer.
+    failures: RateLimit,
     announcements: Announcements,
     /// Interfaces that were complained of for lacking `nat4 in` or `nat6 in`.
     advised: BTreeSet<NatLink>,
@@ -121,6 +129,7 @@ pub struct Control {
     flushes: Flushes,
     drains: Drains,
     journal: Journal,
+    links: Links,
     rates: Rates,
     traces: Traces,
     /// By identifier: who waits for echo replies.
@@ -157,12 +166,14 @@ impl Control {
             ripened: false,
             unadvised: false,
             neighbors: NeighborTable::default(),
+            failures: RateLimit::new(FAILURES_PER_SECOND),
             announcements: Announcements::default(),
             advised: BTreeSet::new(),
             baseline: Baseline::default(),
             flushes: Flushes::default(),
             drains,
             journal: Journal::default(),
+            links: Links::default(),
             rates: Rates::new(workers.len()),
             traces: Traces::new(workers.len()),
             resize,

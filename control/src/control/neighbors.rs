@@ -19,6 +19,10 @@ impl Control {
             self.ask(action);
         }
         for (interface, address) in update.failed {
+            if !self.failures.allow((self.now_ms / 1_000) as u32) {
+                // A scan asks for very many; `show ip neighbors` has them.
+                continue;
+            }
             tracing::warn!(
                 "neighbor {address} on {} does not answer",
                 self.model.name_of(interface)

@@ -68,6 +68,8 @@ pub struct InterfaceModel {
     pub mac: MacAddress,
     /// Largest IP packet it may send, in bytes.
     pub mtu: u16,
+    /// Its device takes packets, as far as is known; no part of the configuration.
+    pub link_up: bool,
     /// `set interface state … up`.
     pub up: bool,
     /// `lb set interface nat4 in`.
@@ -90,6 +92,7 @@ impl InterfaceModel {
             up: false,
             nat4_in: false,
             nat6_in: false,
+            link_up: true,
             addresses: Vec::new(),
         }
     }

@@ -132,6 +132,23 @@ impl Model {
         })
     }
 
+    /// True unless the device behind an interface has no link.
+    pub fn has_link(&self, id: InterfaceId) -> bool {
+        self.interface(id).is_some_and(|interface| match interface.kind {
+            Kind::SubInterface { parent, .. } => {
+                self.interface(parent).is_some_and(|parent| parent.link_up)
+            }
+            _ => interface.link_up,
+        })
+    }
+
+    /// Changes what is known of an interface's device.
+    pub fn change_interface(&mut self, id: InterfaceId, change: impl FnOnce(&mut InterfaceModel)) {
+        if let Some(interface) = Arc::make_mut(&mut self.interfaces).get_mut(id) {
+            change(interface);
+        }
+    }
+
     /// The interface that has `address` as its own.
     pub fn owner_of(&self, address: IpAddr) -> Option<&InterfaceModel> {
         self.interfaces.iter().find(|interface| interface.has(address))

@@ -12,6 +12,12 @@ use crate::model::NeighborKey;
 /// Most neighbours kept (VPP's default).
 pub(super) const CAPACITY: usize = 50_000;
 
+/// Neighbours for which time passes in one step.
+const AT_ONCE: usize = 1024;
+/// Time over which neighbours that no configuration needs are asked for after a link came back, in
+/// milliseconds.
+const RECHECK_MS: u64 = 5_000;
+
 /// A request to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Action {
@@ -129,6 +135,31 @@ impl NeighborTable {
         Update { changed: old.and_then(|entry| entry.mac) != Some(mac), ..Update::default() }
     }
 
+    /// The link came back: who was known there is asked for again, as another may have taken the
+    /// address. The last known Ethernet addresses are used meanwhile.
+    pub fn recheck(&mut self, interface: InterfaceId, now_ms: u64) -> Update {
+        let there = self.entries.iter().filter(|((on, _), _)| *on == interface);
+        let there: Vec<_> = there.map(|(key, entry)| (*key, *entry)).collect();
+        let mut update = Update::default();
+        for (key, entry) in there {
+            match entry.mac {
+                None if entry.needed => self.begin(key, true, now_ms, &mut update),
+                None => drop(self.remove(key)),
+                Some(_) if entry.needed => {
+                    update.actions.push(Action { neighbor: key, to: None });
+                    let state = State::Probe { tries: 1 };
+                    self.put(key, Entry { state, due_ms: now_ms + RETRY_MS, ..entry });
+                }
+                // There may be very many of these.
+                Some(_) => {
+                    let due_ms = now_ms + spread(key) % RECHECK_MS;
+                    self.put(key, Entry { due_ms, ..entry });
+                }
+            }
+        }
+        update
+    }
+
     /// Drops a neighbour; true when there was one.
     pub fn remove(&mut self, key: NeighborKey) -> bool {
         let Some(entry) = self.entries.remove(&key) else { return false };
@@ -146,13 +177,16 @@ impl NeighborTable {
         gone.iter().filter(|key| self.remove(**key)).count()
     }
 
-    /// Lets time pass.
+    /// Lets time pass, for so many neighbours at once that control has time for others.
     pub fn tick(&mut self, now_ms: u64) -> Update {
         let mut update = Update::default();
-        while let Some(&(due_ms, key)) = self.due.first()
-            && due_ms <= now_ms
-        {
-            self.due.pop_first();
+        // A flood of strangers may all be due at once.
+        for _ in 0..AT_ONCE {
+            let Some(&(due_ms, key)) = self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms)
+            else {
+                break;
+            };
+            self.due.remove(&(due_ms, key));
             let Some(entry) = self.entries.get(&key).copied() else { continue };
             self.expire(key, entry, now_ms, &mut update);
         }
@@ -203,10 +237,17 @@ impl NeighborTable {
 
     /// Sends the first request for a neighbour.
     fn begin(&mut self, key: NeighborKey, needed: bool, now_ms: u64, update: &mut Update) {
-        let old = self.entries.get(&key);
-        if old.is_none() && self.entries.len() >= CAPACITY {
-            return;
+        if !self.entries.contains_key(&key) && self.entries.len() >= CAPACITY {
+            if !needed {
+                return;
+            }
+            // Strangers must not keep out what the configuration needs.
+            let strangers = |(_, key): &&(u64, NeighborKey)| !self.is_needed(*key);
+            let Some((_, stranger)) = self.due.iter().find(strangers).copied() else { return };
+            update.changed |= self.get(stranger).is_some_and(|entry| entry.mac.is_some());
+            self.remove(stranger);
         }
+        let old = self.entries.get(&key);
         let entry = Entry {
             state: State::Incomplete { tries: 1 },
             mac: None,
@@ -257,6 +298,47 @@ mod tests {
 
     fn state(table: &NeighborTable, last: u8) -> Option<State> {
         table.get(key(last)).map(|entry| entry.state)
+    }
+
+    #[test]
+    fn a_table_full_of_strangers_takes_who_is_needed_and_keeps_them() {
+        let mut table = NeighborTable::default();
+        table.set_needed(&BTreeSet::from([key(1)]), 0);
+        table.seen(key(1), MAC, 0);
+        let stranger = |n: u32| (InterfaceId(1), Ipv4Addr::from_bits(0x0b00_0000 + n).into());
+        for n in 0..CAPACITY as u32 + 1000 {
+            table.seen(stranger(n), MAC, 0);
+        }
+        assert_eq!(table.iter().count(), CAPACITY);
+        assert_eq!(table.need(key(9), 1), Update::default(), "traffic finds no room");
+        let update = table.set_needed(&BTreeSet::from([key(1), key(2)]), 1);
+        assert_eq!(update.actions, [ask(2)]);
+        assert_eq!(table.iter().count(), CAPACITY);
+        assert_eq!(table.get(key(1)).and_then(|entry| entry.mac), Some(MAC));
+        // However many are due, a step has an end.
+        let late = 3 * REACHABLE_MS;
+        assert_eq!(table.tick(late).actions.len(), AT_ONCE);
+        assert_eq!(table.tick(late).actions.len(), AT_ONCE);
+    }
+
+    #[test]
+    fn after_a_flap_needed_neighbors_are_asked_for_at_once_and_others_soon() {
+        let mut table = NeighborTable::default();
+        table.set_needed(&BTreeSet::from([key(1), key(2)]), 0);
+        table.seen(key(1), MAC, 0);
+        table.seen(key(3), MAC, 0);
+        table.need(key(4), 0);
+        (0..4).for_each(|second| drop(table.tick(second * RETRY_MS)));
+        assert_eq!([state(&table, 2), state(&table, 4)], [Some(State::Failed); 2]);
+        assert_eq!(table.recheck(InterfaceId(2), 9_000), Update::default(), "another link");
+        let update = table.recheck(InterfaceId(1), 9_000);
+        assert_eq!(update.actions, [ask(1), ask(2)]);
+        assert_eq!(state(&table, 1), Some(State::Probe { tries: 1 }));
+        assert_eq!(table.get(key(1)).and_then(|entry| entry.mac), Some(MAC), "still used");
+        assert_eq!(state(&table, 2), Some(State::Incomplete { tries: 1 }));
+        assert_eq!(state(&table, 4), None, "nobody needs it");
+        table.tick(9_000 + RECHECK_MS);
+        assert_eq!(state(&table, 3), Some(State::Probe { tries: 1 }));
     }
 
     #[test]

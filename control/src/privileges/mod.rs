@@ -74,7 +74,9 @@ pub fn drop_on_all_threads(startup: &Startup, data_plane: &DataPlane) -> Result<
     let credentials = Credentials { identity, capabilities: keep };
     credentials.apply_to_all_threads().map_err(|error| format!("dropping privileges: {error}"))?;
     if settings.seccomp != Seccomp::Off {
-        system_calls::limit(settings.seccomp, data_plane.drivers()).map_err(|error| {
+        let sets_flags = keep & Capability::NET_ADMIN.bit() != 0;
+        let limited = system_calls::limit(settings.seccomp, data_plane.drivers(), sets_flags);
+        limited.map_err(|error| {
             format!("limiting system calls: {error} (seccomp = false in [privileges] does without)")
         })?;
     }

@@ -18,7 +18,8 @@ use seccompiler::{
 
 type Rules = BTreeMap<c_long, Vec<Rule>>;
 
-/// Lays the filter over every thread of the process.
+/// Lays the filter over every thread of the process. `sets_flags` says that it may set the flags of
+/// network interfaces (CAP_NET_ADMIN).
 ///
 /// # Errors
 ///
@@ -26,9 +27,15 @@ type Rules = BTreeMap<c_long, Vec<Rule>>;
 pub(super) fn limit<'a>(
     mode: Seccomp,
     drivers: impl IntoIterator<Item = &'a str>,
+    sets_flags: bool,
 ) -> Result<(), String> {
     let attaches_programs = drivers.into_iter().any(|driver| driver == "net_af_xdp");
-    let filters = [no_clone3(), allowed(mode, attaches_programs)];
+    let mut filters = vec![no_clone3()];
+    if !sets_flags {
+        filters.push(no_interface_flags());
+    }
+    // The last: it refuses further filters.
+    filters.push(allowed(mode, attaches_programs));
     for filter in filters {
         let filter = filter.map_err(|error| error.to_string())?;
         seccompiler::apply_filter_all_threads(&filter).map_err(|error| error.to_string())?;
@@ -41,6 +48,16 @@ pub(super) fn limit<'a>(
 fn no_clone3() -> Result<BpfProgram, BackendError> {
     let rules = Rules::from([(libc::SYS_clone3, Vec::new())]);
     let refuse = SeccompAction::Errno(libc::ENOSYS as u32);
+    SeccompFilter::new(rules, SeccompAction::Allow, refuse, TargetArch::x86_64)?.try_into()
+}
+
+/// Without CAP_NET_ADMIN the kernel refuses to set an interface's flags, which DPDK takes for a failure
+/// when it starts a `net_af_packet` port again. "Not supported" it takes for what it is: the port then
+/// runs without promiscuous mode.
+fn no_interface_flags() -> Result<BpfProgram, BackendError> {
+    let rule = one(1, Op::Eq, libc::SIOCSIFFLAGS)?;
+    let rules = Rules::from([(libc::SYS_ioctl, vec![rule])]);
+    let refuse = SeccompAction::Errno(libc::EOPNOTSUPP as u32);
     SeccompFilter::new(rules, SeccompAction::Allow, refuse, TargetArch::x86_64)?.try_into()
 }
 
@@ -314,7 +331,7 @@ mod tests {
             gone.recv().unwrap();
             spawn()
         });
-        limit(Seccomp::On, []).unwrap();
+        limit(Seccomp::On, [], false).unwrap();
         go.send(()).unwrap();
         assert_eq!(earlier.join().unwrap(), ErrorKind::PermissionDenied);
         assert_eq!(std::thread::spawn(spawn).join().unwrap(), ErrorKind::PermissionDenied);

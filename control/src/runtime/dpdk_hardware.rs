@@ -1,13 +1,15 @@
 //! [`Hardware`] over DPDK.
 
+use dataplane::dpdk::kernel_link::KernelLink;
 use dataplane::dpdk::mempool::{DATA_ROOM, Mempool, free_bulk};
-use dataplane::dpdk::port::Port;
-use dataplane::dpdk::port_stats;
+use dataplane::dpdk::port::{Port, PortConfig, PortInfo};
+use dataplane::dpdk::queue::PortQueues;
+use dataplane::dpdk::{hotplug, port_stats, vdev};
 use dataplane::interface::PortId;
 use dataplane::packet::Packet;
 use dataplane::worker::PollMode;
 
-use super::hardware::{Hardware, Link, PortFacts};
+use super::hardware::{Hardware, KernelSide, Link, PortFacts, Reopened};
 use crate::show::buffers::PoolStatus;
 use crate::show::hardware::{NamedCount, PortCounters};
 
@@ -19,26 +21,78 @@ pub(super) struct DpdkHardware {
     pub(super) version: String,
 }
 
-/// A started port and what else is to be said of it.
+/// A port and what else is to be said of it.
 pub(super) struct OpenPort {
-    pub(super) port: Port,
-    pub(super) device: String,
+    /// Its number, which it keeps.
+    pub(super) id: PortId,
+    /// `None` between closing and opening it anew.
+    pub(super) port: Option<Port>,
+    /// What it turned out to be.
+    pub(super) info: PortInfo,
+    /// How it is set up.
+    pub(super) config: PortConfig,
+    /// Where its buffers come from.
+    pub(super) pool: Mempool,
+    /// Its `--vdev` value, if it is a virtual device.
+    pub(super) vdev: Option<String>,
     pub(super) rx_workers: Vec<usize>,
     pub(super) poll: PollMode,
+    /// What its driver had counted whenever it was closed.
+    pub(super) past: PortCounters,
+}
+
+impl OpenPort {
+    /// The kernel's interface that it stands on.
+    fn kernel_interface(&self) -> Option<&str> {
+        vdev::kernel_interface(self.vdev.as_ref()?)
+    }
+
+    fn counters(&self) -> PortCounters {
+        let mut sum = self.past;
+        if self.port.is_some() {
+            sum.add(&counters(&port_stats::read(self.id)));
+        }
+        sum
+    }
+
+    /// Opens the device, which was closed, on the interface that is there now.
+    fn open(&mut self, vdev: &str) -> Result<Port, String> {
+        // It may have failed halfway before.
+        let _ = hotplug::remove(vdev::device_name(vdev));
+        hotplug::probe(vdev).map_err(|error| error.to_string())?;
+        let port = Port::open(&self.config, &self.pool).map_err(|error| error.to_string())?;
+        match port.id() == self.id {
+            true => Ok(port),
+            false => Err(format!("DPDK gave it the number {} for {}", port.id().0, self.id.0)),
+        }
+    }
+}
+
+fn counters(raw: &port_stats::PortStats) -> PortCounters {
+    PortCounters {
+        rx_packets: raw.rx_packets,
+        rx_bytes: raw.rx_bytes,
+        tx_packets: raw.tx_packets,
+        tx_bytes: raw.tx_bytes,
+        rx_missed: raw.rx_missed,
+        rx_errors: raw.rx_errors,
+        tx_errors: raw.tx_errors,
+        rx_no_buffer: raw.rx_no_buffer,
+    }
 }
 
 impl DpdkHardware {
     fn open(&self, id: PortId) -> Option<&OpenPort> {
-        self.ports.iter().find(|open| open.port.id() == id)
+        self.ports.iter().find(|open| open.id == id)
     }
 }
 
 impl Hardware for DpdkHardware {
     fn facts(&self, port: PortId) -> PortFacts {
         let Some(open) = self.open(port) else { return PortFacts::default() };
-        let info = open.port.info();
+        let info = &open.info;
         PortFacts {
-            device: open.device.clone(),
+            device: open.config.device.clone(),
             driver: info.driver.clone(),
             numa_node: info.node,
             queues: info.queues,
@@ -58,26 +112,21 @@ impl Hardware for DpdkHardware {
 
     fn link(&self, port: PortId) -> Link {
         let Some(open) = self.open(port) else { return Link::default() };
-        let status = open.port.link();
+        let Some(status) = open.port.as_ref().map(Port::link) else { return Link::default() };
+        // Drivers of virtual devices say "up" always.
+        let running = match self.kernel_side(port) {
+            Some(side) => matches!(side, KernelSide::Present { running: true, .. }),
+            None => true,
+        };
         Link {
-            up: status.up,
+            up: status.up && running,
             speed_mbps: Some(status.speed_mbps).filter(|speed| *speed != u32::MAX && *speed > 0),
             full_duplex: status.full_duplex,
         }
     }
 
     fn counters(&self, port: PortId) -> PortCounters {
-        let raw = port_stats::read(port);
-        PortCounters {
-            rx_packets: raw.rx_packets,
-            rx_bytes: raw.rx_bytes,
-            tx_packets: raw.tx_packets,
-            tx_bytes: raw.tx_bytes,
-            rx_missed: raw.rx_missed,
-            rx_errors: raw.rx_errors,
-            tx_errors: raw.tx_errors,
-            rx_no_buffer: raw.rx_no_buffer,
-        }
+        self.open(port).map(OpenPort::counters).unwrap_or_default()
     }
 
     fn extended(&self, port: PortId) -> Vec<NamedCount> {
@@ -86,8 +135,48 @@ impl Hardware for DpdkHardware {
     }
 
     fn set_mtu(&self, port: PortId, mtu: u16) -> Result<(), String> {
-        let Some(open) = self.open(port) else { return Ok(()) };
-        open.port.set_mtu(mtu).map_err(|error| error.to_string())
+        let Some(open) = self.open(port).and_then(|open| open.port.as_ref()) else {
+            return Ok(());
+        };
+        open.set_mtu(mtu).map_err(|error| error.to_string())
+    }
+
+    fn kernel_side(&self, port: PortId) -> Option<KernelSide> {
+        let link = KernelLink::read(self.open(port)?.kernel_interface()?);
+        match link {
+            Ok(Some(KernelLink { index, running })) => Some(KernelSide::Present { index, running }),
+            Ok(None) => Some(KernelSide::Gone),
+            Err(_) => None,
+        }
+    }
+
+    fn can_reopen(&self, port: PortId) -> Result<(), String> {
+        let vdev = self.open(port).and_then(|open| open.vdev.as_deref()).unwrap_or_default();
+        match vdev::driver(vdev) {
+            "net_af_packet" => Ok(()),
+            other => Err(format!("{other} cannot be opened anew while the daemon runs")),
+        }
+    }
+
+    fn reopen(&mut self, port: PortId, workers: usize) -> Result<Reopened, String> {
+        self.can_reopen(port)?;
+        let open = self.ports.iter_mut().find(|open| open.id == port);
+        let open = open.ok_or_else(|| format!("there is no port {}", port.0))?;
+        let vdev = open.vdev.clone().unwrap_or_default();
+        open.past = open.counters();
+        // Its queues are gone already: this closes it.
+        drop(open.port.take());
+        let mut new = open.open(&vdev)?;
+        open.info = new.info().clone();
+        let mut queues: Vec<_> = (0..workers).map(|_| PortQueues::none(port)).collect();
+        for (queue, worker) in new.take_rx_queues().into_iter().zip(&open.rx_workers) {
+            queues[*worker].rx.push(queue);
+        }
+        for (queue, share) in new.take_tx_queues().into_iter().zip(&mut queues) {
+            share.tx.push(queue);
+        }
+        open.port = Some(new);
+        Ok(Reopened { queues, mac: open.info.mac })
     }
 
     fn pools(&self) -> Vec<PoolStatus> {

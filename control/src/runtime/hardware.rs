@@ -1,6 +1,7 @@
 //! What control asks of ports and buffer pools, so that it can be tested without any.
 
-use dataplane::interface::PortId;
+use dataplane::dpdk::queue::PortQueues;
+use dataplane::interface::{MacAddress, PortId};
 use dataplane::packet::Packet;
 
 use crate::show::buffers::PoolStatus;
@@ -46,6 +47,29 @@ pub struct Link {
     pub full_duplex: bool,
 }
 
+/// What the kernel has of the network interface that a port stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelSide {
+    /// Nothing of this name.
+    Gone,
+    /// An interface.
+    Present {
+        /// The kernel's index of it.
+        index: u32,
+        /// It is up and has carrier.
+        running: bool,
+    },
+}
+
+/// A port that was opened anew, under the number that it had.
+#[derive(Debug)]
+pub struct Reopened {
+    /// By worker: its queues.
+    pub queues: Vec<PortQueues>,
+    /// Its Ethernet address.
+    pub mac: MacAddress,
+}
+
 /// Ports and pools.
 pub trait Hardware {
     /// What a port is.
@@ -58,6 +82,19 @@ pub trait Hardware {
     fn extended(&self, port: PortId) -> Vec<NamedCount>;
     /// Tells the driver of an MTU.
     fn set_mtu(&self, port: PortId, mtu: u16) -> Result<(), String>;
+    /// What the kernel has of the interface that a port stands on, for devices that stand on one.
+    fn kernel_side(&self, _port: PortId) -> Option<KernelSide> {
+        None
+    }
+    /// Why a port cannot be opened anew while the daemon runs.
+    fn can_reopen(&self, _port: PortId) -> Result<(), String> {
+        Err("its device cannot be opened anew".to_owned())
+    }
+    /// Closes a port, whose queues have all been dropped, and opens it on the interface that has its
+    /// name now. After an error it can be tried again.
+    fn reopen(&mut self, port: PortId, _workers: usize) -> Result<Reopened, String> {
+        self.can_reopen(port).and(Err("its device cannot be opened anew".to_owned()))
+    }
     /// All pools.
     fn pools(&self) -> Vec<PoolStatus>;
     /// An empty packet, if there is one.

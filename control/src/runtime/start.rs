@@ -21,6 +21,7 @@ use super::plan::Plan;
 use crate::compile::{new_instance_key, new_sticky_owner};
 use crate::control::{Control, Parts, TscBase, WorkerHandle};
 use crate::model::Model;
+use crate::show::hardware::PortCounters;
 
 /// Why the data plane does not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +102,7 @@ impl DataPlane {
         let mut shares: Vec<Share> = Vec::new();
         shares.resize_with(plan.worker_cpus.len(), Share::default);
         open_ports(&eal, plan, &mut hardware, &mut model, &mut shares)?;
-        let drivers = hardware.ports.iter().map(|open| open.port.info().driver.clone()).collect();
+        let drivers = hardware.ports.iter().map(|open| open.info.driver.clone()).collect();
         let graph = graph_nodes::builder().info()?;
         let mut handles = Vec::new();
         let mut owners = Vec::new();
@@ -307,11 +308,18 @@ fn open_ports(
         for (queue, share) in port.take_tx_queues().into_iter().zip(shares.iter_mut()) {
             share.tx.push(queue);
         }
+        let device = &port_plan.config.device;
+        let vdev = plan.vdevs.iter().find(|vdev| vdev::device_name(vdev) == device);
         hardware.ports.push(OpenPort {
-            port,
-            device: port_plan.config.device.clone(),
+            id: port.id(),
+            port: Some(port),
+            info,
+            config: port_plan.config.clone(),
+            pool,
+            vdev: vdev.cloned(),
             rx_workers: port_plan.rx_workers.clone(),
             poll: plan.poll,
+            past: PortCounters::default(),
         });
     }
     Ok(())

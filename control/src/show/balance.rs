@@ -52,6 +52,8 @@ pub struct LostBefore {
     pub rx_no_buffer: u64,
     /// Received in error.
     pub rx_errors: u64,
+    /// Looks of idle workers that found no free buffer, where drivers do not tell.
+    pub starved_looks: u64,
 }
 
 impl LostBefore {
@@ -108,10 +110,14 @@ impl Display for BalanceStatus {
         }
         writeln!(f, "  {:<42}{:>20}", "missing", self.missing)?;
         writeln!(f, "buffers used {}", self.buffers_used)?;
-        let LostBefore { rx_missed, rx_no_buffer, rx_errors } = self.lost_before;
+        let LostBefore { rx_missed, rx_no_buffer, rx_errors, starved_looks } = self.lost_before;
         writeln!(
             f,
             "lost by ports before: rx-miss {rx_missed}, rx-no-buf {rx_no_buffer}, rx-error {rx_errors}"
-        )
+        )?;
+        match starved_looks {
+            0 => Ok(()),
+            looks => writeln!(f, "idle workers found no free buffer {looks} times"),
+        }
     }
 }

@@ -84,6 +84,20 @@ pub struct PortCounters {
     pub rx_no_buffer: u64,
 }
 
+impl PortCounters {
+    /// Adds what another has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.rx_packets += other.rx_packets;
+        self.rx_bytes += other.rx_bytes;
+        self.tx_packets += other.tx_packets;
+        self.tx_bytes += other.tx_bytes;
+        self.rx_missed += other.rx_missed;
+        self.rx_errors += other.rx_errors;
+        self.tx_errors += other.tx_errors;
+        self.rx_no_buffer += other.rx_no_buffer;
+    }
+}
+
 /// A statistic by the driver's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NamedCount {

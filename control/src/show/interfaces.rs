@@ -22,6 +22,8 @@ pub struct InterfaceStatus {
     pub index: u16,
     /// Administrative state.
     pub up: bool,
+    /// Its device's link: `up`, `down`, or `lost` when the kernel's interface is gone.
+    pub link: &'static str,
     /// Largest IP packet.
     pub mtu_bytes: u16,
     /// `lb set interface nat4 in`.
@@ -116,6 +118,9 @@ impl Display for Interfaces {
                 write!(f, "{counter:<16}{count:>16}")?;
             }
             writeln!(f)?;
+            if interface.link != "up" {
+                writeln!(f, "  link {}", interface.link)?;
+            }
             for (counter, count) in counted {
                 writeln!(f, "{:68}{counter:<16}{count:>16}", "")?;
             }

@@ -1,14 +1,18 @@
 //! A box without hardware: real control, real graph, ports in memory.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use control::compile::{new_instance_key, new_sticky_owner};
 use control::control::{Control, Parts, TscBase, WorkerHandle};
 use control::model::Model;
-use control::runtime::hardware::{Hardware, Link, PortFacts};
+use control::runtime::hardware::{Hardware, KernelSide, Link, PortFacts, Reopened};
 use control::show::buffers::PoolStatus;
 use control::show::hardware::{NamedCount, PortCounters};
+use dataplane::dpdk::queue::PortQueues;
 use dataplane::interface::{InterfaceId, MacAddress, PortId, QueueId};
 use dataplane::packet::Packet;
 use dataplane::shared::WorkerShared;
@@ -24,10 +28,15 @@ pub(crate) const RIGHT: &str = "GigabitEthernet0/9/0";
 /// Their Ethernet addresses.
 pub(crate) const LEFT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 pub(crate) const RIGHT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
+/// The address of a port that was opened anew.
+pub(crate) const NEW_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 3]);
 /// The sticky buckets per worker.
 const BUCKETS: u32 = 1024;
 
-struct NoHardware(FakePool);
+/// What the kernel has behind the ports, where a test says so.
+pub(crate) type KernelSides = Rc<RefCell<BTreeMap<PortId, KernelSide>>>;
+
+struct NoHardware(FakePool, KernelSides);
 
 impl Hardware for NoHardware {
     fn facts(&self, port: PortId) -> PortFacts {
@@ -44,6 +53,16 @@ impl Hardware for NoHardware {
     }
     fn set_mtu(&self, _port: PortId, _mtu: u16) -> Result<(), String> {
         Ok(())
+    }
+    fn kernel_side(&self, port: PortId) -> Option<KernelSide> {
+        self.1.borrow().get(&port).copied()
+    }
+    fn can_reopen(&self, port: PortId) -> Result<(), String> {
+        if port == PortId(1) { Ok(()) } else { Err("it cannot".to_owned()) }
+    }
+    fn reopen(&mut self, port: PortId, workers: usize) -> Result<Reopened, String> {
+        let queues = (0..workers).map(|_| PortQueues::none(port)).collect();
+        Ok(Reopened { queues, mac: NEW_MAC })
     }
     fn pools(&self) -> Vec<PoolStatus> {
         Vec::new()
@@ -104,6 +123,7 @@ pub(crate) struct Bench {
     pub(crate) control: Accountable,
     pub(crate) workers: Vec<Worker<MemoryIo, VirtualClock>>,
     pool: FakePool,
+    pub(crate) kernel: KernelSides,
     now_ms: u64,
 }
 
@@ -114,7 +134,7 @@ impl Bench {
         model.add_device(LEFT, PortId(0), LEFT_MAC, 1500);
         model.add_device(RIGHT, PortId(1), RIGHT_MAC, 1500);
         let graph = graph_nodes::builder().info().unwrap();
-        let pool = FakePool::new(4096);
+        let (pool, kernel) = (FakePool::new(4096), KernelSides::default());
         let key = new_instance_key().unwrap();
         let owners: Vec<_> =
             (0..workers).map(|_| new_sticky_owner(BUCKETS, key).unwrap()).collect();
@@ -132,7 +152,7 @@ impl Bench {
             model,
             workers: handles.clone(),
             graph,
-            hardware: Box::new(NoHardware(pool.clone())),
+            hardware: Box::new(NoHardware(pool.clone(), Rc::clone(&kernel))),
             tsc: TscBase { start: 0, hz: TSC_HZ },
             main_cpus: "0".to_owned(),
         });
@@ -160,7 +180,13 @@ impl Bench {
                     PollMode::Busy,
                 )
             });
-        Self { control: Accountable(Some(control)), workers: workers.collect(), pool, now_ms: 0 }
+        Self {
+            control: Accountable(Some(control)),
+            workers: workers.collect(),
+            pool,
+            kernel,
+            now_ms: 0,
+        }
     }
 
     /// Both interfaces up, with the addresses of the walk-through, and its three commands.

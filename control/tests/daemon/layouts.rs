@@ -334,6 +334,7 @@ fn interface() {
         up,
         mtu_bytes,
         nat4_in: false,
+        link: "up",
         nat6_in: false,
         counters,
     };
@@ -368,7 +369,7 @@ pg1                               2      up          1500/0/0/0     drops       
 "
     );
     let text = json(&interfaces);
-    let end = r#"{"name":"pg1","index":2,"up":true,"mtu_bytes":1500,"nat4_in":false,"nat6_in":false,"counters":{"rx_packets":0,"rx_bytes":0,"tx_packets":0,"tx_bytes":0,"drops":21,"punts":2,"ip4_packets":0,"ip6_packets":0,"rx_missed":5,"rx_no_buffer":0,"rx_errors":0,"tx_errors":0}}]}"#;
+    let end = r#"{"name":"pg1","index":2,"up":true,"link":"up","mtu_bytes":1500,"nat4_in":false,"nat6_in":false,"counters":{"rx_packets":0,"rx_bytes":0,"tx_packets":0,"tx_bytes":0,"drops":21,"punts":2,"ip4_packets":0,"ip6_packets":0,"rx_missed":5,"rx_no_buffer":0,"rx_errors":0,"tx_errors":0}}]}"#;
     assert!(text.ends_with(end), "{text}");
 }
 

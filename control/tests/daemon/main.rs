@@ -6,6 +6,8 @@ mod churn;
 mod commands;
 mod defects;
 mod drains;
+mod faults;
+mod floods;
 mod flow_pages;
 mod flows;
 mod forwarding;

@@ -1,7 +1,7 @@
 //! [`PacketIo`] over DPDK ports.
 
 use crate::dpdk::mempool::{Mempool, free_bulk};
-use crate::dpdk::queue::{RxQueue, TxQueue};
+use crate::dpdk::queue::{PortQueues, RxQueue, TxQueue};
 use crate::frame::Frame;
 use crate::interface::{InterfaceId, PortId, QueueId};
 use crate::io::PacketIo;
@@ -13,12 +13,14 @@ pub struct DpdkIo {
     pool: Mempool,
     rx: Vec<RxQueue>,
     tx: Vec<TxQueue>,
+    /// Empty, with room for one.
+    probe: Vec<Packet>,
 }
 
 impl DpdkIo {
     /// With the pool for packets made by this worker, and its queues.
     pub fn new(pool: Mempool, rx: Vec<RxQueue>, tx: Vec<TxQueue>) -> Self {
-        Self { pool, rx, tx }
+        Self { pool, rx, tx, probe: Vec::with_capacity(1) }
     }
 }
 
@@ -46,6 +48,22 @@ impl PacketIo for DpdkIo {
     #[inline]
     fn alloc(&mut self) -> Option<Packet> {
         self.pool.alloc()
+    }
+
+    fn is_starved(&mut self) -> bool {
+        let one = self.pool.alloc();
+        let starved = one.is_none();
+        self.probe.extend(one);
+        free_bulk(&mut self.probe);
+        starved
+    }
+
+    fn swap_queues(&mut self, queues: &mut PortQueues) {
+        let port = queues.port;
+        let rx = self.rx.extract_if(.., |own| own.port() == port).collect();
+        let tx = self.tx.extract_if(.., |own| own.port() == port).collect();
+        self.rx.append(&mut std::mem::replace(&mut queues.rx, rx));
+        self.tx.append(&mut std::mem::replace(&mut queues.tx, tx));
     }
 
     #[inline]

@@ -167,6 +167,11 @@ pub struct Port {
 impl Port {
     /// Configures and starts a port that EAL has probed.
     pub fn start(_eal: &Eal, config: &PortConfig, pool: &Mempool) -> Result<Self, DpdkError> {
+        Self::open(config, pool)
+    }
+
+    /// The same for a device that was probed later.
+    pub fn open(config: &PortConfig, pool: &Mempool) -> Result<Self, DpdkError> {
         let action = |what: &str| format!("{what} {}", config.name);
         let mut device = Device::claim(config, pool)?;
         let id = device.id;

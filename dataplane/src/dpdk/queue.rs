@@ -99,6 +99,24 @@ impl TxQueue {
     }
 }
 
+/// The queues of one port that belong to one worker.
+#[derive(Debug)]
+pub struct PortQueues {
+    /// The port.
+    pub port: PortId,
+    /// Its receive queues.
+    pub rx: Vec<RxQueue>,
+    /// Its transmit queues.
+    pub tx: Vec<TxQueue>,
+}
+
+impl PortQueues {
+    /// None of this port.
+    pub fn none(port: PortId) -> Self {
+        Self { port, rx: Vec::new(), tx: Vec::new() }
+    }
+}
+
 /// How many slots in front have packets.
 #[inline]
 fn leading(packets: &[Option<Packet>]) -> usize {

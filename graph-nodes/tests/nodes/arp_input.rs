@@ -137,11 +137,11 @@ fn senders_must_be_on_link() {
 }
 
 #[test]
-fn a_flood_of_news_is_limited() {
+fn a_flood_of_news_is_limited_and_does_not_hide_who_is_known() {
     let mut harness = Harness::new(world());
     for n in 0..1200_u16 {
         let [high, low] = n.to_be_bytes();
-        let address = Ipv4Addr::new(10, 10, 10, 1 + (n % 250) as u8);
+        let address = Ipv4Addr::new(10, 10, 10, 2 + (n % 250) as u8);
         let sender = (MacAddress([2, 7, 7, 7, high, low]), address);
         harness.receive(CLIENT_LINK, &arp(true, sender, (NOBODY, OUR_CLIENT_SIDE)));
     }
@@ -150,4 +150,9 @@ fn a_flood_of_news_is_limited() {
         events += 1;
     }
     assert_eq!(events, 1000);
+    assert_eq!(harness.shared().rare.events_limited.get(), 200);
+    // In the same second, from the client that has an adjacency already.
+    let moved = (MacAddress([2, 7, 7, 7, 7, 7]), CLIENT);
+    harness.receive(CLIENT_LINK, &arp(true, moved, (NOBODY, OUR_CLIENT_SIDE)));
+    assert!(harness.event().is_some());
 }

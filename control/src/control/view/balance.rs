@@ -30,7 +30,8 @@ impl Control {
 
     /// `show lb balance`.
     pub fn balance_status(&self) -> BalanceStatus {
-        let mut lost = LostBefore::default();
+        let starved = self.workers.iter().map(|worker| worker.shared.rare.starved.get());
+        let mut lost = LostBefore { starved_looks: starved.sum(), ..LostBefore::default() };
         for link in self.model.interfaces.iter() {
             if let Kind::Device(port) | Kind::Punt(port) = link.kind {
                 lost.add(&self.hardware.counters(port));

@@ -30,6 +30,7 @@ impl Control {
                 name: interface.name.to_string(),
                 index: interface.id.0,
                 up: interface.up,
+                link: self.link_state(interface.id).name(),
                 mtu_bytes: interface.mtu,
                 nat4_in: interface.nat4_in,
                 nat6_in: interface.nat6_in,

@@ -151,8 +151,27 @@ impl Control {
         (0..self.graph.counters.len()).map(count).collect()
     }
 
-    fn overflowed(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.shared.rare.overflowed.get()).sum()
+    /// What is counted beside the nodes, ever.
+    fn rare_counts(&self) -> [u64; 3] {
+        let counts = self.workers.iter().map(|worker| {
+            let rare = &worker.shared.rare;
+            [rare.overflowed.get(), rare.starved.get(), rare.events_limited.get()]
+        });
+        counts.fold([0; 3], |sum, one| std::array::from_fn(|at| sum[at] + one[at]))
+    }
+
+    fn rare_errors(&self) -> impl Iterator<Item = ErrorCount> {
+        let kinds = [
+            ("frame of the next node full", "error"),
+            ("no packet buffer free to receive", "error"),
+            ("neighbor event rate limit exceeded", "warn"),
+        ];
+        let (now, then) = (self.rare_counts(), self.baseline.rare);
+        let counts = kinds.into_iter().zip(now).zip(then);
+        counts.filter_map(|(((reason, severity), now), then)| {
+            let count = now.saturating_sub(then);
+            (count > 0).then_some(ErrorCount { count, node: "graph", reason, severity })
+        })
     }
 
     /// `show errors`.
@@ -167,13 +186,6 @@ impl Control {
             reason: "address of ours claimed by another station",
             severity: "warn",
         });
-        let overflowed = self.overflowed().saturating_sub(self.baseline.overflowed);
-        let full = (overflowed > 0).then_some(ErrorCount {
-            count: overflowed,
-            node: "graph",
-            reason: "frame of the next node full",
-            severity: "error",
-        });
         let errors = counts.filter(|(_, count)| *count > 0).map(|(at, count)| {
             let info = self.graph.counters[at];
             ErrorCount {
@@ -187,14 +199,14 @@ impl Control {
                 },
             }
         });
-        Errors { errors: errors.chain(own).chain(full).collect() }
+        Errors { errors: errors.chain(own).chain(self.rare_errors()).collect() }
     }
 
     /// `clear errors`.
     pub fn clear_errors(&mut self) {
         self.baseline.errors = self.error_counts();
         self.baseline.conflicts = self.announcements.conflicts_seen();
-        self.baseline.overflowed = self.overflowed();
+        self.baseline.rare = self.rare_counts();
     }
 
     /// `clear interfaces`.
