@@ -115,6 +115,7 @@ class Changes(threading.Thread):
             + [f"{command} weight {pick.randint(0, 100)}"] * 3
             + [f"{command} del"] * 3
             + [f"{command} del flush"] * 2
+            + [f"{command} drain", f"{command} drain then del", f"{command} undrain"]
             + [
                 f"lb vip 20.20.20.9/32 protocol tcp port {PORT} encap nat4 type clusterip target_port 8082",
                 f"lb as 20.20.20.9/32 protocol tcp port {PORT} {server}",

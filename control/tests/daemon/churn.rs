@@ -153,7 +153,7 @@ impl Churn {
         let Service { key, lengths, .. } = &SERVICES[vip];
         let last = 101 + self.dice.below(usize::from(TOUCHED)) as u8;
         let server = format!("lb as {key} 192.168.1.{last}");
-        match self.dice.below(20) {
+        match self.dice.below(24) {
             0..6 => server,
             6..9 => format!("{server} weight {}", self.dice.below(101)),
             9..12 => format!("{server} del"),
@@ -172,7 +172,10 @@ impl Churn {
             16 => format!("lb flush vip {OTHER}"),
             17 => format!("lb vip {OTHER} del"),
             18 => format!("lb vip {OTHER} {OTHER_WORDS}"),
-            _ => format!("lb as {OTHER} 192.168.1.{last}"),
+            19 => format!("lb as {OTHER} 192.168.1.{last}"),
+            20..22 => format!("{server} drain"),
+            22 => format!("{server} drain then del"),
+            _ => format!("{server} undrain"),
         }
     }
 
