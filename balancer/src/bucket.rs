@@ -23,7 +23,7 @@ const READ_ATTEMPTS: usize = 4;
 /// entry is a part of its key and is written and read where the key is.
 #[repr(C, align(64))]
 #[derive(Debug)]
-#[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
+#[cfg_attr(not(loom), derive(zerocopy::FromBytes))]
 pub(crate) struct Bucket {
     keys: [AtomicU64; WAYS],
     values: [AtomicU64; WAYS],

@@ -99,6 +99,13 @@ impl FlowValue {
         Self(self.0 & REST | update.0)
     }
 
+    /// Whether an occupied entry has a state that there is.
+    #[cfg(not(loom))]
+    pub(crate) const fn has_state(self) -> bool {
+        let bits = self.state_bits();
+        FlowState::from_bits(bits) as u8 == bits
+    }
+
     /// The number of the state, 0 of a free entry.
     #[inline]
     pub(crate) const fn state_bits(self) -> u8 {

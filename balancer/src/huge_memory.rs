@@ -6,13 +6,15 @@
 
 use std::alloc::Layout;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Error};
+use std::io::{self, BufRead, BufReader, Error};
 use std::ops::Deref;
 use std::ptr::{NonNull, null_mut};
 
 use libc::{MADV_HUGEPAGE, MADV_POPULATE_WRITE, MAP_ANONYMOUS, MAP_HUGE_2MB, MAP_HUGETLB};
 use libc::{MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ, PROT_WRITE};
-use zerocopy::FromZeros;
+use zerocopy::{FromBytes, FromZeros};
+
+use crate::mapped_file::MappedFile;
 
 /// Bytes of a huge page. Smaller tables stay in ordinary memory.
 const HUGE_PAGE: usize = 2 << 20;
@@ -47,7 +49,7 @@ pub(crate) enum Provide {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoMemory;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Source {
     /// The global allocator.
     Heap,
@@ -55,6 +57,8 @@ enum Source {
     HugePages(usize),
     /// A mapping of so many bytes.
     Transparent(usize),
+    /// A mapped file.
+    File(MappedFile),
 }
 
 /// A slice of values whose bytes were all zero at first.
@@ -94,13 +98,31 @@ impl<T: FromZeros> HugeMemory<T> {
     }
 }
 
+impl<T: FromBytes> HugeMemory<T> {
+    /// So many values at the start of a file, as they were left there; zero where the file had
+    /// none. Others may not write there meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MappedFile::new`].
+    pub(crate) fn in_file(file: &File, len: usize) -> io::Result<Self> {
+        const { assert!(align_of::<T>() <= PAGE && !std::mem::needs_drop::<T>()) }
+        let layout = Layout::array::<T>(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let mapping = MappedFile::new(file, layout.size())?;
+        let values = NonNull::slice_from_raw_parts(mapping.start.cast(), len);
+        Ok(Self { values, source: Source::File(mapping) })
+    }
+}
+
 impl<T> HugeMemory<T> {
     /// Where the memory comes from. Looks into `/proc`, so not for workers.
     pub(crate) fn backing(&self) -> Backing {
-        match self.source {
+        match &self.source {
             Source::Heap => Backing::Ordinary,
-            Source::HugePages(_) => Backing::HugePages,
-            Source::Transparent(bytes) => {
+            Source::HugePages(_) | Source::File(MappedFile { huge: true, .. }) => {
+                Backing::HugePages
+            }
+            &Source::Transparent(bytes) | &Source::File(MappedFile { bytes, .. }) => {
                 let start = self.values.cast::<u8>().as_ptr() as usize;
                 let huge_bytes = huge_bytes(start).unwrap_or(0).min(bytes);
                 Backing::Transparent { huge_bytes }
@@ -114,18 +136,20 @@ impl<T> Deref for HugeMemory<T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: the memory is as long, aligned, lives as long as `self`, and all zero is a value
-        // of `T`; nobody has a mutable reference to it.
+        // SAFETY: the memory is as long, aligned, lives as long as `self`, and what is in it is a
+        // value of `T`: zero at first, or any bytes in a file; nobody has a mutable reference to it.
         unsafe { self.values.as_ref() }
     }
 }
 
 impl<T> Drop for HugeMemory<T> {
     fn drop(&mut self) {
-        match self.source {
+        match &self.source {
+            // The mapping goes by itself.
+            Source::File(_) => {}
             // SAFETY: it came from a box, and nobody has it any more.
             Source::Heap => drop(unsafe { Box::from_raw(self.values.as_ptr()) }),
-            Source::HugePages(bytes) | Source::Transparent(bytes) => {
+            &(Source::HugePages(bytes) | Source::Transparent(bytes)) => {
                 drop(Mapping { start: self.values.cast(), bytes, reserved: false });
             }
         }
@@ -213,17 +237,23 @@ fn map(bytes: usize, flags: libc::c_int) -> Option<NonNull<u8>> {
 /// The bytes in huge pages of the mapping with this address, by `/proc/self/smaps` (proc(5)).
 fn huge_bytes(address: usize) -> Option<usize> {
     let lines = BufReader::new(File::open("/proc/self/smaps").ok()?).lines();
-    let mut here = false;
+    let (mut here, mut huge) = (false, None);
     for line in lines.map_while(Result::ok) {
         let range = line.split(' ').next().and_then(|range| range.split_once('-'));
         if let Some((start, end)) = range {
             let [start, end] = [start, end].map(|at| usize::from_str_radix(at, 16));
             here = (start.ok()?..end.ok()?).contains(&address);
-        } else if here && let Some(size) = line.strip_prefix("AnonHugePages:") {
-            return size.trim().strip_suffix(" kB")?.parse::<usize>().ok()?.checked_mul(1024);
+        } else if here
+            && let Some((name, size)) = line.split_once(':')
+            && ["AnonHugePages", "ShmemPmdMapped"].contains(&name)
+        {
+            let size = size.trim().strip_suffix(" kB")?.parse::<usize>().ok()?.checked_mul(1024)?;
+            huge = Some(huge.unwrap_or(0) + size);
+        } else if !here && huge.is_some() {
+            break;
         }
     }
-    None
+    huge
 }
 
 #[cfg(test)]

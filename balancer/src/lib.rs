@@ -84,6 +84,9 @@ mod lb_check;
 mod lb_tables;
 mod live_flows;
 mod maglev;
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+mod mapped_file;
 mod nat_reverse;
 mod new_flow_cache;
 mod new_flow_table;
@@ -101,6 +104,8 @@ mod sticky;
 mod sticky_owner;
 mod sticky_replacement;
 mod sticky_soundness;
+#[cfg(not(loom))]
+mod sticky_stock;
 mod table_length;
 mod tcp_flags;
 mod tcp_state;
@@ -139,6 +144,8 @@ pub use staged::{Course, Known, Located, Passing, Updates};
 pub use sticky::{BucketCountError, StickyTable};
 pub use sticky_owner::{Full, NewEntry, Slot, StickyOwner};
 pub use sticky_replacement::Followed;
+#[cfg(not(loom))]
+pub use sticky_stock::{FileWords, Stock, TableFiles};
 pub use table_length::{TableLength, TableLengthError};
 pub use tcp_flags::{Segment, TcpFlags};
 pub use tcp_state::{Direction, FlowState};

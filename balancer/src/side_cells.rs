@@ -88,6 +88,12 @@ impl SideCells {
         HugeMemory::zeroed(entries, Provide::AsUsed).map(Self)
     }
 
+    /// `entries` cells, as they were left in a file.
+    #[cfg(not(loom))]
+    pub(crate) fn in_file(file: &std::fs::File, entries: usize) -> std::io::Result<Self> {
+        HugeMemory::in_file(file, entries).map(Self)
+    }
+
     /// `entries` cells, all zero.
     #[cfg(loom)]
     pub(crate) fn new(entries: usize) -> Result<Self, ()> {

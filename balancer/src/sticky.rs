@@ -88,6 +88,24 @@ impl StickyTable {
         })
     }
 
+    /// A table in files, with the entries that were left there; they are not counted yet.
+    #[cfg(not(loom))]
+    pub(crate) fn in_files(
+        buckets: u64,
+        files: &crate::TableFiles<'_>,
+        instance: InstanceKey,
+        servers_max: usize,
+    ) -> std::io::Result<Self> {
+        let count = Self::check_buckets(buckets).map_err(std::io::Error::other)?;
+        Ok(Self {
+            buckets: HugeMemory::in_file(files.buckets, count)?,
+            cells: SideCells::in_file(files.cells, count * WAYS)?,
+            mask: (count - 1) as u32,
+            instance,
+            live: LiveFlows::new(servers_max),
+        })
+    }
+
     /// The entry of a flow, unless it is expired. For any thread; misses a flow only if its owner
     /// is making that very entry.
     ///

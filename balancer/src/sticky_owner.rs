@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::application_server::AsId;
-use crate::bucket::{Bucket, WAYS};
+use crate::bucket::{Bucket, Entries, WAYS};
 use crate::flow_key::{FlowKey, Wanted, is_direct_word};
 use crate::flow_value::FlowValue;
 use crate::instance_key::{BucketPair, InstanceKey};
@@ -102,6 +102,24 @@ impl StickyOwner {
         servers_max: usize,
     ) -> Result<Self, BucketCountError> {
         let table = Arc::new(StickyTable::new(buckets, instance, servers_max)?);
+        Ok(Self { table, cursor: 0, sweeps: 0, old: None })
+    }
+
+    /// A table in files; entries that are there count only once stock was taken of them
+    /// ([`take_stock`](Self::take_stock)).
+    ///
+    /// # Errors
+    ///
+    /// When `buckets` is not a number of buckets, or the files cannot be mapped: they are too long,
+    /// on a disk, or there is not the room.
+    #[cfg(not(loom))]
+    pub fn in_files(
+        buckets: u64,
+        files: &crate::TableFiles<'_>,
+        instance: InstanceKey,
+        servers_max: usize,
+    ) -> std::io::Result<Self> {
+        let table = Arc::new(StickyTable::in_files(buckets, files, instance, servers_max)?);
         Ok(Self { table, cursor: 0, sweeps: 0, old: None })
     }
 
@@ -273,16 +291,28 @@ impl StickyOwner {
         now_s: u32,
         epoch_of: impl Fn(AsId) -> Option<u8>,
     ) -> usize {
+        self.sweep_those(budget_buckets, |entries, way| {
+            !is_alive(entries.bucket.word(way), entries.bucket.value(way), now_s, &epoch_of)
+        })
+    }
+
+    /// Frees the entries of the next `budget_buckets` buckets of which `is_over` says so, and returns
+    /// how many there were. Free ones are not asked about.
+    #[inline]
+    pub(crate) fn sweep_those(
+        &mut self,
+        budget_buckets: usize,
+        is_over: impl Fn(&Entries<'_>, usize) -> bool,
+    ) -> usize {
         let buckets = self.table.buckets();
         let mut freed = 0;
         for _ in 0..budget_buckets.min(buckets) {
             debug_assert!(self.is_sound_at(self.cursor), "bucket {}", self.cursor);
             debug_assert!(self.cursor > 0 || self.counts_are_right(), "the counts are wrong");
-            let bucket = self.table.entries(self.cursor).bucket;
+            let entries = self.table.entries(self.cursor);
             for way in 0..WAYS {
-                let value = bucket.value(way);
-                if !value.is_free() && !is_alive(bucket.word(way), value, now_s, &epoch_of) {
-                    self.free(bucket, way);
+                if !entries.bucket.value(way).is_free() && is_over(&entries, way) {
+                    self.free(entries.bucket, way);
                     freed += 1;
                 }
             }

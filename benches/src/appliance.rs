@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use balancer::InstanceKey;
 use control::compile::{new_instance_key, new_sticky_owner};
-use control::control::{Control, Parts, TscBase, WorkerHandle};
+use control::control::{Control, Parts, Ticks, TscBase, WorkerHandle};
 use control::model::Model;
 use control::runtime::hardware::{Hardware, Link, PortFacts};
 use control::show::buffers::PoolStatus;
@@ -278,6 +278,8 @@ impl<I: PacketIo, C: Clock> Appliance<I, C> {
             hardware: Box::new(NoHardware),
             tsc,
             main_cpus: "0".to_owned(),
+            ticks: Ticks::Tsc(tsc),
+            keeper: None,
         });
         run_commands(&mut control, commands)?;
         let mut workers = Vec::new();

@@ -49,7 +49,7 @@ pub use show::{FibQuery, FlowQuery, FlowsCursor, FlowsQuery, HardwareDetail, Sho
 pub use span::{Span, Spanned};
 pub use startup::{
     Cpu, Dev, Device, Dpdk, Fixed, Hugepages, Poll, Privileges, Punt, Restart, Seccomp, Startup,
-    Statement, Unix, Workers, core_list, parse_core_list, punt_needs_tap,
+    State, Statement, Unix, Workers, core_list, parse_core_list, punt_needs_tap,
 };
 pub use sub_interface::{SubInterface, VlanKind, VlanTags};
 pub use toml_file::TomlFile;

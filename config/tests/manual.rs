@@ -66,6 +66,7 @@ fn every_key_is_described() {
         "[unix]",
         "[privileges]",
         "[punt]",
+        "[state]",
         "[[interface]]",
         "[[sub-interface]]",
         "[[tunnel]]",

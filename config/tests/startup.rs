@@ -435,3 +435,21 @@ fn an_as_can_drain_from_the_start() {
         &[("\"drian\"", "did you mean `drain`? admin is one of up, drain")],
     );
 }
+
+#[test]
+fn the_state_directory_is_a_path_from_the_root() {
+    let with = |state: &str| Startup::parse(&format!("{WALK_THROUGH}\n{state}"));
+    let startup = with("[state]\ndir = \"/run/sluice/state\"").unwrap();
+    assert_eq!(startup.state.unwrap().dir.value.to_str(), Some("/run/sluice/state"));
+    assert_eq!(parse(WALK_THROUGH).state, None);
+    for (state, expected) in [
+        ("[state]", "lacks `dir`"),
+        ("[state]\ndir = \"state\"", "`state` cannot be the state directory"),
+        ("[state]\ndir = \"/\"", "`/` cannot be the state directory"),
+        ("[state]\ndir = 5", "`dir` must be a string"),
+        ("[state]\ndri = \"/run/x\"\ndir = \"/run/x\"", "unknown key `dri` in [state]"),
+    ] {
+        let problems = with(state).unwrap_err();
+        assert!(problems.iter().any(|p| p.reason.contains(expected)), "{state}: {problems:?}");
+    }
+}

@@ -6,18 +6,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Command, Startup};
+use config::Startup;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
+use crate::accounts::Accounts;
 use crate::compile::TableThread;
 use crate::control::Control;
 use crate::execute::Shared;
 use crate::privileges;
 use crate::reload::{Checked, Hangup, Source, Started};
-use crate::runtime::{DataPlane, Plan};
+use crate::runtime::{DataPlane, Plan, StickyPlan};
 use crate::server::{self, Socket};
 use crate::service_manager::ServiceManager;
 use crate::supervisor::{FAILED, WRONG_CONFIGURATION};
@@ -58,10 +59,15 @@ pub fn run(path: &Path) -> ExitCode {
     if let Err(reason) = dataplane::dpdk::cpu::check() {
         return wrong(&reason);
     }
-    let (startup, plan) = match load(path) {
-        Ok(loaded) => loaded,
+    let checked = match read(path) {
+        Ok(checked) => checked,
         Err(report) => return wrong(&report),
     };
+    let sticky = match StickyPlan::new(&checked) {
+        Ok(sticky) => sticky,
+        Err(reason) => return wrong(&reason),
+    };
+    let Checked { startup, plan, .. } = checked;
     if let Err(error) = Socket::check(&startup.unix.cli_listen) {
         return fail(&error.to_string());
     }
@@ -79,7 +85,7 @@ pub fn run(path: &Path) -> ExitCode {
         Err(error) => return fail(&format!("waiting for SIGHUP: {error}")),
     };
     let cpus = available_cpus();
-    let (mut data_plane, control) = match DataPlane::start(&plan, buckets(&startup)) {
+    let (mut data_plane, control) = match DataPlane::start(&plan, &sticky) {
         Ok(started) => started,
         Err(error) => return fail(&error.to_string()),
     };
@@ -89,6 +95,7 @@ pub fn run(path: &Path) -> ExitCode {
     shared.with(|control| control.set_started(Started { file, fixed, cpus }));
     let served = shared
         .with(|control| configure(control, &startup))
+        .and_then(|()| shared.with(|control| give_state(control, &startup)))
         .and_then(|()| privileges::drop_on_all_threads(&startup, &data_plane))
         .and_then(|()| data_plane.launch().map_err(|error| error.to_string()))
         .and_then(|()| {
@@ -155,6 +162,7 @@ fn serve(
                 Err(error) => tracing::error!("{error}; the rest of the file was not run"),
             }
         }
+        shared.with(Control::settle_state);
         let socket = Socket::bind(&startup.unix.cli_listen).map_err(|e| e.to_string())?;
         tracing::info!("ready, listening on {}", startup.unix.cli_listen.display());
         let reloads = tokio::task::spawn_local(hangup.serve(shared.clone()));
@@ -200,6 +208,13 @@ async fn pump(shared: Shared, built: Arc<Notify>, pulse: Pulse) {
     }
 }
 
+/// Gives kept state to whom the daemon becomes.
+fn give_state(control: &Control, startup: &Startup) -> Result<(), String> {
+    let identity = privileges::identity(startup, &Accounts::here());
+    let identity = identity.map_err(|problem| problem.reason)?;
+    identity.map_or(Ok(()), |identity| control.give_state_to((identity.uid, identity.gid)))
+}
+
 /// Applies the startup file's commands in one transaction.
 fn configure(control: &mut Control, startup: &Startup) -> Result<(), String> {
     if startup.unix.debug_commands {
@@ -216,25 +231,18 @@ fn configure(control: &mut Control, startup: &Startup) -> Result<(), String> {
     Ok(())
 }
 
-/// The size of the sticky tables that the file asks for.
-fn buckets(startup: &Startup) -> u32 {
-    let mut conf = startup.commands.iter().rev().filter_map(|statement| match &statement.command {
-        Command::LbConf(conf) => conf.buckets,
-        _ => None,
-    });
-    conf.next().map_or(config::defaults::BUCKETS, |buckets| buckets.value)
-}
-
 /// Reads and checks a configuration file as far as that is possible without starting anything.
 ///
 /// # Errors
 ///
 /// A report of everything that is wrong.
 pub fn load(path: &Path) -> Result<(Startup, Plan), String> {
-    match Checked::read(Source::File(path.to_owned()), &available_cpus()) {
-        Ok(Checked { startup, plan, .. }) => Ok((startup, plan)),
-        Err(mistakes) => Err(mistakes.report()),
-    }
+    read(path).map(|Checked { startup, plan, .. }| (startup, plan))
+}
+
+fn read(path: &Path) -> Result<Checked, String> {
+    Checked::read(Source::File(path.to_owned()), &available_cpus())
+        .map_err(|mistakes| mistakes.report())
 }
 
 /// The CPUs this process may use.

@@ -17,5 +17,6 @@ pub mod runtime;
 pub mod server;
 pub mod service_manager;
 pub mod show;
+pub mod state;
 pub mod supervisor;
 pub mod watchdog;

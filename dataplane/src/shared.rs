@@ -141,6 +141,8 @@ pub struct WorkerShared {
     pub events_lost: CachePadded<Counter>,
     requests: ArrayQueue<Request>,
     swapped: ArrayQueue<Box<PortQueues>>,
+    /// Not to be swept: control does not know yet which flows are over.
+    hold_sweep: CachePadded<AtomicBool>,
     stop: CachePadded<AtomicBool>,
 }
 
@@ -172,6 +174,7 @@ impl WorkerShared {
             events_lost: CachePadded::new(Counter::new()),
             requests: ArrayQueue::new(REQUEST_QUEUE_LEN),
             swapped: ArrayQueue::new(SWAPPED_LEN),
+            hold_sweep: CachePadded::new(AtomicBool::new(false)),
             stop: CachePadded::new(AtomicBool::new(false)),
         })
     }
@@ -209,6 +212,12 @@ impl WorkerShared {
         let _ = self.swapped.push(queues);
     }
 
+    /// Whether flows may be swept.
+    #[inline]
+    pub fn may_sweep(&self) -> bool {
+        !self.hold_sweep.load(Ordering::Relaxed)
+    }
+
     /// True while any packet may carry a trace mark.
     #[inline]
     pub fn tracing(&self) -> bool {
@@ -234,6 +243,11 @@ impl WorkerShared {
     }
 
     // Control's side.
+
+    /// Says that flows are not to be swept, or that they may be (which is so from the start).
+    pub fn hold_sweep(&self, hold: bool) {
+        self.hold_sweep.store(hold, Ordering::Relaxed);
+    }
 
     /// The worker's next event.
     pub fn next_event(&self) -> Option<Event> {

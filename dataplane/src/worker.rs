@@ -176,13 +176,15 @@ impl WorkerState {
 
     /// What is due of the sticky tables per turn, however large they are.
     fn tend_tables(&mut self, lb: &LbTables, now_s: u32) {
-        let epoch_of = |id| lb.epoch_of(id);
-        self.sticky.sweep(SWEEP_BUCKETS, now_s, epoch_of);
-        let Followed { lost, retired } = self.sticky.follow(MIGRATE_BUCKETS, now_s, epoch_of);
-        if lost > 0 {
-            self.shared.flows_lost.add(lost as u64);
+        if self.shared.may_sweep() {
+            let epoch_of = |id| lb.epoch_of(id);
+            self.sticky.sweep(SWEEP_BUCKETS, now_s, epoch_of);
+            let Followed { lost, retired } = self.sticky.follow(MIGRATE_BUCKETS, now_s, epoch_of);
+            if lost > 0 {
+                self.shared.flows_lost.add(lost as u64);
+            }
+            self.retired.extend(retired);
         }
-        self.retired.extend(retired);
         self.retire_tables();
     }
 

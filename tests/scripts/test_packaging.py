@@ -64,6 +64,9 @@ def test_the_unit_starts_the_daemon_on_the_packaged_configuration():
     # The directory that systemd makes for the unit is the one that the socket is in.
     assert re.search(r"^RuntimeDirectory=sluice$", unit, re.M)
     assert settings["unix"]["cli-listen"] == "/run/sluice/cli.sock"
+    # It is there after a stop, with the flows in it.
+    assert re.search(r"^RuntimeDirectoryPreserve=yes$", unit, re.M)
+    assert settings["state"]["dir"] == "/run/sluice/state"
 
 
 def test_readme_names_only_files_that_exist():

@@ -1,9 +1,10 @@
-//! The sticky table: probes of known and unknown flows, one after the other or fetched ahead, and
-//! new entries.
+//! The sticky table: probes of known and unknown flows, one after the other or fetched ahead, new
+//! entries, and taking stock after a restart.
 
+use std::fs::File;
 use std::hint::black_box;
 
-use balancer::{AsId, FlowState, KeyKind, Located, NewEntry, StickyOwner};
+use balancer::{AsId, FlowState, KeyKind, Located, NewEntry, StickyOwner, TableFiles};
 
 use super::kernel::Kernel;
 use super::world::{BURST, FLOWS, Visits, buckets_for, instance, key, tuple, vip_id};
@@ -109,7 +110,37 @@ pub(super) fn all() -> Vec<Kernel> {
         }
     });
     let probes = FLOWS.iter().flat_map(|flows| probes(*flows));
-    probes.chain([second.and_counted(), insert.and_counted()]).collect()
+    probes.chain([second.and_counted(), insert.and_counted(), stock()]).collect()
+}
+
+/// What a restart takes for each flow.
+fn stock() -> Kernel {
+    let flows = FLOWS.get(2).copied().unwrap_or(FLOWS[0]);
+    Kernel::new(GROUP, format!("stock of {flows} flows, per flow"), flows as usize, move || {
+        let mut owner = kept(flows);
+        move || {
+            let stock = owner.take_stock(0, |_| Some((vip_id(), 0)));
+            assert!(stock.kept > 0 && stock.torn == 0, "{stock:?}");
+        }
+    })
+}
+
+/// A table with so many flows in files, whose names are gone already.
+fn kept(flows: u64) -> StickyOwner {
+    let files = ["buckets", "cells"].map(|kind| {
+        let path = format!("/dev/shm/sluice-bench-{}-{kind}", std::process::id());
+        let mut options = File::options();
+        let file = options.read(true).write(true).create_new(true).open(&path);
+        let _ = std::fs::remove_file(&path);
+        file.expect("a file in /dev/shm")
+    });
+    let files = TableFiles { buckets: &files[0], cells: &files[1] };
+    let mut owner = StickyOwner::in_files(buckets_for(flows), &files, instance(), 1)
+        .expect("the memory of a table");
+    for flow in 0..flows {
+        let _ = owner.insert(&key(flow), entry(0), 0, |_| Some(0));
+    }
+    owner
 }
 
 #[cfg(test)]

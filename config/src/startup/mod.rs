@@ -9,6 +9,7 @@ mod links;
 mod network;
 mod privileges;
 mod punt;
+mod state;
 mod table;
 mod vips;
 
@@ -20,6 +21,7 @@ pub(crate) use fixed::quoted;
 pub use fixed::{Fixed, Restart};
 pub use privileges::{Privileges, Seccomp};
 pub use punt::{Punt, punt_needs_tap};
+pub use state::State;
 
 use links::Link;
 use network::{Interface, Names};
@@ -63,6 +65,8 @@ pub struct Startup {
     pub punt: Option<Punt>,
     /// All sections that only a start takes up, as written.
     pub fixed: Fixed,
+    /// `[state]`
+    pub state: Option<State>,
     /// Everything else, in an order in which each command finds what it needs: devices' interfaces,
     /// sub-interfaces, tunnels, neighbours, routes, `lb conf`, NAT interfaces, policies, VIPs, ASs.
     pub commands: Vec<Statement>,
@@ -91,6 +95,7 @@ impl Startup {
             "unix",
             "privileges",
             "punt",
+            "state",
             "interface",
             "sub-interface",
             "tunnel",
@@ -137,6 +142,7 @@ impl Startup {
             privileges: privileges::privileges(root),
             punt,
             fixed: Fixed::default(),
+            state: state::state(root),
             dpdk,
             commands,
         }

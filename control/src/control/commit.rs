@@ -7,6 +7,7 @@ use balancer::HashKey;
 use config::{Command, PanicPlace, Problem};
 
 use super::Control;
+use super::keeping::new_table;
 use super::rebuild::Published;
 use crate::compile::LbCompiler;
 use crate::model::{Effect, Kind, Model};
@@ -143,10 +144,14 @@ impl Control {
     /// Sees to it that the sticky tables get the size that is configured.
     pub(super) fn resize_sticky_tables(&mut self) {
         let buckets = self.model.lb.settings.buckets;
-        match self.resize.want(buckets, &self.workers) {
+        let (keeper, workers) = (&mut self.keeper, &self.workers);
+        let make =
+            |worker: usize| new_table(keeper.as_mut(), &workers[worker].sticky, worker, buckets);
+        match self.resize.want(buckets, workers, make) {
             Ok(changed) => self.dirty |= changed,
             Err(error) => tracing::error!("sticky tables keep their size: {error}"),
         }
+        self.forget_tables();
     }
 
     /// A worker has moved all flows out of its old sticky table.
@@ -166,6 +171,7 @@ impl Control {
         self.ripened = false;
         self.model.learned_neighbors = self.neighbors.resolved();
         self.generation += 1;
+        self.keep_state();
         let sticky = self.sticky_tables();
         let compiled = self.compiler.compile(&self.model, self.generation, &sticky);
         self.debug.panic_if_asked(PanicPlace::Publish);

@@ -89,6 +89,7 @@ impl Control {
         self.expire_reload();
         self.resize.proceed(self.publisher.adopted(), &mut self.workers);
         self.look_for_drained();
+        self.sweep_orphans();
         if self.now_ms >= self.next_second_ms {
             self.next_second_ms = self.now_ms + 1_000;
             self.every_second();
@@ -132,6 +133,10 @@ impl Control {
             if collected > 0 {
                 self.drains.retain(&self.model.lb);
             }
+        }
+        let tick_s = self.tick_s();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.every_second(tick_s);
         }
     }
 

@@ -9,6 +9,7 @@ mod drains;
 mod events;
 mod flushes;
 mod journal;
+mod keeping;
 mod links;
 mod neighbors;
 mod rates;
@@ -38,6 +39,7 @@ use crate::model::{LbModel, Model};
 use crate::neighbor::NeighborTable;
 use crate::reload::Reloads;
 use crate::runtime::hardware::Hardware;
+use crate::state::Keeper;
 use advice::NatLink;
 use announcements::Announcements;
 use baseline::Baseline;
@@ -76,6 +78,16 @@ pub struct TscBase {
     pub hz: u64,
 }
 
+/// The clock of the workers, by which flows expire.
+#[derive(Clone, Copy, Debug)]
+pub enum Ticks {
+    /// Second 0 and the speed of the TSC. Control's own time would run away from it in weeks, as
+    /// nobody knows the speed exactly.
+    Tsc(TscBase),
+    /// Control's own time, which began in this second: where workers have a clock of a test.
+    From(u32),
+}
+
 /// Everything that control starts from.
 pub struct Parts {
     /// Interfaces of the devices, nothing else yet.
@@ -90,6 +102,10 @@ pub struct Parts {
     pub tsc: TscBase,
     /// CPUs of the control thread, as a list.
     pub main_cpus: String,
+    /// The clock of the workers.
+    pub ticks: Ticks,
+    /// What outlives the daemon; the workers' tables are its.
+    pub keeper: Option<Keeper>,
 }
 
 /// The owner of the model and of all that follows from it.
@@ -130,6 +146,8 @@ pub struct Control {
     drains: Drains,
     journal: Journal,
     links: Links,
+    ticks: Ticks,
+    keeper: Option<Keeper>,
     rates: Rates,
     traces: Traces,
     /// By identifier: who waits for echo replies.
@@ -143,10 +161,16 @@ pub struct Control {
 impl Control {
     /// Compiles the first snapshot; the readers are for the workers, in their order.
     pub fn new(parts: Parts) -> (Self, Vec<Reader<Snapshot>>) {
-        let Parts { model, workers, graph, hardware, tsc, main_cpus } = parts;
+        let Parts { mut model, workers, graph, hardware, tsc, main_cpus, ticks, keeper } = parts;
+        let mut tables: Vec<_> = workers.iter().map(|worker| worker.sticky.clone()).collect();
+        if let Some(keeper) = &keeper {
+            model.lb.reserve(keeper.reserved().clone());
+            tables.extend(keeper.orphans().cloned());
+            workers.iter().for_each(|worker| worker.shared.hold_sweep(true));
+        }
         let mut compiler = Compiler::default();
         let resize = Resize::new(workers.len());
-        let compiled = compiler.compile(&model, 1, &sticky_tables(&resize, &workers));
+        let compiled = compiler.compile(&model, 1, &tables);
         let mut publisher = Publisher::new(compiled.snapshot, workers.len());
         let readers = std::iter::from_fn(|| publisher.reader()).collect();
         let mut drains = Drains::default();
@@ -174,6 +198,8 @@ impl Control {
             drains,
             journal: Journal::default(),
             links: Links::default(),
+            ticks,
+            keeper,
             rates: Rates::new(workers.len()),
             traces: Traces::new(workers.len()),
             resize,
@@ -252,11 +278,6 @@ impl Control {
         !self.pings.is_empty() || self.neighbors.is_resolving() || self.is_resizing()
     }
 
-    /// All sticky tables, by worker; one that changes its table has two.
-    fn sticky_tables(&self) -> Vec<Arc<StickyTable>> {
-        sticky_tables(&self.resize, &self.workers)
-    }
-
     /// True while workers move flows to sticky tables of another size.
     pub fn is_resizing(&self) -> bool {
         self.resize.is_under_way()
@@ -284,8 +305,4 @@ impl Control {
     pub fn into_hardware(self) -> Box<dyn Hardware> {
         self.hardware
     }
-}
-
-fn sticky_tables(resize: &Resize, workers: &[WorkerHandle]) -> Vec<Arc<StickyTable>> {
-    resize.tables(workers).map(|(_, table)| Arc::clone(table)).collect()
 }

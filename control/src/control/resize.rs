@@ -6,9 +6,10 @@
 //! the old table back. Another size that is asked for meanwhile waits until then; only the last one
 //! counts.
 
+use std::io;
 use std::sync::Arc;
 
-use balancer::{BucketCountError, StickyOwner, StickyTable};
+use balancer::{StickyOwner, StickyTable};
 use dataplane::event::Request;
 use dataplane::worker::{MIGRATE_BUCKETS, SWEEP_BUCKETS};
 
@@ -40,7 +41,7 @@ impl Resize {
     }
 
     /// Announces new tables to the workers that have others and are free to change; true if there
-    /// is anything to publish.
+    /// is anything to publish. `make` makes an empty table of this size for a worker.
     ///
     /// # Errors
     ///
@@ -49,9 +50,10 @@ impl Resize {
         &mut self,
         buckets: u32,
         workers: &[WorkerHandle],
-    ) -> Result<bool, BucketCountError> {
+        mut make: impl FnMut(usize) -> io::Result<StickyOwner>,
+    ) -> io::Result<bool> {
         let mut changed = false;
-        for (step, worker) in self.steps.iter_mut().zip(workers) {
+        for (index, (step, worker)) in self.steps.iter_mut().zip(workers).enumerate() {
             let has = match step {
                 Step::Settled => &worker.sticky,
                 Step::Announced { owner, .. } => owner.table(),
@@ -63,8 +65,7 @@ impl Resize {
             changed = true;
             *step = Step::Settled;
             if worker.sticky.buckets() != buckets as usize {
-                let owner = Box::new(StickyOwner::resized(&worker.sticky, buckets.into())?);
-                *step = Step::Announced { owner, since: None };
+                *step = Step::Announced { owner: Box::new(make(index)?), since: None };
             }
         }
         Ok(changed)

@@ -86,11 +86,12 @@ impl Model {
         }
         self.check_ports(add, network)?;
         self.lb.check_name(add.name.as_ref(), None)?;
-        let Some(index) = self.lb.free_vip_index() else {
+        let Some(index) = self.lb.index_for(key) else {
             return Err(problem(format!("all {} VIPs are in use", balancer::MAX_VIPS - 1)));
         };
         let spec = canonical(add);
-        self.lb.insert(Vip { index, key, spec, servers: Vec::new(), removed: false });
+        let servers = self.lb.servers_before(index, &spec);
+        self.lb.insert(Vip { index, key, spec, servers, removed: false });
         Ok(format!("lb_vip_add ok {index}"))
     }
 

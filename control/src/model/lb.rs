@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use balancer::{Ports, Prefix, VipKey};
-use config::{Admin, Encap, LbVipAdd, NoMatch};
+use config::{Admin, Encap, LbVipAdd, NoMatch, check_as_of_vip, defaults};
 
+use super::reserved::{Reserved, ReservedServer};
 use super::{Directory, LbSettings, Network, Shelf};
 
 /// An application server of one VIP.
@@ -111,6 +112,8 @@ pub struct LbModel {
     /// For how many VIPs an address serves, as an AS that is not removed.
     served: Directory<IpAddr, u32>,
     servers: Indices,
+    /// What the daemon before this one has left.
+    reserved: Reserved,
 }
 
 /// Whether IPv6, the protocol, the port.
@@ -179,7 +182,7 @@ impl LbModel {
         self.by_node_port.get(&wanted).and_then(|index| self.vips.get(*index))
     }
 
-    /// Adds a VIP without ASs whose key and index are free.
+    /// Adds a VIP without ASs, or with removed ones only, whose key and index are free.
     pub fn insert(&mut self, vip: Vip) {
         let (index, ports) = (vip.index, vip.key.ports);
         self.by_prefix.change(&vip.network(), |of_prefix| {
@@ -304,9 +307,47 @@ impl LbModel {
         }
     }
 
-    /// The lowest index that no VIP has; `None` when all are in use.
-    pub fn free_vip_index(&self) -> Option<u32> {
-        Some(self.vips.free(1)).filter(|free| (*free as usize) < balancer::MAX_VIPS)
+    /// The index that a VIP had before, else the lowest that none has; `None` when all are in use.
+    pub fn index_for(&self, key: VipKey) -> Option<u32> {
+        // A VIP that was removed may still have it.
+        let before = self.reserved.index_of(key).filter(|index| self.vips.get(*index).is_none());
+        before.or_else(|| {
+            let mut free = self.vips.free(1);
+            while self.reserved.has(free) {
+                free = self.vips.free(free + 1);
+            }
+            Some(free).filter(|free| (*free as usize) < balancer::MAX_VIPS)
+        })
+    }
+
+    /// Keeps indices for whom they belonged to before. For a model without VIPs.
+    pub fn reserve(&mut self, reserved: Reserved) {
+        self.servers = Indices::without(reserved.servers().collect());
+        self.reserved = reserved;
+    }
+
+    /// What the daemon before this one has left and nobody has asked for.
+    pub fn reserved(&self) -> &Reserved {
+        &self.reserved
+    }
+
+    /// Everything is configured that was before: the rest is forgotten as its flows end.
+    pub fn settle(&mut self) {
+        self.reserved.settle();
+    }
+
+    /// The ASs that a VIP had before which is to have its index again. They are removed ones, until
+    /// somebody adds them; the flows they have go on in any case.
+    pub(super) fn servers_before(&mut self, index: u32, spec: &LbVipAdd) -> Vec<Server> {
+        let suits = |server: &ReservedServer| {
+            let (encap, dscp) = (server.encap.map(Into::into), server.dscp.map(Into::into));
+            check_as_of_vip(spec, server.address.into(), encap, dscp).is_empty()
+        };
+        let server = |ReservedServer { index, address, epoch, encap, dscp }| {
+            let (weight, admin, removed) = (defaults::WEIGHT, Admin::Up, true);
+            Server { index, address, weight, encap, dscp, epoch, admin, removed }
+        };
+        self.reserved.claim(index, suits).into_iter().map(server).collect()
     }
 
     /// ASs configured or still used by flows.
@@ -343,6 +384,10 @@ impl LbModel {
                 count += 1;
             }
         }
+        for server in self.reserved.collect(live_flows) {
+            self.servers.give_back(server.index, server.epoch);
+            count += 1;
+        }
         count
     }
 }
@@ -375,6 +420,14 @@ impl Indices {
         }
         self.next = index + 1;
         Some((index, 0))
+    }
+
+    /// All but these.
+    fn without(taken: BTreeSet<u32>) -> Self {
+        let next = taken.last().map_or(0, |last| last + 1);
+        // The lowest is the first to be taken.
+        let free = (1..next).rev().filter(|index| !taken.contains(index));
+        Self { next, free: free.map(|index| (index, 0)).collect() }
     }
 
     fn give_back(&mut self, index: u32, epoch: u8) {

@@ -147,8 +147,9 @@ impl LbModel {
                 }
                 None => {
                     let limit = balancer::MAX_VIPS - 1;
-                    let index = self.free_vip_index().ok_or_else(|| full(limit, "VIPs"))?;
-                    self.insert(Vip { index, servers: Vec::new(), ..(**new).clone() });
+                    let index = self.index_for(new.key).ok_or_else(|| full(limit, "VIPs"))?;
+                    let servers = self.servers_before(index, &new.spec);
+                    self.insert(Vip { index, servers, ..(**new).clone() });
                     index
                 }
             };

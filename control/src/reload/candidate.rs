@@ -98,13 +98,18 @@ impl Checked {
         Ok(Self { startup, plan, name, script })
     }
 
+    /// All commands of the file and of its `exec` file, as a start carries them out.
+    pub fn commands(&self) -> impl Iterator<Item = &Command> {
+        let statements = self.startup.commands.iter().map(|statement| &statement.command);
+        statements.chain(&self.script)
+    }
+
     /// The state it asks for on the devices of `running`. What needs a device that is not there is
     /// left out.
     pub fn onto(self, running: &Model) -> Candidate {
         let mut trial = Trial::on(running.unconfigured());
         let mut waiting = Vec::new();
-        let statements = self.startup.commands.iter().map(|statement| &statement.command);
-        for command in statements.chain(&self.script) {
+        for command in self.commands() {
             if trial.apply(command).is_err() {
                 waiting.push(command.to_string());
             }

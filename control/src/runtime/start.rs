@@ -18,10 +18,11 @@ use std::sync::Arc;
 use super::dpdk_hardware::{DpdkHardware, OpenPort};
 use super::hardware::Hardware;
 use super::plan::Plan;
-use crate::compile::{new_instance_key, new_sticky_owner};
-use crate::control::{Control, Parts, TscBase, WorkerHandle};
+use super::sticky_plan::{StickyPlan, StickyTables};
+use crate::control::{Control, Parts, Ticks, TscBase, WorkerHandle};
 use crate::model::Model;
 use crate::show::hardware::PortCounters;
+use crate::state::StateError;
 
 /// Why the data plane does not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,9 @@ pub enum StartError {
     /// No randomness for the sticky tables.
     #[error("making the sticky tables: {0}")]
     Sticky(#[from] std::io::Error),
+    /// Flows cannot be kept.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Something is missing that was just made.
     #[error("internal error: {0}")]
     Internal(&'static str),
@@ -87,15 +91,17 @@ struct Share {
 impl DataPlane {
     /// Starts EAL, pools and ports, and makes the workers ready. They run from
     /// [`launch`](Self::launch) on, so that the box can be configured before the first packet.
-    /// `buckets` is the size of the sticky tables, per worker.
+    /// `sticky` says what tables they have.
     ///
     /// # Errors
     ///
     /// What is refused; everything that was started by then is ended.
-    pub fn start(plan: &Plan, buckets: u32) -> Result<(Self, Control), StartError> {
+    pub fn start(plan: &Plan, sticky: &StickyPlan) -> Result<(Self, Control), StartError> {
         log::set_sink(|line| tracing::info!("dpdk: {line}"));
         check_interfaces(plan, &std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default())?;
         let eal = start_eal(plan)?;
+        let tsc = TscBase { start: read_tsc(), hz: eal.tsc_hz() };
+        let StickyTables { owners, keeper, clock } = sticky.open(plan.worker_cpus.len(), tsc)?;
         let mut hardware =
             DpdkHardware { ports: Vec::new(), pools: pools(&eal, plan)?, version: eal.version() };
         let mut model = Model::default();
@@ -105,20 +111,15 @@ impl DataPlane {
         let drivers = hardware.ports.iter().map(|open| open.info.driver.clone()).collect();
         let graph = graph_nodes::builder().info()?;
         let mut handles = Vec::new();
-        let mut owners = Vec::new();
-        let instance = new_instance_key()?;
-        for (index, cpu) in plan.worker_cpus.iter().enumerate() {
-            let owner = new_sticky_owner(buckets, instance)?;
+        for ((index, cpu), owner) in plan.worker_cpus.iter().enumerate().zip(&owners) {
             handles.push(WorkerHandle {
                 shared: WorkerShared::new(index, &graph),
                 sticky: Arc::clone(owner.table()),
                 lcore: eal.worker_lcores().get(index).copied().unwrap_or_default(),
                 cpu: *cpu,
             });
-            owners.push(owner);
         }
-        model.lb.settings.buckets = buckets;
-        let tsc = TscBase { start: read_tsc(), hz: eal.tsc_hz() };
+        model.lb.settings.buckets = sticky.buckets;
         let worker_pools: Vec<Mempool> = handles
             .iter()
             .filter_map(|handle| pool_of(&eal, &hardware, handle.lcore).cloned())
@@ -130,6 +131,8 @@ impl DataPlane {
             hardware: Box::new(hardware),
             tsc,
             main_cpus: plan.main_cpu.to_string(),
+            ticks: Ticks::Tsc(clock),
+            keeper,
         });
         if readers.len() != handles.len() || worker_pools.len() != handles.len() {
             return Err(StartError::Internal("a worker has no reader or pool"));
@@ -142,7 +145,7 @@ impl DataPlane {
             let queue = QueueId(shared.index as u16);
             let state = WorkerState::new(shared, owner, queue, share.queues);
             let io = DpdkIo::new(pool, share.rx, share.tx);
-            let clock = TscClock::new(tsc.start, tsc.hz);
+            let clock = TscClock::new(clock.start, clock.hz);
             let worker = Worker::new(state, graph, io, clock, reader, plan.poll);
             workers.push((handle.lcore, worker));
         }

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
+use crate::state::StateStatus;
+
 /// The load balancer as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LbStatus {
@@ -41,6 +43,8 @@ pub struct LbStatus {
     pub hash_key_file: Option<String>,
     /// Tells keys apart without telling the key.
     pub hash_key_fingerprint: String,
+    /// Whether flows outlive the daemon.
+    pub state: StateStatus,
     /// The sticky table of each worker.
     pub workers: Vec<StickyUsage>,
 }
@@ -114,6 +118,6 @@ impl Display for LbStatus {
                 writeln!(f, "  resize: {flows_moving} flows to move, {flows_lost} found no place")?;
             }
         }
-        Ok(())
+        writeln!(f, " state: {}", self.state)
     }
 }

@@ -3,15 +3,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use balancer::StickyOwner;
 use control::compile::{new_instance_key, new_sticky_owner};
-use control::control::{Control, Parts, TscBase, WorkerHandle};
+use control::control::{Control, Parts, Ticks, TscBase, WorkerHandle};
 use control::model::Model;
 use control::runtime::hardware::{Hardware, KernelSide, Link, PortFacts, Reopened};
 use control::show::buffers::PoolStatus;
 use control::show::hardware::{NamedCount, PortCounters};
+use control::state::{Keeper, Opened, Situation, StateError};
 use dataplane::dpdk::queue::PortQueues;
 use dataplane::interface::{InterfaceId, MacAddress, PortId, QueueId};
 use dataplane::packet::Packet;
@@ -31,7 +34,19 @@ pub(crate) const RIGHT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 /// The address of a port that was opened anew.
 pub(crate) const NEW_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 3]);
 /// The sticky buckets per worker.
-const BUCKETS: u32 = 1024;
+pub(crate) const BUCKETS: u32 = 1024;
+
+/// Both interfaces up, with the addresses of the walk-through.
+pub(crate) const ROUTED: [&str; 4] = [
+    "set interface ip address left0 10.10.10.254/24",
+    "set interface state left0 up",
+    "set interface ip address GigabitEthernet0/9/0 192.168.1.254/24",
+    "set interface state GigabitEthernet0/9/0 up",
+];
+
+fn buckets_of(owner: &StickyOwner) -> u32 {
+    owner.table().buckets() as u32
+}
 
 /// What the kernel has behind the ports, where a test says so.
 pub(crate) type KernelSides = Rc<RefCell<BTreeMap<PortId, KernelSide>>>;
@@ -130,14 +145,29 @@ pub(crate) struct Bench {
 impl Bench {
     /// Two interfaces, both down, and so many workers.
     pub(crate) fn new(workers: usize) -> Self {
+        let key = new_instance_key().unwrap();
+        let owners = (0..workers).map(|_| new_sticky_owner(BUCKETS, key).unwrap());
+        Self::of(owners.collect(), None, 1)
+    }
+
+    /// The same with flows that are kept in a directory, as they were left there. Nothing is
+    /// configured.
+    pub(crate) fn kept(dir: &Path, now: &Situation) -> Result<Self, StateError> {
+        let Opened { keeper, owners, tsc_start, tsc_hz } = Opened::new(dir, now)?;
+        let tick_s = (now.tsc - tsc_start) / tsc_hz;
+        let mut bench = Self::of(owners, Some(keeper), tick_s as u32);
+        bench.control.listen();
+        Ok(bench)
+    }
+
+    /// With these tables, at a second of their time.
+    fn of(owners: Vec<StickyOwner>, keeper: Option<Keeper>, tick_s: u32) -> Self {
         let mut model = Model::default();
         model.add_device(LEFT, PortId(0), LEFT_MAC, 1500);
         model.add_device(RIGHT, PortId(1), RIGHT_MAC, 1500);
+        model.lb.settings.buckets = owners.first().map_or(BUCKETS, buckets_of);
         let graph = graph_nodes::builder().info().unwrap();
         let (pool, kernel) = (FakePool::new(4096), KernelSides::default());
-        let key = new_instance_key().unwrap();
-        let owners: Vec<_> =
-            (0..workers).map(|_| new_sticky_owner(BUCKETS, key).unwrap()).collect();
         let handles: Vec<_> = owners
             .iter()
             .enumerate()
@@ -155,6 +185,8 @@ impl Bench {
             hardware: Box::new(NoHardware(pool.clone(), Rc::clone(&kernel))),
             tsc: TscBase { start: 0, hz: TSC_HZ },
             main_cpus: "0".to_owned(),
+            ticks: Ticks::From(tick_s),
+            keeper,
         });
         let workers =
             handles.into_iter().zip(owners).zip(readers).map(|((handle, owner), reader)| {
@@ -175,7 +207,7 @@ impl Bench {
                     state,
                     graph,
                     MemoryIo::new(4096),
-                    VirtualClock::at(1),
+                    VirtualClock::at(tick_s),
                     reader,
                     PollMode::Busy,
                 )
@@ -208,12 +240,7 @@ impl Bench {
     /// The same with so many workers.
     pub(crate) fn routed_with(workers: usize) -> Self {
         let mut bench = Self::new(workers);
-        bench.all(&[
-            "set interface ip address left0 10.10.10.254/24",
-            "set interface state left0 up",
-            "set interface ip address GigabitEthernet0/9/0 192.168.1.254/24",
-            "set interface state GigabitEthernet0/9/0 up",
-        ]);
+        bench.all(&ROUTED);
         bench
     }
 
@@ -272,9 +299,14 @@ impl Bench {
 
     /// Lets a frame arrive at a port, at the first worker, and everybody take a turn.
     pub(crate) fn arrive(&mut self, port: u16, frame: &[u8]) {
-        let io = &mut self.workers[0].io;
+        self.arrive_at(0, port, frame);
+    }
+
+    /// The same at any worker.
+    pub(crate) fn arrive_at(&mut self, worker: usize, port: u16, frame: &[u8]) {
+        let io = &mut self.workers[worker].io;
         let packet = io.pool.packet(frame);
-        io.arrive(PortId(port), QueueId(0), packet);
+        io.arrive(PortId(port), QueueId(worker as u16), packet);
         self.turn();
     }
 

@@ -288,8 +288,8 @@ fn defect_40_show_lb_counts_what_there_is() {
     // What backs the tables depends on the machine.
     let lines = text.lines().filter(|line| !line.starts_with("  memory:"));
     let text: String = lines.map(|line| format!("{line}\n")).collect();
-    let idle =
-        "core 1\n  timeout: 40s\n  usage: 0 / 4096\ncore 2\n  timeout: 40s\n  usage: 0 / 4096\n";
+    let idle = "core 1\n  timeout: 40s\n  usage: 0 / 4096\ncore 2\n  timeout: 40s\n  usage: 0 / 4096\n \
+         state: not kept: no [state] dir\n";
     assert!(text.ends_with(idle), "{text}");
 }
 

@@ -14,6 +14,7 @@ use control::show::neighbors::{NeighborStatus, Neighbors};
 use control::show::no_match::{NoMatchStatus, PrefixPolicy};
 use control::show::tunnels::Tunnels;
 use control::show::vips::{ServerCounters, ServerStatus, Servers, VipCounters, VipStatus, Vips};
+use control::state::StateStatus;
 use serde::Serialize;
 
 pub(crate) fn json(body: &impl Serialize) -> String {
@@ -48,6 +49,16 @@ fn lb() {
         no_match: "rst",
         hash_key_file: None,
         hash_key_fingerprint: "00112233".into(),
+        state: StateStatus {
+            kept: true,
+            dir: Some("/run/sluice/state".into()),
+            restored: 7,
+            expired: 3,
+            restored_in_us: 900,
+            orphan_tables: 2,
+            orphan_flows: 5,
+            ..StateStatus::default()
+        },
         workers: vec![StickyUsage {
             thread: 1,
             flows: 1000,
@@ -64,11 +75,12 @@ fn lb() {
         "lb_main ip4-src-address: 39.40.41.42 \n ip6-src-address: 2004::1 \n #vips: 1\n #ass: 16\n \
          #draining: 1 removed: 2 flows: 30 drained so far: 4\n\
          core 1\n  timeout: 40s\n  usage: 1000 / 4194304\n  \
-         memory: 65536 KiB in transparent pages, 63488 KiB of them huge\n"
+         memory: 65536 KiB in transparent pages, 63488 KiB of them huge\n \
+         state: kept in /run/sluice/state, 7 flows restored, 5 flows in 2 tables without a worker\n"
     );
     assert_eq!(
         json(&lb),
-        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"as_draining":1,"draining_flows":30,"as_drained_total":4,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"tunnel":{"ttl":64,"dscp":"copy","ecn":"rfc6040","df":"copy","too_big":"drop","gue_port":6080,"ip4_src_entropy":"off","ip6_src_entropy":"2001:db8::/64"},"no_match":"rst","hash_key_file":null,"hash_key_fingerprint":"00112233","workers":[{"thread":1,"flows":1000,"flows_moving":0,"flows_lost":0,"flows_max":4194304,"bytes":67108864,"pages":"transparent","huge_bytes":65011712}]}"#
+        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"as_draining":1,"draining_flows":30,"as_drained_total":4,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"tunnel":{"ttl":64,"dscp":"copy","ecn":"rfc6040","df":"copy","too_big":"drop","gue_port":6080,"ip4_src_entropy":"off","ip6_src_entropy":"2001:db8::/64"},"no_match":"rst","hash_key_file":null,"hash_key_fingerprint":"00112233","state":{"kept":true,"dir":"/run/sluice/state","not_used":null,"restored":7,"expired":3,"dead":0,"torn":0,"duplicate":0,"restored_in_us":900,"orphan_tables":2,"orphan_flows":5},"workers":[{"thread":1,"flows":1000,"flows_moving":0,"flows_lost":0,"flows_max":4194304,"bytes":67108864,"pages":"transparent","huge_bytes":65011712}]}"#
     );
 }
 

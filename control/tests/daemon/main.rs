@@ -22,6 +22,8 @@ mod resize;
 mod snapshots;
 mod socket;
 mod startup;
+mod state;
+mod state_circumstances;
 mod stress;
 mod tables;
 mod vpp_parity;

@@ -83,6 +83,7 @@ impl Control {
             no_match: settings.no_match.word(),
             hash_key_file: key_file.map(|path| path.display().to_string()),
             hash_key_fingerprint: self.compiler.lb.fingerprint().to_owned(),
+            state: self.state_status(),
             workers: usage.collect(),
         }
     }

@@ -122,7 +122,7 @@ impl Control {
         let vip = tables.vip(id)?;
         let peers = self.sticky_tables();
         let mut owner = StickyOwner::resized(peers.first()?, 1).ok()?;
-        let now_s = (self.now_ms / 1_000) as u32;
+        let now_s = self.tick_s();
         let balancer = Balancer { tables, owner: &mut owner, peers: &peers, now_s };
         let explanation = balancer.peek(vip, tuple);
         let (mut worker, mut slot, mut server) = (None, None, explanation.server);

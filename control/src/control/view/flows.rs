@@ -182,7 +182,7 @@ impl Control {
         worker: usize,
         entry: &FlowEntry,
     ) -> Option<FlowLine> {
-        let (value, now_s) = (entry.value(), (self.now_ms / 1_000) as u32);
+        let (value, now_s) = (entry.value(), self.tick_s());
         if !value.is_live(now_s) {
             return None;
         }
