@@ -12,6 +12,9 @@ use crate::compile::{length, members};
 use crate::control::Control;
 use crate::model::{LbModel, Model, Vip};
 
+/// What is said of another key of the flow hash, which no command shows: a file may keep its name.
+pub(super) const REHASHED: &str = "hash key: new flows of all VIPs are distributed anew";
+
 /// What a change does to new flows of one VIP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VipImpact {
@@ -56,6 +59,8 @@ pub struct ImpactPlan {
     impact: Impact,
     tables: Vec<(String, Arc<NewFlowTable>, Contents)>,
     seed: u64,
+    /// Before and after.
+    models: [LbModel; 2],
 }
 
 impl Control {
@@ -81,13 +86,12 @@ impl Control {
             impact.flows_kept += leaving.map(|server| flows(server.index)).sum::<u64>();
             tables.extend(self.changed_table(before, after).filter(|_| !rehashed));
         }
-        (impact.table_bytes_before, impact.table_bytes_after) =
-            (table_bytes(&old.lb), table_bytes(&new.lb));
         let sticky: u64 = self.workers().iter().map(|worker| worker.sticky.bytes() as u64).sum();
         let buckets = |model: &Model| u64::from(model.lb.settings.buckets);
         impact.sticky_bytes_before = sticky;
         impact.sticky_bytes_after = sticky / buckets(old).max(1) * buckets(new);
-        ImpactPlan { impact, tables, seed: self.snapshot().lb.hasher.table_seed() }
+        let seed = self.snapshot().lb.hasher.table_seed();
+        ImpactPlan { impact, tables, seed, models: [old.lb.clone(), new.lb.clone()] }
     }
 
     /// The table that a VIP has, and what it is to be made of, if that changes.
@@ -117,8 +121,8 @@ fn contents(vip: &Vip) -> Contents {
 fn table_bytes(lb: &LbModel) -> u64 {
     let tables: BTreeMap<_, _> = lb
         .active()
-        .map(|vip| contents(vip))
-        .map(|(members, length)| {
+        .map(|vip| {
+            let (members, length) = contents(vip);
             let bytes = NewFlowTable::bytes_for(members.len(), length);
             ((members, length.get()), bytes as u64)
         })
@@ -129,7 +133,8 @@ fn table_bytes(lb: &LbModel) -> u64 {
 impl ImpactPlan {
     /// Builds the tables and compares them with those in use.
     pub fn work_out(self) -> Impact {
-        let Self { mut impact, tables, seed } = self;
+        let Self { mut impact, tables, seed, models } = self;
+        [impact.table_bytes_before, impact.table_bytes_after] = models.each_ref().map(table_bytes);
         let mut built: HashMap<Contents, Option<Arc<NewFlowTable>>> = HashMap::new();
         for (vip, before, contents) in tables {
             let (members, length) = &contents;
@@ -171,7 +176,7 @@ impl Display for Impact {
             writeln!(f, "vip {vip}: {slots_moved} of {slots} slots move")?;
         }
         if self.rehashed {
-            writeln!(f, "hash key: new flows of all VIPs are distributed anew")?;
+            writeln!(f, "{REHASHED}")?;
         }
         let (gone, kept) = (self.flows_reselected, self.flows_kept);
         writeln!(f, "live flows: {gone} re-selected, {kept} stay on removed ASs until they end")?;

@@ -19,6 +19,8 @@ pub struct Reloaded {
     pub restart_needed: Vec<Restart>,
     /// Commands of the file that need a device that is not running.
     pub waiting: Vec<String>,
+    /// Another key hashes flows than before.
+    pub rehashed: bool,
     /// Seconds within which it is to be confirmed.
     pub confirm_within_s: Option<u32>,
 }
@@ -58,6 +60,9 @@ impl Display for Reloaded {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.changes.fmt(f)?;
         later(f, &self.restart_needed, &self.waiting)?;
+        if self.rehashed {
+            writeln!(f, "{}", super::impact::REHASHED)?;
+        }
         let count = |sign| self.changes.count(sign);
         let [gone, new, changed] = [Sign::Gone, Sign::New, Sign::Changed].map(count);
         let source = &self.source;

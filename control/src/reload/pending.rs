@@ -83,19 +83,22 @@ impl Control {
             let (model, hash_key) = before;
             self.reloads.pending = Some(Pending { model, hash_key, deadline_ms });
         }
-        self.become_model(model, &candidate.hash_key);
+        let rehashed = self.become_model(model, &candidate.hash_key);
         Ok(Reloaded {
             source: candidate.name.clone(),
             changes,
             restart_needed: self.started().fixed.restarts(&candidate.startup.fixed),
             waiting: candidate.waiting.clone(),
+            rehashed,
             confirm_within_s: confirm_s,
         })
     }
 
-    fn become_model(&mut self, model: Model, hash_key: &HashKey) {
+    /// Returns whether the key of the flow hash is another.
+    fn become_model(&mut self, model: Model, hash_key: &HashKey) -> bool {
         let other = *hash_key != self.reloads.hash_key;
         self.commit(Draft::whole(model, other.then(|| hash_key.clone())));
+        other
     }
 
     /// What [`Self::reload`] would do, and how to work out its impact.

@@ -4,6 +4,7 @@
 mod bench;
 mod churn;
 mod commands;
+mod config_api;
 mod defects;
 mod drains;
 mod faults;

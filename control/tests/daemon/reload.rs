@@ -425,9 +425,9 @@ fn settings_that_are_left_out_go_back_to_their_defaults() {
     assert_eq!(bench.config(), started(&set).config());
     bench.pass(5_000);
     assert_eq!(bench.control.hash_fingerprint(), fingerprint, "undone with the rest");
-    reload(&mut bench, &set).unwrap();
+    assert!(reload(&mut bench, &set).unwrap().rehashed);
     let built = bench.control.snapshot().lb.vip(VipId::new(1).unwrap()).unwrap().table.digest();
-    reload(&mut bench, &set).unwrap();
+    assert!(!reload(&mut bench, &set).unwrap().rehashed);
     assert_eq!(
         bench.control.snapshot().lb.vip(VipId::new(1).unwrap()).unwrap().table.digest(),
         built
@@ -436,5 +436,37 @@ fn settings_that_are_left_out_go_back_to_their_defaults() {
     assert_eq!(bench.control.hash_fingerprint(), fingerprint);
     assert_eq!(bench.config(), started(&plain).config());
     std::fs::remove_file(&key).unwrap();
+    bench.end();
+}
+
+#[test]
+fn command_files_are_part_of_the_configuration() {
+    let folder = std::env::temp_dir().join(format!("sluice-reload-exec-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (outer, inner) = (folder.join("outer.cli"), folder.join("inner.cli"));
+    let vip = "lb vip 10.10.2.5/32 protocol tcp port 80 encap nat4";
+    let script = format!("show version\n{vip}\nexec {}\nlb conf timeout 70\n", inner.display());
+    std::fs::write(&outer, script).unwrap();
+    std::fs::write(&inner, "lb as 10.10.2.5/32 protocol tcp port 80 192.168.1.1\n").unwrap();
+    let text = file(&[]).replace("[unix]", &format!("[unix]\nexec = \"{}\"", outer.display()));
+    let mut bench = started(&text);
+    let config = bench.config();
+    assert_eq!(config.iter().filter(|line| line.contains("10.10.2.5/32")).count(), 2);
+    assert!(config.contains(&"lb conf timeout 70".to_owned()));
+    std::fs::write(&inner, "lb as 10.10.2.5/32 protocol tcp port 80 192.168.1.2\n").unwrap();
+    let done = reload(&mut bench, &text).unwrap();
+    assert_eq!((done.changes.0.len(), done.restart_needed.len()), (2, 0));
+    // A mistake is found in whatever file it is, and what follows from it is found, too.
+    std::fs::write(&inner, "\nlb as 10.10.2.6/32 protocol tcp port 80 192.168.1.2\n").unwrap();
+    let wrong = candidate(&bench, &text).unwrap_err().list();
+    let place = (wrong[0].file.clone(), wrong[0].line, wrong[0].column);
+    assert_eq!(place, (inner.display().to_string(), Some(2), Some(7)));
+    std::fs::write(&inner, format!("exec {}\n", outer.display())).unwrap();
+    let wrong = candidate(&bench, &text.replace(vip, "")).unwrap_err();
+    assert!(wrong.report().contains("more than 8 deep"), "{}", wrong.report());
+    std::fs::remove_file(&inner).unwrap();
+    let wrong = candidate(&bench, &text).unwrap_err();
+    assert!(wrong.report().contains("outer.cli:3:6"), "{}", wrong.report());
+    std::fs::remove_dir_all(&folder).unwrap();
     bench.end();
 }

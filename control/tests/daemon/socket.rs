@@ -35,11 +35,14 @@ impl Drop for Folder {
 }
 
 /// Serves a box on a socket of its own while `client` runs, its workers turning meanwhile.
-fn with_server<F: Future<Output = ()>>(name: &str, client: impl FnOnce(PathBuf) -> F) {
+pub(crate) fn with_server<F: Future<Output = ()>>(name: &str, client: impl FnOnce(PathBuf) -> F) {
     let folder = Folder::new(name);
     let path = folder.socket();
     let bench = Bench::walkthrough();
-    let Bench { control, mut workers, .. } = bench;
+    let Bench { mut control, mut workers, .. } = bench;
+    let fixed = config::Startup::parse(crate::reload::FIXED).unwrap().fixed;
+    let file = "/nonexistent.toml".into();
+    control.set_started(control::reload::Started { file, fixed, cpus: vec![0, 1] });
     let shared = Shared::new(control.take());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = LocalSet::new();
@@ -81,7 +84,7 @@ async fn request(path: &PathBuf, method: &str, target: &str, body: &str) -> (u16
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-async fn cli(path: &PathBuf, lines: &str, atomic: bool) -> (u16, serde_json::Value) {
+pub(crate) async fn cli(path: &PathBuf, lines: &str, atomic: bool) -> (u16, serde_json::Value) {
     let target = if atomic { "/v1/cli?atomic=true" } else { "/v1/cli" };
     let (status, body) = request(path, "POST", target, lines).await;
     (status, serde_json::from_str(&body).unwrap())
