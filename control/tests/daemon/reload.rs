@@ -318,8 +318,11 @@ fn names_and_addresses_may_go_round() {
     let done = reload(&mut bench, &names("b", "a")).unwrap();
     assert_eq!((done.changes.0.len(), bench.config()), (2, started(&names("b", "a")).config()));
     // An error names who has a name, so the directory has to be right.
-    let taken = bench.refused("lb vip 10.10.2.9/32 protocol tcp port 80 encap nat4 name a");
-    assert!(taken.contains("10.10.2.2/32"), "{taken}");
+    for (name, vip) in [("a", "10.10.2.2/32"), ("b", "10.10.2.1/32")] {
+        let line = format!("lb vip 10.10.2.9/32 protocol tcp port 80 encap nat4 name {name}");
+        let taken = bench.refused(&line);
+        assert!(taken.contains(vip), "{taken}");
+    }
     // The links exchange their networks, the tunnel its ends, and an AS becomes a VIP.
     let round = names("b", "a")
         .replace("10.10.10.254/24", "@")
