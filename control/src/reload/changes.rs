@@ -71,7 +71,14 @@ impl Changes {
     /// What leads from one state to another that was made of it: what is the same thing in both has
     /// the same index.
     pub fn between(old: &Model, new: &Model) -> Self {
-        let [mut before, mut after] = [network(old), network(new)];
+        let same = Arc::ptr_eq(&old.interfaces, &new.interfaces)
+            && Arc::ptr_eq(&old.routes, &new.routes)
+            && Arc::ptr_eq(&old.static_neighbors, &new.static_neighbors);
+        // There may be many routes.
+        let [mut before, mut after] = match same {
+            true => [Vec::new(), Vec::new()],
+            false => [network(old), network(new)],
+        };
         let [conf_before, conf_after] = [settings(old), settings(new)];
         before.extend(conf_before);
         after.extend(conf_after);
