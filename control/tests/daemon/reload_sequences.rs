@@ -395,7 +395,7 @@ proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
         max_shrink_iters: 100,
-        ..ProptestConfig::with_cases(12)
+        ..ProptestConfig::with_cases(8)
     })]
 
     #[test]
