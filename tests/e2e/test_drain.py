@@ -44,7 +44,7 @@ def test_connections_are_held_while_their_server_drains(topology, daemons):
     assert shown["flows"] == flows
     for connection, server_name in held:
         assert ask(connection) == server_name
-    assert name not in new_connections(farm)
+    assert name not in new_connections(farm, 12)
     status, text = wait(farm, server, "timeout", "1")
     assert (status, text) == (3, f"after 1 s {flows} flows of {server} are left\n")
     listed = farm.daemon.api.get(f"lb/flows?vip={VIP}/32&as={server}&client=10.10.10.0/24")["flows"]
@@ -70,7 +70,7 @@ def test_drain_then_del_takes_the_server_out_when_its_last_connection_has_ended(
         [SLUICECTL, "-s", farm.daemon.socket, "wait", "drained", *KEY, server],
         stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
     )
-    assert name not in new_connections(farm)
+    assert name not in new_connections(farm, 12)
     last = next(connection for connection, of in held if of == name)
     close([(connection, of) for connection, of in held if connection is not last])
     wait_until(lambda: entry(farm, server)["flows"] == 1, 20, "one connection is left")

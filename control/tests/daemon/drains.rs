@@ -354,6 +354,26 @@ fn an_as_is_not_drained_while_its_flows_move_to_another_table() {
 }
 
 #[test]
+fn a_drain_goes_on_after_control_was_rebuilt() {
+    let mut bench = served();
+    bench.ok("ip route add 10.20.0.0/16 via 10.10.10.1");
+    let went = send(&mut bench, &flows(50), SYN);
+    let server_ip: Ipv4Addr = SERVER.parse().unwrap();
+    let count = went.values().filter(|to| **to == server_ip).count() as u64;
+    bench.ok(&format!("lb as {VIP} {SERVER} drain then del"));
+    bench.control.rebuild();
+    bench.pass(200);
+    assert_eq!(drain(&bench, SERVER), Ok(("draining", count, false)));
+    bench.pass(1_000_000);
+    sweep(&mut bench);
+    assert!(!is_configured(&bench));
+    let expected =
+        ["drain-then-del", "drained", "del"].map(|kind| format!("{kind} {SERVER}")).to_vec();
+    assert_eq!(events(&bench), expected);
+    bench.end();
+}
+
+#[test]
 fn the_last_events_are_kept() {
     let mut bench = Bench::walkthrough();
     for _ in 0..600 {
