@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use crate::choice::choices;
 use crate::{
-    Encap, PortRange, Prefix, Spanned, SrcEntropy, TargetPort, TooBig, TunnelDf, TunnelDscp,
-    TunnelEcn,
+    Encap, FlowTimeouts, PortRange, Prefix, Spanned, SrcEntropy, TargetPort, TooBig, TunnelDf,
+    TunnelDscp, TunnelEcn,
 };
 
 choices! {
@@ -152,12 +152,8 @@ pub struct LbConf {
     pub ip6_src_address: Option<Spanned<Ipv6Addr>>,
     /// Sticky buckets per worker, a power of two, 1..=2^24. Four flows fit a bucket.
     pub buckets: Option<Spanned<u32>>,
-    /// Idle time of UDP and half-open TCP flows, seconds.
-    pub timeout_s: Option<Spanned<u32>>,
-    /// Idle time of established TCP flows, seconds.
-    pub tcp_established_timeout_s: Option<Spanned<u32>>,
-    /// Idle time of TCP flows that have seen FIN or RST, seconds.
-    pub tcp_closing_timeout_s: Option<Spanned<u32>>,
+    /// How long flows live, of VIPs that say nothing themselves.
+    pub timeouts: FlowTimeouts,
     /// File holding the key of the flow hash.
     pub hash_key_file: Option<Spanned<PathBuf>>,
     /// TTL or hop limit of outer headers, 1..=255.
@@ -205,6 +201,8 @@ pub struct LbVipAdd {
     pub scheduler: Option<Spanned<Scheduler>>,
     /// `None` is `off`.
     pub mss: Option<Spanned<Mss>>,
+    /// How long its flows live, where that is not as everywhere.
+    pub timeouts: FlowTimeouts,
     /// A name for people.
     pub name: Option<Spanned<String>>,
 }
@@ -223,6 +221,7 @@ impl LbVipAdd {
             src_ip_sticky: false,
             scheduler: None,
             mss: None,
+            timeouts: FlowTimeouts::default(),
             name: None,
         }
     }

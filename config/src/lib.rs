@@ -11,6 +11,7 @@ mod command;
 mod debug;
 pub mod defaults;
 mod encap;
+mod flow_timeouts;
 pub mod grammar;
 mod lb;
 mod mac;
@@ -35,6 +36,7 @@ pub use capability::Capability;
 pub use command::{Command, Ping, WaitDrained};
 pub use debug::{Debug, PanicPlace};
 pub use encap::Encap;
+pub use flow_timeouts::{FlowTimeout, FlowTimeouts, IdleTime};
 pub use grammar::{parse, parse_line};
 pub use lb::{
     Admin, LbAs, LbConf, LbNoMatch, LbVipAdd, Mss, NoMatch, Protocol, Scheduler, ServiceType,

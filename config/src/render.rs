@@ -160,9 +160,7 @@ impl Display for LbConf {
         option(f, "ip4-src-address", &self.ip4_src_address)?;
         option(f, "ip6-src-address", &self.ip6_src_address)?;
         option(f, "buckets", &self.buckets)?;
-        option(f, "timeout", &self.timeout_s)?;
-        option(f, "tcp-established-timeout", &self.tcp_established_timeout_s)?;
-        option(f, "tcp-closing-timeout", &self.tcp_closing_timeout_s)?;
+        self.timeouts.fmt(f)?;
         option(f, "hash-key-file", &self.hash_key_file.as_ref().map(|file| file.display()))?;
         option(f, "tunnel-ttl", &self.tunnel_ttl)?;
         option(f, "tunnel-dscp", &self.tunnel_dscp)?;
@@ -189,6 +187,7 @@ impl Display for LbVipAdd {
         flag(f, "src_ip_sticky", self.src_ip_sticky)?;
         option(f, "scheduler", &self.scheduler)?;
         option(f, "mss", &self.mss)?;
+        self.timeouts.fmt(f)?;
         option(f, "name", &self.name)
     }
 }
@@ -207,6 +206,7 @@ impl Display for LbVipUpdate {
         option(f, "src_ip_sticky", &sticky)?;
         option(f, "scheduler", &self.scheduler)?;
         option(f, "mss", &self.mss)?;
+        self.timeouts.fmt(f)?;
         option(f, "name", &self.name)?;
         f.write_str(" update")
     }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::{
-    Encap, Family, LbVipAdd, Mss, PortRange, Prefix, Problem, Protocol, Scheduler, ServiceType,
-    Span, Spanned, TargetPort, VipKey,
+    Encap, Family, FlowTimeout, LbVipAdd, Mss, PortRange, Prefix, Problem, Protocol, Scheduler,
+    ServiceType, Span, Spanned, TargetPort, VipKey,
 };
 
 /// Everything wrong with a VIP that can be seen from its own words.
@@ -17,6 +17,7 @@ pub fn check_vip(vip: &LbVipAdd) -> Vec<Problem> {
     problems.extend(check_node_port(vip));
     problems.extend(check_scheduler(vip));
     problems.extend(check_mss(vip));
+    problems.extend(check_timeouts(vip));
     problems
 }
 
@@ -146,6 +147,24 @@ fn check_mss(vip: &LbVipAdd) -> Option<Problem> {
         Problem::new(mss.span, format!("mss is about TCP, and the VIP is for {}", port.protocol))
             .with_hint("leave mss out"),
     )
+}
+
+/// A timeout of flows that the VIP never has.
+fn check_timeouts(vip: &LbVipAdd) -> Option<Problem> {
+    let port = vip.key.port?;
+    let (own, protocol) = (port.protocol.value.number(), port.protocol);
+    let set = |of| vip.timeouts.seconds(of).is_some();
+    let (of, idle) = vip.timeouts.iter().filter(|(of, _)| set(*of)).find(|(of, _)| match of {
+        FlowTimeout::Other => true,
+        of => of.protocol().is_some_and(|protocol| protocol != own),
+    })?;
+    let about = match of.protocol() {
+        Some(17) => "UDP",
+        Some(_) => "TCP",
+        None => "protocols without ports",
+    };
+    let reason = format!("{of} is about {about}, and the VIP is for {protocol}");
+    Some(Problem::new(idle.span, reason).with_hint(format!("leave {of} out")))
 }
 
 /// Everything wrong with the words about one AS of the VIP `vip`. `encap` is the AS's own, or the

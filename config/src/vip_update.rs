@@ -2,7 +2,8 @@
 
 use crate::vip_rules::check_vip;
 use crate::{
-    Encap, LbVipAdd, Mss, PortRange, Problem, Scheduler, ServiceType, Span, Spanned, VipKey,
+    Encap, FlowTimeouts, LbVipAdd, Mss, PortRange, Problem, Scheduler, ServiceType, Span, Spanned,
+    VipKey,
 };
 
 /// `lb vip … update`: the words that were given; `None` leaves a parameter as it is.
@@ -28,6 +29,8 @@ pub struct LbVipUpdate {
     pub scheduler: Option<Spanned<Scheduler>>,
     /// MSS clamp of further connections.
     pub mss: Option<Spanned<Mss>>,
+    /// How long flows live from their next packet on.
+    pub timeouts: FlowTimeouts,
     /// A new name for people.
     pub name: Option<Spanned<String>>,
 }
@@ -46,6 +49,7 @@ impl LbVipUpdate {
             src_ip_sticky: None,
             scheduler: None,
             mss: None,
+            timeouts: FlowTimeouts::default(),
             name: None,
         }
     }
@@ -67,6 +71,7 @@ impl LbVipUpdate {
             src_ip_sticky: self.src_ip_sticky.map_or(vip.src_ip_sticky, |sticky| sticky.value),
             scheduler: self.scheduler.or(bare(&vip.scheduler)),
             mss: self.mss.or(bare(&vip.mss)),
+            timeouts: self.timeouts.onto(&vip.timeouts),
             name: self.name.clone().or_else(|| bare(&vip.name)),
             ..LbVipAdd::new(self.key)
         };

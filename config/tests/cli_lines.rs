@@ -2,7 +2,8 @@
 
 use config::grammar::{Candidate, Kind, complete, help};
 use config::{
-    Command, Encap, FibQuery, LbConf, Protocol, Show, TargetPort, parse_line, report_line,
+    Command, Encap, FibQuery, FlowTimeout, IdleTime, Protocol, Show, TargetPort, parse_line,
+    report_line,
 };
 
 /// The canonical form of a line that must parse.
@@ -188,16 +189,43 @@ fn table_sizes_that_crash_vpp_are_refused() {
 
 #[test]
 fn timeouts_have_a_range() {
-    for word in ["timeout", "tcp-established-timeout", "tcp-closing-timeout"] {
-        for bad in ["-1", "0", "32001", "4294967295"] {
-            refused(&format!("lb conf {word} {bad}"), bad, "between 1 and 32000");
+    for of in FlowTimeout::ALL {
+        for command in ["lb conf", "lb vip 91.0.0.2/32"] {
+            for bad in ["-1", "0", "32001", "4294967295"] {
+                refused(&format!("{command} {of} {bad}"), bad, "between 1 and 32000");
+            }
+            refused(&format!("{command} {of} soon"), "soon", "must be a number, not `soon`");
         }
+        let Ok(Command::LbConf(conf)) = parse_line(&format!("lb conf {of} 60")) else {
+            panic!("not a timeout");
+        };
+        assert_eq!(conf.timeouts.seconds(*of), Some(60));
+        let at = "lb conf ".len() + of.word().len() + 1;
+        let span = conf.timeouts.get(*of).unwrap().span;
+        assert_eq!((span.start, span.end, conf.timeouts.iter().count()), (at, at + 2, 1));
+        let Ok(Command::LbVipUpdate(update)) =
+            parse_line(&format!("lb vip 91.0.0.2/32 {of} default update"))
+        else {
+            panic!("not an update");
+        };
+        assert_eq!(update.timeouts.get(*of).unwrap().value, IdleTime::Default);
     }
-    let Ok(Command::LbConf(LbConf { timeout_s: Some(s), .. })) = parse_line("lb conf timeout 60")
-    else {
-        panic!("not a timeout");
-    };
-    assert_eq!((s.value, s.span.start, s.span.end), (60, 16, 18));
+}
+
+#[test]
+fn a_vip_has_no_timeouts_of_other_protocols() {
+    let tcp = "lb vip 91.0.0.2/32 protocol tcp port 80";
+    let udp = "lb vip 91.0.0.2/32 protocol udp port 53";
+    refused(&format!("{tcp} udp-timeout 60"), "60", "about UDP, and the VIP is for tcp");
+    refused(&format!("{udp} tcp-syn-timeout 61"), "61", "about TCP, and the VIP is for udp");
+    refused(&format!("{tcp} other-timeout 62"), "62", "protocols without ports");
+    for good in [
+        format!("{tcp} timeout 60 tcp-close-timeout 5"),
+        format!("{udp} timeout 60 udp-timeout 5 tcp-syn-timeout default"),
+        "lb vip 91.0.0.2/32 udp-timeout 1 tcp-close-timeout 1 other-timeout 1".to_owned(),
+    ] {
+        assert!(matches!(parse_line(&good), Ok(Command::LbVipAdd(_))), "{good}");
+    }
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use config::grammar::{complete, help};
 use config::{
-    Admin, Command, Debug, Encap, Family, FibQuery, FlowQuery, FlowsCursor, FlowsQuery,
-    HardwareDetail, LbAs, LbConf, LbNoMatch, LbVipAdd, LbVipUpdate, MacAddress, Mss, NoMatch,
-    PanicPlace, Ping, PortRange, Prefix, Protocol, Scheduler, ServiceType, Show, Span, Spanned,
-    SrcEntropy, Startup, SubInterface, TooBig, TunnelDf, TunnelDscp, TunnelEcn, VipKey, VipPort,
-    VlanKind, VlanTags, WaitDrained, check_vip, parse_line, report, report_line,
+    Admin, Command, Debug, Encap, Family, FibQuery, FlowQuery, FlowTimeout, FlowTimeouts,
+    FlowsCursor, FlowsQuery, HardwareDetail, IdleTime, LbAs, LbConf, LbNoMatch, LbVipAdd,
+    LbVipUpdate, MacAddress, Mss, NoMatch, PanicPlace, Ping, PortRange, Prefix, Protocol,
+    Scheduler, ServiceType, Show, Span, Spanned, SrcEntropy, Startup, SubInterface, TooBig,
+    TunnelDf, TunnelDscp, TunnelEcn, VipKey, VipPort, VlanKind, VlanTags, WaitDrained, check_vip,
+    parse_line, report, report_line,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -75,6 +76,20 @@ fn mss() -> impl Strategy<Value = Spanned<Mss>> {
     spanned(prop_oneof![Just(Mss::Off), Just(Mss::Auto), bytes])
 }
 
+fn timeouts() -> impl Strategy<Value = FlowTimeouts> {
+    let idle = prop_oneof![
+        4 => (1u32..=32_000).prop_map(IdleTime::Seconds),
+        1 => Just(IdleTime::Default),
+    ];
+    vec(of(spanned(idle)), FlowTimeout::ALL.len()).prop_map(|idle| {
+        let mut timeouts = FlowTimeouts::default();
+        for (of, idle) in FlowTimeout::ALL.iter().zip(idle) {
+            timeouts.set(*of, idle);
+        }
+        timeouts
+    })
+}
+
 fn new_len() -> impl Strategy<Value = Spanned<u32>> {
     spanned((0u32..25).prop_map(|n| 1 << n))
 }
@@ -84,8 +99,14 @@ fn update() -> impl Strategy<Value = LbVipUpdate> {
     let shape = (vip_key(), of(any_of(Encap::ALL)), of(spanned(0u8..64)));
     let services = (of(any_of(ServiceType::ALL)), of(spanned(1u16..)), of(spanned(ports())));
     let flows = (of(new_len()), of(spanned(any::<bool>())), of(any_of(Scheduler::ALL)));
-    (shape, services, flows, of(mss()), of(name())).prop_map(
-        |((key, encap, dscp), services, (new_len, src_ip_sticky, scheduler), mss, name)| {
+    (shape, services, flows, (of(mss()), timeouts()), of(name())).prop_map(
+        |(
+            (key, encap, dscp),
+            services,
+            (new_len, src_ip_sticky, scheduler),
+            (mss, timeouts),
+            name,
+        )| {
             let (service_type, node_port, target_port) = services;
             LbVipUpdate {
                 key,
@@ -98,6 +119,7 @@ fn update() -> impl Strategy<Value = LbVipUpdate> {
                 src_ip_sticky,
                 scheduler,
                 mss,
+                timeouts,
                 name,
             }
         },
@@ -124,6 +146,7 @@ fn vip() -> impl Strategy<Value = LbVipAdd> {
             src_ip_sticky: words.src_ip_sticky.is_some_and(|sticky| sticky.value),
             scheduler: words.scheduler,
             mss: words.mss,
+            timeouts: words.timeouts.alone(),
             name: words.name,
             ..LbVipAdd::new(words.key)
         };
@@ -144,6 +167,14 @@ fn vip() -> impl Strategy<Value = LbVipAdd> {
         }
         if vip.src_ip_sticky {
             vip.scheduler = vip.scheduler.map(|_| Scheduler::Maglev.into());
+        }
+        if let Some(port) = vip.key.port {
+            for of in FlowTimeout::ALL {
+                let own = of.protocol().is_none_or(|p| p == port.protocol.value.number());
+                if !own || *of == FlowTimeout::Other {
+                    vip.timeouts.set(*of, None);
+                }
+            }
         }
         if vip.key.port.is_some_and(|port| port.protocol.value == Protocol::Udp) {
             vip.mss = None;
@@ -199,7 +230,6 @@ fn entropy(family: Family) -> impl Strategy<Value = Spanned<SrcEntropy>> {
 }
 
 fn conf() -> impl Strategy<Value = LbConf> {
-    let timeout = || of(spanned(1u32..=32_000));
     let v4 = of(any::<u32>().prop_map(|a| std::net::Ipv4Addr::from_bits(a).into()));
     let v6 = of(any::<u128>().prop_map(|a| std::net::Ipv6Addr::from_bits(a).into()));
     let buckets = of((0u32..=24).prop_map(|n| (1 << n).into()));
@@ -208,16 +238,14 @@ fn conf() -> impl Strategy<Value = LbConf> {
     let header = (of(spanned(1u8..)), of(spanned(dscp)), of(any_of(TunnelEcn::ALL)));
     let sizes = (of(any_of(TunnelDf::ALL)), of(any_of(TooBig::ALL)), of(spanned(1u16..)));
     let entropies = (of(entropy(Family::Ip4)), of(entropy(Family::Ip6)));
-    let general = (v4, v6, buckets, timeout(), timeout(), timeout(), file);
+    let general = (v4, v6, buckets, timeouts(), file);
     (general, header, sizes, entropies, of(any_of(NoMatch::ALL)))
         .prop_map(|(general, header, sizes, entropies, no_match)| LbConf {
             ip4_src_address: general.0,
             ip6_src_address: general.1,
             buckets: general.2,
-            timeout_s: general.3,
-            tcp_established_timeout_s: general.4,
-            tcp_closing_timeout_s: general.5,
-            hash_key_file: general.6,
+            timeouts: general.3,
+            hash_key_file: general.4,
             tunnel_ttl: header.0,
             tunnel_dscp: header.1,
             tunnel_ecn: header.2,

@@ -45,6 +45,9 @@ fn parameters_change_and_the_others_stay() {
     becomes("src_ip_sticky", "src_ip_sticky off", "");
     becomes("", "src_ip_sticky", "src_ip_sticky");
     becomes("mss 1300", "mss off", "mss off");
+    becomes("timeout 60", "tcp-close-timeout 5", "timeout 60 tcp-close-timeout 5");
+    becomes("timeout 60 tcp-close-timeout 5", "timeout default", "tcp-close-timeout 5");
+    refused("", "udp-timeout 5", "5", "about UDP, and the VIP is for tcp");
     becomes("scheduler rr", "src_ip_sticky scheduler maglev", "src_ip_sticky scheduler maglev");
     becomes("encap nat4 target_port 81", "scheduler rr", "encap nat4 target_port 81 scheduler rr");
 }

@@ -3,6 +3,7 @@
 
 mod flows;
 mod kinds;
+mod life;
 mod nat;
 mod oracle;
 mod round_robin;

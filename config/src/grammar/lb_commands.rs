@@ -5,15 +5,16 @@ use super::words::Words;
 use crate::choice::Choice;
 use crate::value;
 use crate::{
-    Command, Family, LbConf, LbNoMatch, NoMatch, Problem, Spanned, TooBig, TunnelDf, TunnelEcn,
-    defaults,
+    Command, Family, FlowTimeouts, LbConf, LbNoMatch, NoMatch, Problem, Spanned, TooBig, TunnelDf,
+    TunnelEcn, defaults,
 };
 
 const ADDRESS: Slot = Slot { label: "<address>", kind: Kind::Address };
 const PREFIX: Slot = Slot { label: "<prefix>", kind: Kind::VipPrefix };
 const ENTROPY: Slot = Slot { label: "<prefix>|off", kind: Kind::Address };
 const NUMBER: Slot = Slot { label: "<n>", kind: Kind::Number };
-const SECONDS: Slot = Slot { label: "<seconds>", kind: Kind::Number };
+pub(super) const SECONDS: Slot =
+    Slot { label: "<seconds>|default", kind: Kind::Choice(&["default"]) };
 const INTERFACE: Slot = Slot { label: "<interface>", kind: Kind::Interface };
 const POLICY: Slot = Slot { label: "drop|rst|icmp|punt", kind: Kind::Choice(NoMatch::NAMES) };
 const NAT_OPTIONS: &[Opt] = &[Opt::Many("in", INTERFACE), Opt::Flag("del")];
@@ -28,8 +29,11 @@ pub(super) const FORMS: &[Form] = &[
     Form {
         path: &["lb", "conf"],
         usage: "[ip4-src-address <addr>] [ip6-src-address <addr>] [buckets <n>] \
-                [buckets-log2 <n>] [timeout <s>] [tcp-established-timeout <s>] \
-                [tcp-closing-timeout <s>] [hash-key-file <file>] [tunnel-ttl <1-255>] \
+                [buckets-log2 <n>] [timeout <s>] [udp-timeout <s>] [other-timeout <s>] \
+                [tcp-syn-timeout <s>] [tcp-established-timeout <s>] [tcp-closing-timeout <s>] \
+                [tcp-fin-wait-timeout <s>] [tcp-close-wait-timeout <s>] \
+                [tcp-time-wait-timeout <s>] [tcp-close-timeout <s>] \
+                [hash-key-file <file>] [tunnel-ttl <1-255>] \
                 [tunnel-dscp (copy|<0-63>)] [tunnel-ecn (rfc6040|zero)] \
                 [tunnel-df (copy|set|clear)] [too-big (drop|fragment)] [gue-port <n>] \
                 [ip4-src-entropy (<prefix>|off)] [ip6-src-entropy (<prefix>|off)] \
@@ -43,8 +47,15 @@ pub(super) const FORMS: &[Form] = &[
             Opt::Value("buckets", NUMBER),
             Opt::Value("buckets-log2", NUMBER),
             Opt::Value("timeout", SECONDS),
+            Opt::Value("udp-timeout", SECONDS),
+            Opt::Value("other-timeout", SECONDS),
+            Opt::Value("tcp-syn-timeout", SECONDS),
             Opt::Value("tcp-established-timeout", SECONDS),
             Opt::Value("tcp-closing-timeout", SECONDS),
+            Opt::Value("tcp-fin-wait-timeout", SECONDS),
+            Opt::Value("tcp-close-wait-timeout", SECONDS),
+            Opt::Value("tcp-time-wait-timeout", SECONDS),
+            Opt::Value("tcp-close-timeout", SECONDS),
             Opt::Value("hash-key-file", Slot { label: "<file>", kind: Kind::File }),
             Opt::Value("tunnel-ttl", NUMBER),
             Opt::Value("tunnel-dscp", Slot { label: "copy|<0-63>", kind: Kind::Choice(&["copy"]) }),
@@ -95,9 +106,6 @@ fn conf(words: &Words<'_>) -> Result<Command, Problem> {
     if words.is_empty() {
         return Err(words.missing("a setting"));
     }
-    let timeout = |word: &'static str| {
-        words.value(word, |t| value::number(t, word, &defaults::TIMEOUT_S_RANGE))
-    };
     let entropy =
         |word: &'static str, family| words.value(word, |t| value::src_entropy(t, word, family));
     let ttl = &defaults::TUNNEL_TTL_RANGE;
@@ -105,9 +113,7 @@ fn conf(words: &Words<'_>) -> Result<Command, Problem> {
         ip4_src_address: words.value("ip4-src-address", |t| value::ip4(t, "ip4-src-address"))?,
         ip6_src_address: words.value("ip6-src-address", |t| value::ip6(t, "ip6-src-address"))?,
         buckets: buckets(words)?,
-        timeout_s: timeout("timeout")?,
-        tcp_established_timeout_s: timeout("tcp-established-timeout")?,
-        tcp_closing_timeout_s: timeout("tcp-closing-timeout")?,
+        timeouts: timeouts(words)?,
         hash_key_file: words.value("hash-key-file", |t| value::file(t, "hash key"))?,
         tunnel_ttl: words.value("tunnel-ttl", |t| value::number(t, "tunnel-ttl", ttl))?,
         tunnel_dscp: words.value("tunnel-dscp", value::tunnel_dscp)?,
@@ -119,6 +125,11 @@ fn conf(words: &Words<'_>) -> Result<Command, Problem> {
         ip6_src_entropy: entropy("ip6-src-entropy", Family::Ip6)?,
         no_match: words.value("no-match", |t| value::choice(t, "no-match"))?,
     }))
+}
+
+/// How long flows live.
+pub(super) fn timeouts(words: &Words<'_>) -> Result<FlowTimeouts, Problem> {
+    FlowTimeouts::read(|of| words.value(of.word(), |t| value::idle_time(t, of.word())))
 }
 
 fn buckets(words: &Words<'_>) -> Result<Option<Spanned<u32>>, Problem> {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::form::{Form, Kind, Opt, Slot};
+use super::lb_commands::{SECONDS, timeouts};
 use super::words::Words;
 use crate::choice::Choice;
 use crate::value::{self, Parsed, Token};
@@ -33,7 +34,10 @@ pub(super) const FORMS: &[Form] = &[
                 [encap (gre4|gre6|ipip|gue|l3dsr|dr|nat4|nat6)] [dscp <n>] \
                 [type (nodeport|clusterip)] [node_port <n>] [target_port (<n>|<c>-<d>)] \
                 [new_len <n>] [src_ip_sticky [on|off]] [scheduler (maglev|rr)] \
-                [mss (auto|off|<n>)] [name <word>] [update|del]",
+                [mss (auto|off|<n>)] [timeout <s>] [udp-timeout <s>] [other-timeout <s>] \
+                [tcp-syn-timeout <s>] [tcp-established-timeout <s>] [tcp-closing-timeout <s>] \
+                [tcp-fin-wait-timeout <s>] [tcp-close-wait-timeout <s>] \
+                [tcp-time-wait-timeout <s>] [tcp-close-timeout <s>] [name <word>] [update|del]",
         summary: "add, change or delete a VIP",
         leading: &[VIP_PREFIX],
         required: 1,
@@ -55,6 +59,16 @@ pub(super) const FORMS: &[Form] = &[
                 Slot { label: "maglev|rr", kind: Kind::Choice(Scheduler::NAMES) },
             ),
             Opt::Value("mss", Slot { label: "auto|off|<n>", kind: Kind::Choice(&["auto", "off"]) }),
+            Opt::Value("timeout", SECONDS),
+            Opt::Value("udp-timeout", SECONDS),
+            Opt::Value("other-timeout", SECONDS),
+            Opt::Value("tcp-syn-timeout", SECONDS),
+            Opt::Value("tcp-established-timeout", SECONDS),
+            Opt::Value("tcp-closing-timeout", SECONDS),
+            Opt::Value("tcp-fin-wait-timeout", SECONDS),
+            Opt::Value("tcp-close-wait-timeout", SECONDS),
+            Opt::Value("tcp-time-wait-timeout", SECONDS),
+            Opt::Value("tcp-close-timeout", SECONDS),
             Opt::Value("name", Slot { label: "<word>", kind: Kind::Word }),
             Opt::Flag("update"),
             Opt::Flag("del"),
@@ -168,6 +182,7 @@ fn vip(words: &Words<'_>) -> Result<Command, Problem> {
         src_ip_sticky: words.switch("src_ip_sticky"),
         scheduler: words.value("scheduler", |t| value::choice(t, "scheduler"))?,
         mss: words.value("mss", value::mss)?,
+        timeouts: timeouts(words)?,
         name: words.value("name", |t| value::name(t, "name"))?,
     };
     if words.flag("del").is_some() {
@@ -202,6 +217,7 @@ fn new_vip(given: LbVipUpdate) -> LbVipAdd {
         src_ip_sticky: given.src_ip_sticky.is_some_and(|sticky| sticky.value),
         scheduler: given.scheduler,
         mss: given.mss,
+        timeouts: given.timeouts,
         name: given.name,
     }
 }

@@ -4,15 +4,25 @@ use super::Statement;
 use super::network::{Interface, network};
 use super::table::{Problems, Table};
 use crate::value;
-use crate::{Command, Family, LbConf, LbNoMatch, Problem, Spanned, defaults};
+use crate::{
+    Command, Family, FlowTimeout, FlowTimeouts, IdleTime, LbConf, LbNoMatch, Problem, Spanned,
+    defaults,
+};
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 24] = [
     "ip4-src-address",
     "ip6-src-address",
     "buckets",
     "timeout",
+    "udp-timeout",
+    "other-timeout",
+    "tcp-syn-timeout",
     "tcp-established-timeout",
     "tcp-closing-timeout",
+    "tcp-fin-wait-timeout",
+    "tcp-close-wait-timeout",
+    "tcp-time-wait-timeout",
+    "tcp-close-timeout",
     "hash-key-file",
     "tunnel-ttl",
     "tunnel-dscp",
@@ -31,18 +41,25 @@ pub(super) fn section<'a>(root: &Table<'a>) -> Option<Table<'a>> {
     root.table("lb", "[lb]", &KEYS)
 }
 
+/// How long flows live.
+pub(super) fn timeouts(table: &Table<'_>) -> FlowTimeouts {
+    let mut timeouts = FlowTimeouts::default();
+    for of in FlowTimeout::ALL {
+        let seconds = table.integer(of.word(), &defaults::TIMEOUT_S_RANGE);
+        timeouts.set(*of, seconds.map(|seconds| seconds.map(IdleTime::Seconds)));
+    }
+    timeouts
+}
+
 /// Reads the settings of `[lb]`.
 pub(super) fn conf(table: &Table<'_>) -> Option<Statement> {
-    let timeout = |key| table.integer(key, &defaults::TIMEOUT_S_RANGE);
     let buckets = table.integer("buckets", &defaults::BUCKETS_RANGE);
     let entropy = |key, family| table.parsed(key, |t| value::src_entropy(t, key, family));
     let conf = LbConf {
         ip4_src_address: table.parsed("ip4-src-address", |t| value::ip4(t, "ip4-src-address")),
         ip6_src_address: table.parsed("ip6-src-address", |t| value::ip6(t, "ip6-src-address")),
         buckets: buckets.and_then(|n| value::buckets(n).map_err(|p| table.note(p)).ok()),
-        timeout_s: timeout("timeout"),
-        tcp_established_timeout_s: timeout("tcp-established-timeout"),
-        tcp_closing_timeout_s: timeout("tcp-closing-timeout"),
+        timeouts: timeouts(table),
         hash_key_file: table.parsed("hash-key-file", |t| value::file(t, "hash key")),
         tunnel_ttl: table.integer("tunnel-ttl", &defaults::TUNNEL_TTL_RANGE),
         tunnel_dscp: table.worded("tunnel-dscp", value::tunnel_dscp),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use toml::de::DeValue;
 
 use super::Statement;
+use super::lb::timeouts;
 use super::network::{Interface, network};
 use super::table::{Problems, Table, Value, article};
 use crate::value::{self, Token};
@@ -35,7 +36,7 @@ struct Vip {
     span: Span,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 24] = [
     "prefix",
     "protocol",
     "port",
@@ -48,6 +49,16 @@ const KEYS: [&str; 14] = [
     "src-ip-sticky",
     "scheduler",
     "mss",
+    "timeout",
+    "udp-timeout",
+    "other-timeout",
+    "tcp-syn-timeout",
+    "tcp-established-timeout",
+    "tcp-closing-timeout",
+    "tcp-fin-wait-timeout",
+    "tcp-close-wait-timeout",
+    "tcp-time-wait-timeout",
+    "tcp-close-timeout",
     "name",
     "as",
 ];
@@ -107,6 +118,7 @@ fn vip(table: &Table<'_>, problems: &Problems) -> Option<Vip> {
         src_ip_sticky,
         scheduler,
         mss,
+        timeouts: timeouts(table),
         name,
     };
     if !failed {

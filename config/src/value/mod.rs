@@ -18,7 +18,8 @@ pub(crate) use vlan::{sub_interface_name, vlan, vlan_tags};
 use crate::choice::Choice;
 use crate::suggest::closest;
 use crate::{
-    FlowsCursor, Mss, PortRange, Problem, Protocol, Span, Spanned, TunnelDscp, defaults, new_len,
+    FlowsCursor, IdleTime, Mss, PortRange, Problem, Protocol, Span, Spanned, TunnelDscp, defaults,
+    new_len,
 };
 
 /// A text and where it stands.
@@ -197,6 +198,14 @@ pub(crate) fn flows_cursor(token: Token<'_>) -> Parsed<FlowsCursor> {
             .problem(format!("`{}` is no cursor", token.text))
             .with_hint("<thread>:<entry>, as the page before ended with")),
     }
+}
+
+/// Seconds, or `default`.
+pub(crate) fn idle_time(token: Token<'_>, noun: &str) -> Parsed<IdleTime> {
+    if token.text == "default" {
+        return Ok(token.value(IdleTime::Default));
+    }
+    Ok(number(token, noun, &defaults::TIMEOUT_S_RANGE)?.map(IdleTime::Seconds))
 }
 
 /// `auto`, `off` or bytes.

@@ -1,17 +1,19 @@
 //! The load balancer's tables.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use balancer::{
     ApplicationServer, AsId, FlowHasher, HashKey, InstanceKey, LbConfig, LbTables, MAX_SERVERS,
-    Member, NewFlowCache, NewFlowTable, Scheduler, ServerState, StickyOwner, TableLength,
-    TargetPort, Timeouts, VipChange, VipId, VipSpec,
+    MAX_TIMEOUT_S, Member, NewFlowCache, NewFlowTable, Scheduler, ServerState, StickyOwner,
+    TableLength, TargetPort, Timeouts, VipChange, VipId, VipSpec,
 };
+use config::{FlowTimeout, FlowTimeouts};
 
 use super::table_queue::{Finished, TableExecutor, TableQueue};
-use crate::model::{LbModel, Shelf, Vip};
+use crate::model::{LbModel, LbSettings, Shelf, Vip};
 
 /// Slots of a new-flow table that is built at once rather than on another thread.
 const SMALL: u32 = 1024;
@@ -158,7 +160,7 @@ impl LbCompiler {
 
     /// The tables of `model`, but for VIPs whose new-flow tables are being built.
     pub fn compile(&mut self, model: &LbModel) -> Arc<LbTables> {
-        let timeouts = timeouts(model);
+        let timeouts = timeouts(&FlowTimeouts::default(), &model.settings);
         if std::mem::take(&mut self.rehash) {
             if !self.compiled.is_empty() {
                 self.rebuild(model);
@@ -167,17 +169,24 @@ impl LbCompiler {
             self.present = Arc::new(LbTables::empty(self.hasher.clone(), timeouts));
         }
         self.ripen(&model.vips);
-        if *self.present.timeouts.global() != timeouts {
+        let concerned: Vec<u32> = if *self.present.timeouts.global() == timeouts {
+            self.ripe.since(&self.compiled).map(|(index, ..)| index).collect()
+        } else {
             self.present = Arc::new(self.present.with_timeouts(timeouts));
-        }
-        let described: Vec<_> = self
-            .ripe
-            .since(&self.compiled)
-            .filter_map(|(index, _, new)| {
+            let changed = self.ripe.since(&self.compiled).map(|(index, ..)| index);
+            // What these do not say themselves has changed as well.
+            let timed = self.ripe.iter().filter(|(_, vip)| has_timeouts(vip));
+            let all: BTreeSet<u32> = changed.chain(timed.map(|(index, _)| index)).collect();
+            all.into_iter().collect()
+        };
+        let described: Vec<_> = concerned
+            .into_iter()
+            .filter_map(|index| {
                 let id = VipId::new(index)?;
                 // A removed VIP has no live flows: they went with it.
-                let vip = new.filter(|vip| !vip.removed);
-                Some((id, vip.map(|vip| (vip_spec(id, vip), servers(id, vip)))))
+                let vip = self.ripe.get(index).filter(|vip| !vip.removed);
+                let settings = &model.settings;
+                Some((id, vip.map(|vip| (vip_spec(id, vip, settings), servers(id, vip)))))
             })
             .collect();
         let changes: Vec<_> = described
@@ -206,11 +215,12 @@ impl LbCompiler {
         let (mut specs, mut all) = (Vec::new(), Vec::new());
         for vip in model.active() {
             let Some(id) = VipId::new(vip.index) else { continue };
-            specs.push(vip_spec(id, vip));
+            specs.push(vip_spec(id, vip, &model.settings));
             all.extend(servers(id, vip));
         }
         let hasher = self.hasher.clone();
-        let config = LbConfig { vips: &specs, servers: &all, hasher, timeouts: timeouts(model) };
+        let timeouts = timeouts(&FlowTimeouts::default(), &model.settings);
+        let config = LbConfig { vips: &specs, servers: &all, hasher, timeouts };
         match LbTables::build(&config, &self.present, &mut self.cache) {
             Ok(tables) => self.present = Arc::new(tables),
             Err(error) => tracing::error!("the load balancer's tables were not rebuilt: {error}"),
@@ -289,19 +299,24 @@ impl LbCompiler {
     }
 }
 
-fn timeouts(model: &LbModel) -> Timeouts {
-    let seconds = |s: u32| s.min(u32::from(u16::MAX)) as u16;
-    let open_s = seconds(model.settings.timeout_s);
-    let closing_s = seconds(model.settings.tcp_closing_timeout_s);
+/// Whether a VIP says itself how long flows live.
+fn has_timeouts(vip: &Vip) -> bool {
+    vip.spec.timeouts != FlowTimeouts::default()
+}
+
+/// How long the flows live of a VIP that says this of them.
+fn timeouts(vip: &FlowTimeouts, settings: &LbSettings) -> Timeouts {
+    let seconds =
+        |of: FlowTimeout| of.in_force(vip, &settings.timeouts).min(u32::from(MAX_TIMEOUT_S)) as u16;
     Timeouts {
-        udp_s: open_s,
-        other_s: open_s,
-        syn_s: open_s,
-        established_s: seconds(model.settings.tcp_established_timeout_s),
-        fin_wait_s: closing_s,
-        close_wait_s: closing_s,
-        time_wait_s: closing_s,
-        close_s: closing_s,
+        udp_s: seconds(FlowTimeout::Udp),
+        other_s: seconds(FlowTimeout::Other),
+        syn_s: seconds(FlowTimeout::TcpSyn),
+        established_s: seconds(FlowTimeout::TcpEstablished),
+        fin_wait_s: seconds(FlowTimeout::TcpFinWait),
+        close_wait_s: seconds(FlowTimeout::TcpCloseWait),
+        time_wait_s: seconds(FlowTimeout::TcpTimeWait),
+        close_s: seconds(FlowTimeout::TcpClose),
     }
 }
 
@@ -335,7 +350,7 @@ pub(crate) fn length(vip: &Vip) -> TableLength {
     TableLength::new(u64::from(slots)).unwrap_or(TableLength::DEFAULT)
 }
 
-fn vip_spec(id: VipId, vip: &Vip) -> VipSpec {
+fn vip_spec(id: VipId, vip: &Vip, settings: &LbSettings) -> VipSpec {
     let spec = &vip.spec;
     let nat = spec.encap().is_nat();
     VipSpec {
@@ -354,7 +369,7 @@ fn vip_spec(id: VipId, vip: &Vip) -> VipSpec {
         },
         length: length(vip),
         nat,
-        timeouts: None,
+        timeouts: has_timeouts(vip).then(|| timeouts(&vip.spec.timeouts, settings)),
     }
 }
 

@@ -55,6 +55,7 @@ pub fn canonical(add: &LbVipAdd) -> LbVipAdd {
         src_ip_sticky: add.src_ip_sticky,
         scheduler: Some(add.scheduler()).filter(|s| *s != Scheduler::Maglev).map(Into::into),
         mss: Some(add.mss()).filter(|mss| *mss != Mss::Off).map(Into::into),
+        timeouts: add.timeouts.alone(),
         name: add.name.as_ref().map(|name| name.value.clone().into()),
     }
 }

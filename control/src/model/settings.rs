@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use config::{
-    LbConf, NoMatch, Problem, Spanned, SrcEntropy, TooBig, TunnelDf, TunnelDscp, TunnelEcn,
-    defaults,
+    FlowTimeouts, LbConf, NoMatch, Problem, Spanned, SrcEntropy, TooBig, TunnelDf, TunnelDscp,
+    TunnelEcn, defaults,
 };
 
 use super::Model;
@@ -20,12 +20,8 @@ pub struct LbSettings {
     pub ip6_src_address: Option<Ipv6Addr>,
     /// Sticky buckets per worker.
     pub buckets: u32,
-    /// Idle time of UDP and half-open TCP flows, in seconds.
-    pub timeout_s: u32,
-    /// Idle time of established TCP flows, in seconds.
-    pub tcp_established_timeout_s: u32,
-    /// Idle time of TCP flows that have seen FIN or RST, in seconds.
-    pub tcp_closing_timeout_s: u32,
+    /// How long flows live, where that is not the default; VIPs may say otherwise.
+    pub timeouts: FlowTimeouts,
     /// Where the key of the flow hash comes from.
     pub hash_key_file: Option<PathBuf>,
     /// TTL or hop limit of outer headers.
@@ -54,9 +50,7 @@ impl Default for LbSettings {
             ip4_src_address: None,
             ip6_src_address: None,
             buckets: defaults::BUCKETS,
-            timeout_s: defaults::TIMEOUT_S,
-            tcp_established_timeout_s: defaults::TCP_ESTABLISHED_TIMEOUT_S,
-            tcp_closing_timeout_s: defaults::TCP_CLOSING_TIMEOUT_S,
+            timeouts: FlowTimeouts::default(),
             hash_key_file: None,
             tunnel_ttl: defaults::TUNNEL_TTL,
             tunnel_dscp: TunnelDscp::Copy,
@@ -117,9 +111,7 @@ impl LbSettings {
         self.ip4_src_address = conf.ip4_src_address.map(|v| v.value).or(self.ip4_src_address);
         self.ip6_src_address = conf.ip6_src_address.map(|v| v.value).or(self.ip6_src_address);
         set(&mut self.buckets, &conf.buckets);
-        set(&mut self.timeout_s, &conf.timeout_s);
-        set(&mut self.tcp_established_timeout_s, &conf.tcp_established_timeout_s);
-        set(&mut self.tcp_closing_timeout_s, &conf.tcp_closing_timeout_s);
+        self.timeouts = conf.timeouts.onto(&self.timeouts).unusual();
         if let Some(path) = &conf.hash_key_file {
             self.hash_key_file = Some(path.value.clone());
         }
@@ -144,15 +136,7 @@ impl LbSettings {
             ip4_src_address: self.ip4_src_address.map(Into::into),
             ip6_src_address: self.ip6_src_address.map(Into::into),
             buckets: other(&self.buckets, &default.buckets),
-            timeout_s: other(&self.timeout_s, &default.timeout_s),
-            tcp_established_timeout_s: other(
-                &self.tcp_established_timeout_s,
-                &default.tcp_established_timeout_s,
-            ),
-            tcp_closing_timeout_s: other(
-                &self.tcp_closing_timeout_s,
-                &default.tcp_closing_timeout_s,
-            ),
+            timeouts: self.timeouts,
             hash_key_file: self.hash_key_file.clone().map(Into::into),
             tunnel_ttl: other(&self.tunnel_ttl, &default.tunnel_ttl),
             tunnel_dscp: other(&self.tunnel_dscp, &default.tunnel_dscp),

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
+use super::timeouts::TimeoutStatus;
 use crate::state::StateStatus;
 
 /// The load balancer as a whole.
@@ -29,12 +30,14 @@ pub struct LbStatus {
     pub as_drained_total: u64,
     /// Sticky buckets per worker; each takes four flows.
     pub buckets_per_worker: u32,
-    /// Idle time of UDP and half-open TCP flows.
+    /// Idle time of UDP and half-open TCP flows, where `timeouts` does not say otherwise.
     pub timeout_s: u32,
     /// Idle time of established TCP flows.
     pub tcp_established_timeout_s: u32,
-    /// Idle time of TCP flows that have seen FIN or RST.
+    /// Idle time of TCP flows that have seen FIN or RST, where `timeouts` does not say otherwise.
     pub tcp_closing_timeout_s: u32,
+    /// The idle time of each state, of VIPs that say nothing themselves.
+    pub timeouts: TimeoutStatus,
     /// Outer headers.
     pub tunnel: TunnelStatus,
     /// What packets to a VIP's address get that no VIP takes, where no prefix says otherwise.
@@ -106,6 +109,7 @@ impl Display for LbStatus {
                  far: {as_drained_total}"
             )?;
         }
+        writeln!(f, " timeouts in seconds: {}", self.timeouts)?;
         for worker in &self.workers {
             writeln!(f, "core {}", worker.thread)?;
             writeln!(f, "  timeout: {}s", self.timeout_s)?;

@@ -18,6 +18,7 @@ pub mod no_match;
 mod packet;
 pub mod runtime;
 mod servers;
+pub mod timeouts;
 pub mod trace;
 pub mod tunnels;
 pub mod version;

@@ -1,9 +1,12 @@
 //! `show lb vips`, `GET /v1/lb/vips`; and the ASs of VIPs.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use balancer::Protocol;
 use serde::Serialize;
+
+use super::timeouts::TimeoutStatus;
 
 pub use super::servers::{ServerCounters, ServerOfVip, ServerStatus, Servers};
 
@@ -46,6 +49,10 @@ pub struct VipStatus {
     pub scheduler: &'static str,
     /// `off`, `auto` or a number of bytes.
     pub mss: String,
+    /// How long its flows live.
+    pub timeouts: TimeoutStatus,
+    /// What it says of that itself, in seconds by the words of `lb vip`.
+    pub own_timeouts: BTreeMap<&'static str, u32>,
     /// What packets to its addresses get that no VIP takes.
     pub no_match: &'static str,
     /// Length of the new-flow table.
@@ -182,6 +189,9 @@ impl Display for VipStatus {
         let options = self.options();
         if !options.is_empty() {
             writeln!(f, "  {}", options.join(" "))?;
+        }
+        if !self.own_timeouts.is_empty() {
+            writeln!(f, "  timeouts in seconds: {}", self.timeouts)?;
         }
         let counters = &self.counters;
         writeln!(f, "  counters:")?;

@@ -114,6 +114,50 @@ fn an_update_in_place_keeps_the_flows() {
     bench.end();
 }
 
+/// D-08: an update counts for a flow from its next packet on; what a VIP does not say itself follows
+/// `lb conf`.
+#[test]
+fn timeouts_of_a_vip_change_while_its_flows_live() {
+    let mut bench = served();
+    let frame = syn(4000, ("10.10.2.2", 8080));
+    let sticks = |bench: &mut Bench| why(bench, 4000).0 == "sticky";
+    bench.arrive(0, &frame);
+    bench.ok(&format!("lb vip {VIP} tcp-syn-timeout 5 update"));
+    bench.pass(39_000);
+    assert!(sticks(&mut bench), "no packet since");
+    for (line, timeout_s) in [
+        ("lb conf timeout 30".to_owned(), 5),
+        (format!("lb vip {VIP} tcp-syn-timeout default update"), 30),
+        ("lb conf tcp-syn-timeout 50".to_owned(), 50),
+        (format!("lb vip {VIP} timeout 7 update"), 7),
+    ] {
+        bench.ok(&line);
+        bench.arrive(0, &frame);
+        bench.pass(timeout_s * 1000 - 1000);
+        assert!(sticks(&mut bench), "{line}");
+        // Control's clock is a second behind the worker's here.
+        bench.pass(2000);
+        assert!(!sticks(&mut bench), "{line}");
+    }
+    bench.ok("lb conf tcp-close-timeout 3 tcp-time-wait-timeout 4");
+    let vip = bench.control.vips().vips.remove(0);
+    assert_eq!((vip.timeouts.tcp_syn_s, vip.timeouts.tcp_close_s), (7, 3));
+    assert_eq!(vip.own_timeouts, std::collections::BTreeMap::from([("timeout", 7)]));
+    let lb = &bench.control.snapshot().lb;
+    let profile = lb.vip(balancer::VipId::new(1).unwrap()).unwrap().profile;
+    let timeouts = lb.timeouts.of(profile);
+    assert_eq!((timeouts.syn_s, timeouts.close_s, timeouts.time_wait_s), (7, 3, 4));
+    let config = bench.config();
+    let conf = "lb conf timeout 30 tcp-syn-timeout 50 tcp-time-wait-timeout 4 tcp-close-timeout 3";
+    assert!(config.iter().any(|line| line == conf), "{config:?}");
+    let line = format!("lb vip {VIP} encap nat4 type clusterip target_port 80 timeout 7");
+    assert!(config.contains(&line), "{config:?}");
+    let text = bench.ok("show lb vips verbose");
+    assert!(text.contains("  timeouts in seconds: udp:7 other:7 tcp-syn:7 "), "{text}");
+    assert!(bench.ok("show lb").contains(" tcp-syn:50 tcp-established:900 "));
+    bench.end();
+}
+
 #[test]
 fn updates_that_would_cut_flows_off_are_refused() {
     let mut bench = Bench::walkthrough();

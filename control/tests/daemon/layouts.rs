@@ -1,5 +1,6 @@
 //! What `show` prints of the load balancer and the network, byte for byte: VPP's columns and wording, and the JSON of the same.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use config::HardwareDetail;
@@ -12,6 +13,7 @@ use control::show::interfaces::{
 use control::show::lb::{LbStatus, StickyUsage, TunnelStatus};
 use control::show::neighbors::{NeighborStatus, Neighbors};
 use control::show::no_match::{NoMatchStatus, PrefixPolicy};
+use control::show::timeouts::TimeoutStatus;
 use control::show::tunnels::Tunnels;
 use control::show::vips::{ServerCounters, ServerStatus, Servers, VipCounters, VipStatus, Vips};
 use control::state::StateStatus;
@@ -36,6 +38,7 @@ fn lb() {
         timeout_s: 40,
         tcp_established_timeout_s: 900,
         tcp_closing_timeout_s: 120,
+        timeouts: timeouts(),
         tunnel: TunnelStatus {
             ttl: 64,
             dscp: "copy".into(),
@@ -73,15 +76,30 @@ fn lb() {
     assert_eq!(
         lb.to_string(),
         "lb_main ip4-src-address: 39.40.41.42 \n ip6-src-address: 2004::1 \n #vips: 1\n #ass: 16\n \
-         #draining: 1 removed: 2 flows: 30 drained so far: 4\n\
+         #draining: 1 removed: 2 flows: 30 drained so far: 4\n \
+         timeouts in seconds: udp:40 other:41 tcp-syn:42 tcp-established:900 tcp-fin-wait:120 \
+         tcp-close-wait:121 tcp-time-wait:122 tcp-close:10\n\
          core 1\n  timeout: 40s\n  usage: 1000 / 4194304\n  \
          memory: 65536 KiB in transparent pages, 63488 KiB of them huge\n \
          state: kept in /run/sluice/state, 7 flows restored, 5 flows in 2 tables without a worker\n"
     );
     assert_eq!(
         json(&lb),
-        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"as_draining":1,"draining_flows":30,"as_drained_total":4,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"tunnel":{"ttl":64,"dscp":"copy","ecn":"rfc6040","df":"copy","too_big":"drop","gue_port":6080,"ip4_src_entropy":"off","ip6_src_entropy":"2001:db8::/64"},"no_match":"rst","hash_key_file":null,"hash_key_fingerprint":"00112233","state":{"kept":true,"dir":"/run/sluice/state","not_used":null,"restored":7,"expired":3,"dead":0,"torn":0,"duplicate":0,"restored_in_us":900,"orphan_tables":2,"orphan_flows":5},"workers":[{"thread":1,"flows":1000,"flows_moving":0,"flows_lost":0,"flows_max":4194304,"bytes":67108864,"pages":"transparent","huge_bytes":65011712}]}"#
+        r#"{"ip4_src_address":"39.40.41.42","ip6_src_address":"2004::1","vips":1,"as":16,"as_removed":2,"as_draining":1,"draining_flows":30,"as_drained_total":4,"buckets_per_worker":1048576,"timeout_s":40,"tcp_established_timeout_s":900,"tcp_closing_timeout_s":120,"timeouts":{"udp_s":40,"other_s":41,"tcp_syn_s":42,"tcp_established_s":900,"tcp_fin_wait_s":120,"tcp_close_wait_s":121,"tcp_time_wait_s":122,"tcp_close_s":10},"tunnel":{"ttl":64,"dscp":"copy","ecn":"rfc6040","df":"copy","too_big":"drop","gue_port":6080,"ip4_src_entropy":"off","ip6_src_entropy":"2001:db8::/64"},"no_match":"rst","hash_key_file":null,"hash_key_fingerprint":"00112233","state":{"kept":true,"dir":"/run/sluice/state","not_used":null,"restored":7,"expired":3,"dead":0,"torn":0,"duplicate":0,"restored_in_us":900,"orphan_tables":2,"orphan_flows":5},"workers":[{"thread":1,"flows":1000,"flows_moving":0,"flows_lost":0,"flows_max":4194304,"bytes":67108864,"pages":"transparent","huge_bytes":65011712}]}"#
     );
+}
+
+fn timeouts() -> TimeoutStatus {
+    TimeoutStatus {
+        udp_s: 40,
+        other_s: 41,
+        tcp_syn_s: 42,
+        tcp_established_s: 900,
+        tcp_fin_wait_s: 120,
+        tcp_close_wait_s: 121,
+        tcp_time_wait_s: 122,
+        tcp_close_s: 10,
+    }
 }
 
 fn server(index: u32, last: u8, removed: bool) -> ServerStatus {
@@ -123,6 +141,8 @@ fn vips() -> Vips {
             target_port_last: Some(3307),
             scheduler: "maglev",
             mss: "off".into(),
+            timeouts: timeouts(),
+            own_timeouts: BTreeMap::from([("udp-timeout", 40)]),
             no_match: "drop",
             new_len: 1024,
             new_flow_table_digest: "0123456789abcdef".into(),
@@ -153,6 +173,7 @@ fn lb_vips() {
   new_size:1024
   protocol:17 port:20000
   type:clusterip port:20000 target_port:3307
+  timeouts in seconds: udp:40 other:41 tcp-syn:42 tcp-established:900 tcp-fin-wait:120 tcp-close-wait:121 tcp-time-wait:122 tcp-close:10
   counters:
     packet from existing sessions: 4
     first session packet: 3
@@ -167,7 +188,7 @@ fn lb_vips() {
 "
     );
     let text = json(&vips());
-    let start = r#"{"vips":[{"index":8,"name":null,"prefix":"91.0.0.8/32","protocol":"udp","port":20000,"port_last":20000,"encap":"nat4","dscp":null,"type":"clusterip","node_port":null,"target_port":3307,"target_port_last":3307,"scheduler":"maglev","mss":"off","no_match":"drop","new_len":1024,"new_flow_table_digest":"0123456789abcdef","share_of_ideal_min":0.9987,"share_of_ideal_max":1.00129,"src_ip_sticky":true,"counters":{"packets_from_existing_sessions":4,"first_session_packets":3,"untracked_packets":2,"no_server_configured":1},"as":[{"index":17,"address":"10.0.0.2","weight":100,"encap":"nat4","dscp":null,"buckets":512,"buckets_ideal":511.5,"flows":3,"counters":{"packets":7,"bytes":420,"reply_packets":5,"reply_bytes":300},"adjacency":27,"interface":"pg1","next_hop":"10.0.0.2","path":"resolved","tunnel_source":null,"removed":false,"admin":"up","drained":false},"#;
+    let start = r#"{"vips":[{"index":8,"name":null,"prefix":"91.0.0.8/32","protocol":"udp","port":20000,"port_last":20000,"encap":"nat4","dscp":null,"type":"clusterip","node_port":null,"target_port":3307,"target_port_last":3307,"scheduler":"maglev","mss":"off","timeouts":{"udp_s":40,"other_s":41,"tcp_syn_s":42,"tcp_established_s":900,"tcp_fin_wait_s":120,"tcp_close_wait_s":121,"tcp_time_wait_s":122,"tcp_close_s":10},"own_timeouts":{"udp-timeout":40},"no_match":"drop","new_len":1024,"new_flow_table_digest":"0123456789abcdef","share_of_ideal_min":0.9987,"share_of_ideal_max":1.00129,"src_ip_sticky":true,"counters":{"packets_from_existing_sessions":4,"first_session_packets":3,"untracked_packets":2,"no_server_configured":1},"as":[{"index":17,"address":"10.0.0.2","weight":100,"encap":"nat4","dscp":null,"buckets":512,"buckets_ideal":511.5,"flows":3,"counters":{"packets":7,"bytes":420,"reply_packets":5,"reply_bytes":300},"adjacency":27,"interface":"pg1","next_hop":"10.0.0.2","path":"resolved","tunnel_source":null,"removed":false,"admin":"up","drained":false},"#;
     assert!(text.starts_with(start), "{text}");
 }
 
@@ -188,7 +209,8 @@ fn lb_vips_of_every_kind() {
     };
     assert_eq!(all.line(), "ip4-gre4 90.0.0.0/8 new_size:1024 #as:0");
     assert_eq!(all.title(), "90.0.0.0/8");
-    let l3dsr = VipStatus { encap: "l3dsr", dscp: Some(7), ..all.clone() };
+    let own_timeouts = BTreeMap::new();
+    let l3dsr = VipStatus { encap: "l3dsr", dscp: Some(7), own_timeouts, ..all.clone() };
     assert_eq!(l3dsr.line(), "ip4-l3dsr 90.0.0.0/8 new_size:1024 #as:0  dscp:7");
     assert!(l3dsr.to_string().contains("  new_size:1024\n  dscp:7\n  counters:\n"));
     let six = VipStatus {

@@ -8,7 +8,7 @@ use control::compile::Compiler as ModelCompiler;
 use control::model::{LINK_LOCAL, Model};
 use dataplane::interface::{InterfaceAddress, MacAddress, PortId};
 use dataplane::snapshot::Snapshot;
-use testkit::reference::config::{Config, Kind, NoMatch, NoMatchPrefix, Route};
+use testkit::reference::config::{Config, Kind, NoMatch, NoMatchPrefix, Route, Timeouts};
 use testkit::reference::differential::{Compiler, product_key};
 use testkit::reference::scenario::Change;
 use testkit::reference::service::{
@@ -85,7 +85,42 @@ fn vip_words(given: &Vip) -> String {
         Mss::Auto => words.push_str(" mss auto"),
         Mss::At(bytes) => words.push_str(&format!(" mss {bytes}")),
     }
+    if let Some(timeouts) = &given.timeouts {
+        words.push_str(&timeout_words(given.key.ports, timeouts));
+    }
     words
+}
+
+/// The words of the timeouts of a VIP with these ports. Those of states go before the general ones.
+fn timeout_words(ports: Ports, timeouts: &Timeouts) -> String {
+    let (tcp, udp) = match ports {
+        Ports::All => (true, true),
+        Ports::Range { protocol, .. } => (protocol == 6, protocol != 6),
+    };
+    let mut words = " timeout 7777".to_owned();
+    if udp {
+        words.push_str(&format!(" udp-timeout {}", timeouts.udp_s));
+    }
+    if tcp && udp {
+        words.push_str(&format!(" other-timeout {}", timeouts.other_s));
+    }
+    if tcp {
+        let Timeouts {
+            syn_s, established_s, fin_wait_s, close_wait_s, time_wait_s, close_s, ..
+        } = timeouts;
+        words.push_str(&format!(
+            " tcp-closing-timeout 7777 tcp-syn-timeout {syn_s} \
+             tcp-established-timeout {established_s} tcp-fin-wait-timeout {fin_wait_s} \
+             tcp-close-wait-timeout {close_wait_s} tcp-time-wait-timeout {time_wait_s} \
+             tcp-close-timeout {close_s}"
+        ));
+    }
+    words
+}
+
+/// The words that take a VIP's timeouts away.
+fn no_timeouts() -> String {
+    config::FlowTimeout::ALL.iter().map(|of| format!(" {of} default")).collect()
 }
 
 /// The words of an AS.
@@ -226,11 +261,7 @@ impl Compiler for TypedConfig {
         for ((interface, address), to) in &config.neighbors {
             typed.neighbor(*interface, *address, *to);
         }
-        let timeouts = config.timeouts;
-        typed.type_in(&format!(
-            "lb conf timeout {} tcp-established-timeout {} tcp-closing-timeout {}",
-            timeouts.udp_s, timeouts.established_s, timeouts.close_s
-        ));
+        typed.type_in(&format!("lb conf{}", timeout_words(Ports::All, &config.timeouts)));
         typed.type_in(&format!("lb conf {}", tunnel_words(&config.tunnels)));
         typed.type_in(&format!("lb conf no-match {}", policy(config.no_match)));
         for given in &config.vips {
@@ -283,6 +314,12 @@ impl Compiler for TypedConfig {
             Change::RemoveVip(key) => {
                 self.vips.retain(|vip| *vip != key);
                 self.line(&format!("lb vip {} del", vip(&key)))
+            }
+            Change::SetTimeouts { vip: at, timeouts } => {
+                let key = self.vips[at];
+                let words = timeouts
+                    .map_or_else(no_timeouts, |timeouts| timeout_words(key.ports, &timeouts));
+                self.line(&format!("lb vip {}{words} update", vip(&key)))
             }
             Change::AddRoute(route) => {
                 self.line(&format!("ip route add {}", self.route_words(&route)))

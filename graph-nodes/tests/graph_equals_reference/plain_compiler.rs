@@ -286,6 +286,7 @@ impl Compiler for PlainCompiler {
                 self.ids.remove(&key);
                 self.servers.retain(|(vip, _), _| *vip != key);
             }
+            Change::SetTimeouts { vip, timeouts } => config.vips[vip].timeouts = timeouts,
             Change::AddRoute(route) => config.routes.push(route),
             Change::RemoveRoute(route) => config.routes.retain(|other| *other != route),
             Change::Learn { interface, address, mac } => {

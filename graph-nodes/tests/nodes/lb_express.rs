@@ -1,12 +1,13 @@
 use std::net::Ipv4Addr;
 
+use balancer::{Protocol, Timeouts};
 use dataplane::interface::MacAddress;
 use testkit::harness::Harness;
 use testkit::packet_builder::PacketBuilder;
 
 use crate::plan::{
-    CLIENT, CLIENT_LINK, SERVER_LINK, SERVERS, VIP, balanced_harness, destination, from_client,
-    from_server, vip_counts,
+    CLIENT, CLIENT_LINK, SERVER_LINK, SERVERS, VIP, balanced_harness, balanced_world, destination,
+    from_client, from_server, vip_counts,
 };
 
 const NODE: &str = "lb-express";
@@ -140,4 +141,40 @@ fn replies_without_a_flow_take_it_where_the_service_says_it_all() {
     let source = testkit::packet_builder::validated(&frame).src_addr();
     assert_eq!((source, on_the_express_way(&harness)), (VIP, 1));
     assert_eq!(harness.worker.state.sticky.used(), 0);
+}
+
+/// Each of nine VIPs has timeouts of its own, which is two more than the express way keeps: their
+/// packets go the other way, and all flows live as long as their VIP says, whichever way it is and
+/// whoever has spoken last.
+#[test]
+fn vips_with_one_set_of_timeouts_too_many_go_past_it() {
+    const COUNT: u16 = 9;
+    let mut world = balanced_world();
+    let (server, usual) = (SERVERS[0], Timeouts::default());
+    for n in 0..COUNT {
+        let id = world.balanced.add_vip(VIP, Protocol::Udp, 21_000 + n, 4000 + n);
+        world.balanced.add_server(id, server);
+        world.balanced.vip(id).timeouts = Some(Timeouts { udp_s: 10 + n, ..usual });
+    }
+    let mut harness = Harness::new(world);
+    for n in 0..COUNT {
+        let ask = PacketBuilder::udp((CLIENT, 5000), (VIP, 21_000 + n)).data(*b"twelve bytes");
+        let answer = PacketBuilder::udp((server, 4000 + n), (CLIENT, 5000)).data(*b"bytes twelve");
+        let (ask, answer) = (from_client(ask).build(), from_server(server, answer).build());
+        let timeout_s = u32::from(10 + n);
+        let before = on_the_express_way(&harness);
+        for (link, frame, after_s, counts) in [
+            (CLIENT_LINK, &ask, 0, [0, 1, 0, 0]),
+            (CLIENT_LINK, &ask, timeout_s - 1, [1, 1, 0, 0]),
+            (SERVER_LINK, &answer, timeout_s - 1, [1, 1, 0, 0]),
+            (CLIENT_LINK, &ask, timeout_s - 1, [2, 1, 0, 0]),
+            (CLIENT_LINK, &ask, timeout_s, [2, 2, 0, 0]),
+        ] {
+            harness.wait(after_s);
+            harness.forward(link, frame);
+            assert_eq!(vip_counts(&harness, 2 + usize::from(n)), counts, "VIP {n}");
+        }
+        let taken = on_the_express_way(&harness) - before;
+        assert_eq!(taken, if n < 7 { 5 } else { 0 }, "VIP {n}");
+    }
 }

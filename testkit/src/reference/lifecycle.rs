@@ -38,6 +38,7 @@ impl Reference {
             }
             Change::AddVip(vip) => config.vips.push(vip),
             Change::RemoveVip(key) => self.remove_vip(key),
+            Change::SetTimeouts { vip, timeouts } => config.vips[vip].timeouts = timeouts,
             Change::AddRoute(route) => config.routes.push(route),
             Change::RemoveRoute(route) => config.routes.retain(|other: &Route| *other != route),
             Change::Learn { interface, address, mac } => {

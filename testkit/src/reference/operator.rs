@@ -98,6 +98,11 @@ impl Player {
             }
             Step::AddVip(vip) => is_free(config, vip).then(|| Change::AddVip((**vip).clone())),
             Step::RemoveVip(at) => pick(&config.vips, *at).map(|vip| Change::RemoveVip(vip.key)),
+            Step::SetTimeouts(at, timeouts) => {
+                let vip = at % config.vips.len().max(1);
+                config.vips.get(vip)?;
+                Some(Change::SetTimeouts { vip, timeouts: *timeouts })
+            }
             Step::AddRoute(route) => is_possible(config, route).then_some(Change::AddRoute(*route)),
             Step::RemoveRoute(at) => pick(&config.routes, *at).map(Change::RemoveRoute),
             _ => None,

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::config::{Config, Route};
+use super::config::{Config, Route, Timeouts};
 use super::flaw::{Cut, Flaw};
 use super::scope::Scope;
 use super::service::{Admin, Server, Vip, VipKey};
@@ -80,6 +80,13 @@ pub enum Change {
     AddVip(Vip),
     /// A VIP goes.
     RemoveVip(VipKey),
+    /// A VIP's flows live longer or shorter from now on.
+    SetTimeouts {
+        /// The VIP.
+        vip: usize,
+        /// `None` as everywhere.
+        timeouts: Option<Timeouts>,
+    },
     /// A route comes.
     AddRoute(Route),
     /// A route goes.
@@ -337,6 +344,8 @@ pub enum Step {
     AddVip(Box<Vip>),
     /// Control removes a VIP.
     RemoveVip(Pick),
+    /// Control changes the timeouts of a VIP.
+    SetTimeouts(Pick, Option<Timeouts>),
     /// Control adds a route, unless there is one or it leads nowhere.
     AddRoute(Route),
     /// Control removes a route.

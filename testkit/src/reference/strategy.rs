@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use proptest::collection::vec;
+use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -13,7 +14,7 @@ use super::scenario::{Scenario, Step, Universe};
 use super::scope::Scope;
 use super::service::Admin;
 pub use super::worlds::universe;
-use super::worlds::{any_of, ip, ip6, route, strange_addresses, vip};
+use super::worlds::{any_of, ip, ip6, route, strange_addresses, timeouts, vip};
 
 /// Something wrong or unusual.
 pub fn flaw(scope: Scope) -> impl Strategy<Value = Flaw> {
@@ -385,6 +386,8 @@ fn events(scope: Scope) -> BoxedStrategy<Step> {
     let learn = (host(), 0_u8..3).prop_map(|(n, mac)| Step::Learn(n, mac));
     let on = || prop::bool::weighted(0.8);
     let changes = u32::from(scope.changes);
+    let retime = (host(), weighted(0.7, timeouts()));
+    let retime = retime.prop_map(|(vip, timeouts)| Step::SetTimeouts(vip, timeouts));
     any_of(vec![
         (2, Just(Step::Audit).boxed()),
         (4, wait.prop_map(Step::Wait).boxed()),
@@ -399,6 +402,7 @@ fn events(scope: Scope) -> BoxedStrategy<Step> {
         (u32::from(scope.ip6), (host(), on()).prop_map(|(i, on)| Step::SetNat6In(i, on)).boxed()),
         (2 * changes, vip(4, scope).prop_map(|vip| Step::AddVip(Box::new(vip))).boxed()),
         (changes, host().prop_map(Step::RemoveVip).boxed()),
+        (2 * changes, retime.boxed()),
         (2 * changes, route(4, scope).prop_map(Step::AddRoute).boxed()),
         (changes, host().prop_map(Step::RemoveRoute).boxed()),
         (1, (8_u32..12).prop_map(Step::Resize).boxed()),

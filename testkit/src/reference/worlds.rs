@@ -239,6 +239,23 @@ fn method(scope: Scope) -> impl Strategy<Value = Method> {
     ])
 }
 
+/// How long flows live: as usual, or so that waits of a few seconds tell states apart.
+pub(super) fn timeouts() -> impl Strategy<Value = Timeouts> + Clone {
+    let apart = Timeouts {
+        udp_s: 4,
+        other_s: 6,
+        syn_s: 8,
+        established_s: 20,
+        fin_wait_s: 10,
+        close_wait_s: 12,
+        time_wait_s: 14,
+        close_s: 2,
+    };
+    let long = Timeouts { udp_s: 300, close_s: 10, syn_s: 60, ..Timeouts::new(40, 900, 120) };
+    let usual = Timeouts::new(40, 900, 120);
+    select(vec![usual, apart, apart, long, Timeouts::new(5, 20, 10), Timeouts::new(1, 1, 1)])
+}
+
 /// A VIP.
 pub(super) fn vip(ports: u16, scope: Scope) -> impl Strategy<Value = Vip> {
     let weight = prop_oneof![6 => Just(100_u8), 2 => 1_u8..=100, 1 => Just(0)];
@@ -253,6 +270,7 @@ pub(super) fn vip(ports: u16, scope: Scope) -> impl Strategy<Value = Vip> {
         select(vec![30_000_u16, 80]).prop_map(move |port| with.then_some(port))
     });
     let (turns, sticky) = (sometimes(scope.round_robin), sometimes(scope.src_ip_sticky));
+    let own_timeouts = weighted(0.3, timeouts());
     let mss = if scope.mss {
         prop_oneof![3 => Just(Mss::Keep), 1 => Just(Mss::Auto), 1 => (88_u16..1500).prop_map(Mss::At)]
             .boxed()
@@ -260,40 +278,50 @@ pub(super) fn vip(ports: u16, scope: Scope) -> impl Strategy<Value = Vip> {
         Just(Mss::Keep).boxed()
     };
     let all = servers(ports, scope);
-    (key(scope), method(scope), target, node, (turns, sticky), mss, chosen).prop_map(
-        move |(key, method, target, node_port, (turns, src_ip_sticky), mss, chosen)| {
-            let all_ports = key.ports == Ports::All;
-            let nat = method == Method::Nat && !(all_ports && scope.encaps);
-            let plain = if nat { Method::Nat } else { Method::Ipip };
-            let method = if method == Method::Nat { plain } else { method };
-            // Few target ports: VIPs share (AS, target port) often.
-            let target = match target {
-                _ if !nat => Target::Keep,
-                _ if scope.ports => target,
-                _ => Target::One(if target == Target::Keep { 53 } else { 80 }),
-            };
-            let mut vip = Vip {
+    (key(scope), method(scope), target, node, (turns, sticky), (mss, own_timeouts), chosen)
+        .prop_map(
+            move |(
                 key,
                 method,
                 target,
-                node_port: node_port.filter(|_| nat && key.is_single()),
-                src_ip_sticky,
-                scheduler: if turns { Scheduler::RoundRobin } else { Scheduler::Maglev },
-                mss,
-                timeouts: None,
-                servers: BTreeMap::new(),
-            };
-            let possible = possible_servers(&all, &vip);
-            for (at, weight, own) in chosen.iter().filter(|_| !possible.is_empty()) {
-                let server = possible[at.index(possible.len())];
-                let other =
-                    |own: &Method| !nat && *own != Method::Nat && own.reaches(key.network, server);
-                let method = own.filter(|own| other(own)).unwrap_or(method);
-                vip.servers.insert(server, Server::new(*weight, method));
-            }
-            vip
-        },
-    )
+                node_port,
+                (turns, src_ip_sticky),
+                (mss, timeouts),
+                chosen,
+            )| {
+                let all_ports = key.ports == Ports::All;
+                let nat = method == Method::Nat && !(all_ports && scope.encaps);
+                let plain = if nat { Method::Nat } else { Method::Ipip };
+                let method = if method == Method::Nat { plain } else { method };
+                // Few target ports: VIPs share (AS, target port) often.
+                let target = match target {
+                    _ if !nat => Target::Keep,
+                    _ if scope.ports => target,
+                    _ => Target::One(if target == Target::Keep { 53 } else { 80 }),
+                };
+                let mut vip = Vip {
+                    key,
+                    method,
+                    target,
+                    node_port: node_port.filter(|_| nat && key.is_single()),
+                    src_ip_sticky,
+                    scheduler: if turns { Scheduler::RoundRobin } else { Scheduler::Maglev },
+                    mss,
+                    timeouts,
+                    servers: BTreeMap::new(),
+                };
+                let possible = possible_servers(&all, &vip);
+                for (at, weight, own) in chosen.iter().filter(|_| !possible.is_empty()) {
+                    let server = possible[at.index(possible.len())];
+                    let other = |own: &Method| {
+                        !nat && *own != Method::Nat && own.reaches(key.network, server)
+                    };
+                    let method = own.filter(|own| other(own)).unwrap_or(method);
+                    vip.servers.insert(server, Server::new(*weight, method));
+                }
+                vip
+            },
+        )
 }
 
 fn settings(scope: Scope) -> impl Strategy<Value = TunnelSettings> {
@@ -399,7 +427,6 @@ pub fn universe(scope: Scope) -> impl Strategy<Value = Universe> {
     (1_u16..=4).prop_flat_map(move |count| {
         let ports: Vec<_> = (1..=count).map(|index| port(index, scope)).collect();
         let links = (ports, vlans(scope), tunnels(scope));
-        let timeouts = select(vec![(40, 900, 120), (5, 20, 10), (1, 1, 1)]);
         let balancing = (
             vec(vip(count, scope), 1..if scope.ports { 8 } else { 5 }),
             settings(scope),
@@ -407,10 +434,8 @@ pub fn universe(scope: Scope) -> impl Strategy<Value = Universe> {
         );
         let known = vec(prop::bool::weighted(0.6), 64);
         let routes = vec(route(count, scope), 0..6);
-        (links, routes, known, balancing, timeouts).prop_map(
+        (links, routes, known, balancing, timeouts()).prop_map(
             move |((ports, vlans, tunnels), routes, known, balancing, timeouts)| {
-                let (open_s, established_s, closing_s) = timeouts;
-                let timeouts = Timeouts::new(open_s, established_s, closing_s);
                 let mut config = Config::new(timeouts);
                 config.interfaces = ports.into_iter().chain(vlans).chain(tunnels).collect();
                 fill(&mut config, routes, &known, balancing);

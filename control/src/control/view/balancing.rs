@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use balancer::{AsId, Backing, StickyTable};
-use config::{Admin, Problem, TargetPort};
+use config::{Admin, FlowTimeout, FlowTimeouts, Problem, TargetPort};
 use dataplane::forwarding::{Method, ServerPath};
 
 use crate::control::Control;
 use crate::model::{Server, Vip};
 use crate::show::lb::{LbStatus, StickyUsage, TunnelStatus};
 use crate::show::no_match::{NoMatchStatus, PrefixPolicy};
+use crate::show::timeouts::TimeoutStatus;
 use crate::show::vips::{ServerCounters, ServerStatus, Servers, VipCounters, VipStatus, Vips};
 
 fn sticky_usage(thread: usize, table: &StickyTable) -> StickyUsage {
@@ -54,6 +55,7 @@ impl Control {
         });
         let settings = &lb.settings;
         let key_file = settings.hash_key_file.as_ref();
+        let in_force = |of: FlowTimeout| of.in_force(&FlowTimeouts::default(), &settings.timeouts);
         LbStatus {
             ip4_src_address: settings.ip4_src_address.unwrap_or(Ipv4Addr::BROADCAST),
             ip6_src_address: settings.ip6_src_address.unwrap_or(Ipv6Addr::from_bits(u128::MAX)),
@@ -67,9 +69,10 @@ impl Control {
                 .sum(),
             as_drained_total: self.drains.drained(),
             buckets_per_worker: settings.buckets,
-            timeout_s: settings.timeout_s,
-            tcp_established_timeout_s: settings.tcp_established_timeout_s,
-            tcp_closing_timeout_s: settings.tcp_closing_timeout_s,
+            timeout_s: in_force(FlowTimeout::General),
+            tcp_established_timeout_s: in_force(FlowTimeout::TcpEstablished),
+            tcp_closing_timeout_s: in_force(FlowTimeout::TcpClosing),
+            timeouts: TimeoutStatus::of(&FlowTimeouts::default(), &settings.timeouts),
             tunnel: TunnelStatus {
                 ttl: settings.tunnel_ttl,
                 dscp: settings.tunnel_dscp.to_string(),
@@ -169,6 +172,12 @@ impl Control {
             target_port_last: target.map(|(_, last)| last),
             scheduler: spec.scheduler().word(),
             mss: spec.mss().to_string(),
+            timeouts: TimeoutStatus::of(&spec.timeouts, &self.model.lb.settings.timeouts),
+            own_timeouts: spec
+                .timeouts
+                .iter()
+                .filter_map(|(of, _)| Some((of.word(), spec.timeouts.seconds(of)?)))
+                .collect(),
             no_match: self.model.lb.no_match_of(vip.network()).word(),
             new_len: spec.new_len.map_or(config::defaults::NEW_LEN, |len| len.value),
             new_flow_table_digest: table
