@@ -149,7 +149,7 @@ fn loads(scale: &Scale) {
     report("exec", vec![ms]);
     drop(one);
     let two = shared();
-    let (ms, results) = timed(|| run(two.batch(&lines)));
+    let (ms, results) = timed(|| run(two.batch(&lines, &mut |_| true)));
     assert!(results.iter().all(|result| result.ok));
     report("batch, line by line", vec![ms]);
 }
@@ -167,7 +167,7 @@ fn main() {
     }
     let shared = shared();
     let lines = scale.lines();
-    let (ms, results) = timed(|| run(shared.atomic_batch(&lines)));
+    let (ms, results) = timed(|| run(shared.atomic_batch(&lines, &mut |_| true)));
     assert!(results.iter().all(|result| result.ok));
     report("batch, one transaction", vec![ms]);
     let middle = Scale::vip(scale.vips / 2);

@@ -50,8 +50,8 @@ pub use report::{report, report_line};
 pub use show::{FibQuery, FlowQuery, FlowsCursor, FlowsQuery, HardwareDetail, Show};
 pub use span::{Span, Spanned};
 pub use startup::{
-    Cpu, Dev, Device, Dpdk, Fixed, Hugepages, Poll, Privileges, Punt, Restart, Seccomp, Startup,
-    State, Statement, Unix, Workers, core_list, parse_core_list, punt_needs_tap,
+    Api, Cpu, Dev, Device, Dpdk, Fixed, Hugepages, Poll, Privileges, Punt, Restart, Seccomp,
+    Startup, State, Statement, Unix, Workers, core_list, parse_core_list, punt_needs_tap,
 };
 pub use sub_interface::{SubInterface, VlanKind, VlanTags};
 pub use toml_file::TomlFile;

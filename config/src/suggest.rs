@@ -1,10 +1,16 @@
 //! "Did you mean …?"
 
+/// Longer words are like none of ours, and comparing them takes long.
+const LONGEST: usize = 128;
+
 /// The candidate closest to `word`, if one is close enough to be what was meant.
 pub(crate) fn closest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let word = word.to_ascii_lowercase().replace('_', "-");
     let limit = (word.chars().count() / 3).clamp(1, 3);
     candidates

@@ -64,6 +64,7 @@ fn every_key_is_described() {
         "[dpdk]",
         "[[dpdk.dev]]",
         "[unix]",
+        "[api]",
         "[privileges]",
         "[punt]",
         "[state]",

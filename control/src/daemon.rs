@@ -19,7 +19,7 @@ use crate::execute::Shared;
 use crate::privileges;
 use crate::reload::{Checked, Hangup, Source, Started};
 use crate::runtime::{DataPlane, Plan, StickyPlan};
-use crate::server::{self, Socket};
+use crate::server::{self, Access, Entrance};
 use crate::service_manager::ServiceManager;
 use crate::supervisor::{FAILED, WRONG_CONFIGURATION};
 use crate::watchdog::{Pulse, Watchdog};
@@ -68,9 +68,14 @@ pub fn run(path: &Path) -> ExitCode {
         Err(reason) => return wrong(&reason),
     };
     let Checked { startup, plan, .. } = checked;
-    if let Err(error) = Socket::check(&startup.unix.cli_listen) {
-        return fail(&error.to_string());
-    }
+    // While there are privileges; nobody finds it before it is opened.
+    let entrance = match privileges::identity(&startup, &Accounts::here())
+        .map_err(|problem| problem.reason)
+        .and_then(|identity| Entrance::new(&startup, identity.as_ref()))
+    {
+        Ok(entrance) => entrance,
+        Err(error) => return fail(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("starting the control loop: {error}")),
@@ -103,7 +108,9 @@ pub fn run(path: &Path) -> ExitCode {
             let built = shared.with(build_tables);
             built.map_err(|error| format!("starting the builder of new-flow tables: {error}"))
         })
-        .and_then(|built| serve(&startup, &shared, &built, &runtime, (&mut signals, hangup)));
+        .and_then(|built| {
+            serve(&startup, &shared, &built, &runtime, (&mut signals, hangup), entrance)
+        });
     let Some(control) = shared.into_inner() else {
         return fail("internal error: control is still in use");
     };
@@ -149,6 +156,7 @@ fn serve(
     built: &Arc<Notify>,
     runtime: &Runtime,
     (signals, hangup): (&mut Signals, Hangup),
+    entrance: Entrance,
 ) -> Result<(), String> {
     let (pulse, manager) = (Pulse::default(), Arc::new(ServiceManager::from_environment()));
     let _watchdog = Watchdog::start(pulse.clone(), Arc::clone(&manager))
@@ -163,7 +171,7 @@ fn serve(
             }
         }
         shared.with(Control::settle_state);
-        let socket = Socket::bind(&startup.unix.cli_listen).map_err(|e| e.to_string())?;
+        let socket = entrance.open().map_err(|e| e.to_string())?;
         tracing::info!("ready, listening on {}", startup.unix.cli_listen.display());
         let reloads = tokio::task::spawn_local(hangup.serve(shared.clone()));
         manager.tell("READY=1");
@@ -241,8 +249,10 @@ pub fn load(path: &Path) -> Result<(Startup, Plan), String> {
 }
 
 fn read(path: &Path) -> Result<Checked, String> {
-    Checked::read(Source::File(path.to_owned()), &available_cpus())
-        .map_err(|mistakes| mistakes.report())
+    let checked = Checked::read(Source::File(path.to_owned()), &available_cpus())
+        .map_err(|mistakes| mistakes.report())?;
+    Access::check(path, &checked.startup)?;
+    Ok(checked)
 }
 
 /// The CPUs this process may use.

@@ -1,5 +1,6 @@
 //! The TOML file the daemon starts from.
 
+mod api;
 mod cpu;
 mod dpdk;
 mod fixed;
@@ -15,6 +16,7 @@ mod vips;
 
 use std::path::PathBuf;
 
+pub use api::Api;
 pub use cpu::{Cpu, Poll, Workers, core_list, parse_core_list};
 pub use dpdk::{Dev, Device, Dpdk, Hugepages};
 pub(crate) use fixed::quoted;
@@ -59,6 +61,8 @@ pub struct Startup {
     pub dpdk: Dpdk,
     /// `[unix]`
     pub unix: Unix,
+    /// `[api]`
+    pub api: Api,
     /// `[privileges]`
     pub privileges: Privileges,
     /// `[punt]`
@@ -93,6 +97,7 @@ impl Startup {
             "cpu",
             "dpdk",
             "unix",
+            "api",
             "privileges",
             "punt",
             "state",
@@ -139,6 +144,7 @@ impl Startup {
         Startup {
             cpu: host::cpu(root, &dpdk.devs),
             unix: host::unix(root),
+            api: api::api(root),
             privileges: privileges::privileges(root),
             punt,
             fixed: Fixed::default(),

@@ -47,7 +47,7 @@ pub(super) fn privileges(root: &Table<'_>) -> Privileges {
 }
 
 /// The name or number of a user or group, as passwd(5) and group(5) can have it.
-fn account(token: Token<'_>, noun: &str) -> Parsed<String> {
+pub(super) fn account(token: Token<'_>, noun: &str) -> Parsed<String> {
     let text = token.text;
     let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/');
     if !text.is_empty() && text.len() <= 255 && !text.contains(strange) && !text.starts_with('-') {

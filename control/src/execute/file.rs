@@ -10,6 +10,8 @@ use super::{Failure, LINES_AT_ONCE, Shared};
 pub const MAX_NESTING: usize = 8;
 /// Longest command file, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// Most that the commands of a file may print, in bytes.
+const MAX_OUTPUT: usize = 64 * 1024 * 1024;
 
 impl Shared {
     /// Runs the commands of a file, up to the first that fails.
@@ -36,6 +38,11 @@ impl Shared {
                 tokio::task::yield_now().await;
             }
             match self.nested_line(line, depth + 1).await {
+                Ok(printed) if output.len() + printed.len() > MAX_OUTPUT => {
+                    let place = format!("{}:{}", file.display(), number + 1);
+                    let reason = format!("{place}: the output has more than {MAX_OUTPUT} bytes");
+                    return Err(Failure { output, error: error(reason, None) });
+                }
                 Ok(printed) => {
                     output.push_str(&printed);
                     if !printed.is_empty() && !printed.ends_with('\n') {

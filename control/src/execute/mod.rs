@@ -14,7 +14,7 @@ use config::{Command, CommandError, FlowsQuery, Problem, Show, WaitDrained};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::control::Control;
+use crate::control::{Control, Draft};
 use crate::show::flows::Flows;
 use crate::show::to_json;
 
@@ -28,7 +28,14 @@ const LONG: Duration = Duration::from_millis(20);
 const PANICKED: &str = "internal error: control panicked and was rebuilt; nothing was changed";
 
 /// Lines run in one go.
-const LINES_AT_ONCE: usize = 64;
+pub(crate) const LINES_AT_ONCE: usize = 64;
+/// Longest line, in bytes.
+pub(crate) const MAX_LINE: usize = 128 * 1024;
+/// Bytes that are told back of a line that is too long.
+const TOLD_BACK: usize = 64;
+
+/// Asks for so many more bytes of an answer, in JSON; `false` if there is no room for them.
+pub type Room<'a> = &'a mut dyn FnMut(usize) -> bool;
 
 /// Control, shared by the tasks of its one thread. It is never borrowed across an await.
 #[derive(Clone)]
@@ -57,12 +64,57 @@ pub struct LineResult {
 
 impl LineResult {
     fn new(line: &str, result: Result<String, Failure>) -> Self {
-        let line = line.to_owned();
+        let told = if line.len() > MAX_LINE { beginning(line) } else { line };
+        let line = told.to_owned();
         match result {
             Ok(output) => Self { line, ok: true, output, error: None },
             Err(Failure { output, error }) => Self { line, ok: false, output, error: Some(error) },
         }
     }
+
+    /// For a line that was not run, because the results before it fill the room for the answer.
+    fn no_room(line: &str) -> Self {
+        let reason = "the answer has grown too long: neither this line nor those after it were run";
+        let mut error = Problem::new(config::Span::default(), reason).in_line("");
+        error.hint = Some("send fewer lines at a time".to_owned());
+        Self {
+            ok: false,
+            output: String::new(),
+            error: Some(error),
+            line: beginning(line).to_owned(),
+        }
+    }
+
+    /// At least the bytes it takes, here and in JSON.
+    fn bytes(&self) -> usize {
+        let escaped = |text: &str| {
+            let bytes = text.bytes().map(|byte| match byte {
+                ..0x20 => 6,
+                b'"' | b'\\' => 2,
+                _ => 1,
+            });
+            bytes.sum::<usize>()
+        };
+        let error = self.error.as_ref().map_or(0, |error| {
+            let hint = error.hint.as_deref().unwrap_or_default();
+            escaped(&error.token) + escaped(&error.reason) + escaped(hint)
+        });
+        escaped(&self.line) + escaped(&self.output) + error + size_of::<Self>()
+    }
+}
+
+/// The first characters of a line.
+fn beginning(line: &str) -> &str {
+    line.char_indices().nth(TOLD_BACK).map_or(line, |(end, _)| &line[..end])
+}
+
+/// Refuses a line that nobody writes.
+fn check_length(line: &str) -> Result<(), CommandError> {
+    if line.len() <= MAX_LINE {
+        return Ok(());
+    }
+    let reason = format!("a line has at most {MAX_LINE} bytes, not {}", line.len());
+    Err(Problem::new(config::Span::default(), reason).in_line(""))
 }
 
 /// A line that was not carried out, or only in part.
@@ -171,6 +223,7 @@ impl Shared {
 
     /// Runs one line; what it changes is published by the caller, once for many lines.
     async fn nested_line(&self, line: &str, depth: usize) -> Result<String, Failure> {
+        check_length(line)?;
         let command = config::parse_line(line)?;
         if let Command::Exec { file } = &command {
             return Box::pin(self.file(line, file, depth)).await;
@@ -208,18 +261,28 @@ impl Shared {
     }
 
     /// Runs a batch, each line for itself, and goes on after errors. What it changes is published
-    /// when this ends.
-    pub async fn batch(&self, lines: &str) -> Vec<LineResult> {
+    /// when this ends. Where there is no `room` for more results, it stops, and the last says so.
+    pub async fn batch(&self, lines: &str, room: Room<'_>) -> Vec<LineResult> {
         let first = self.with(|control| control.next_wish());
         let (mut results, mut numbers) = (Vec::new(), Vec::new());
-        for (number, line) in commands_in(lines).enumerate() {
-            let (result, commits) = self.numbered_line(line).await;
-            results.push(LineResult::new(line, result));
-            numbers.push(commits);
+        let mut fits = true;
+        for (number, line) in lines.lines().enumerate() {
             if number % LINES_AT_ONCE == LINES_AT_ONCE - 1 {
                 // Others want to be served too.
                 tokio::task::yield_now().await;
             }
+            if is_blank(line) {
+                continue;
+            }
+            if !fits {
+                results.push(LineResult::no_room(line));
+                break;
+            }
+            let (result, commits) = self.numbered_line(line).await;
+            let result = LineResult::new(line, result);
+            fits = room(result.bytes());
+            results.push(result);
+            numbers.push(commits);
         }
         self.publish();
         self.settle(first).await;
@@ -233,30 +296,32 @@ impl Shared {
     }
 
     /// Runs a batch as one transaction: everything or nothing. Only commands that change the
-    /// configuration can take part.
-    pub async fn atomic_batch(&self, lines: &str) -> Vec<LineResult> {
+    /// configuration can take part. Without `room` for all results it is nothing.
+    pub async fn atomic_batch(&self, lines: &str, room: Room<'_>) -> Vec<LineResult> {
         let first = self.with(|control| control.next_wish());
-        let results = self.transaction(lines);
+        let results = self.transaction(lines, room);
         self.settle(first).await;
         results
     }
 
-    fn transaction(&self, lines: &str) -> Vec<LineResult> {
-        let lines: Vec<&str> = commands_in(lines).collect();
+    fn transaction(&self, lines: &str, room: Room<'_>) -> Vec<LineResult> {
+        let commands = || lines.lines().filter(|line| !is_blank(line));
         let mut results = Vec::new();
         let outcome = self.guarded(|control| {
             let mut draft = control.draft();
             let mut ok = true;
-            for line in &lines {
-                let result = config::parse(line).and_then(|command| match command {
-                    command if command.is_configuration() => draft.apply(&command),
-                    _ => Err(Problem::new(
-                        config::Span::new(0, line.len()),
-                        "only commands that change the configuration can be atomic",
-                    )),
-                });
+            let mut fits = true;
+            for line in commands() {
+                if !fits {
+                    results.push(LineResult::no_room(line));
+                    ok = false;
+                    break;
+                }
+                let result = check_length(line).and_then(|()| in_transaction(&mut draft, line));
                 ok &= result.is_ok();
-                results.push(LineResult::new(line, result.map_err(|p| p.in_line(line).into())));
+                let result = LineResult::new(line, result.map_err(Failure::from));
+                fits = room(result.bytes());
+                results.push(result);
             }
             if ok {
                 control.commit(draft);
@@ -272,10 +337,9 @@ impl Shared {
                 }
             }
             Err(problem) => {
-                results = lines
-                    .iter()
-                    .map(|line| LineResult::new(line, Err(problem.in_line(line).into())))
-                    .collect();
+                let tried = commands().take(results.len() + 1);
+                let failed = |line| LineResult::new(line, Err(problem.in_line(line).into()));
+                results = tried.map(failed).collect();
             }
         }
         results
@@ -288,9 +352,21 @@ fn not_here(wait: &WaitDrained) -> Problem {
         .with_hint("run it with sluicectl, or ask GET /v1/lb/drain now and then")
 }
 
-/// The lines that hold a command.
-fn commands_in(lines: &str) -> impl Iterator<Item = &str> {
-    lines.lines().filter(|line| !matches!(config::parse(line), Ok(Command::Blank)))
+/// Applies one line of a transaction.
+fn in_transaction(draft: &mut Draft, line: &str) -> Result<String, CommandError> {
+    let applied = config::parse(line).and_then(|command| match command {
+        command if command.is_configuration() => draft.apply(&command),
+        _ => Err(Problem::new(
+            config::Span::new(0, line.len()),
+            "only commands that change the configuration can be atomic",
+        )),
+    });
+    applied.map_err(|problem| problem.in_line(line))
+}
+
+/// Does a line hold no command?
+fn is_blank(line: &str) -> bool {
+    line.len() <= MAX_LINE && matches!(config::parse(line), Ok(Command::Blank))
 }
 
 impl Control {

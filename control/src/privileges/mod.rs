@@ -33,8 +33,7 @@ pub fn identity(startup: &Startup, accounts: &Accounts) -> Result<Option<Identit
     let group = group.transpose()?;
     let Some(name) = &settings.user else {
         // A group alone: still the same user.
-        let own = ThreadStatus::of_process().unwrap_or_default();
-        return Ok(group.map(|gid| Identity { uid: own.uid, gid, groups: vec![gid] }));
+        return Ok(group.map(|gid| Identity { uid: own_uid(), gid, groups: vec![gid] }));
     };
     let Some(user) = accounts.user(name) else {
         return Err(Problem::new(name.span, format!("there is no user {name}"))
@@ -46,6 +45,11 @@ pub fn identity(startup: &Startup, accounts: &Accounts) -> Result<Option<Identit
     groups.sort_unstable();
     groups.dedup();
     Ok(Some(Identity { uid: user.uid, gid, groups }))
+}
+
+/// The user that runs this process.
+pub fn own_uid() -> u32 {
+    ThreadStatus::of_process().unwrap_or_default().uid
 }
 
 /// Leaves every thread with the least. Whatever fails, the daemon must not go on.

@@ -5,7 +5,7 @@ use hyper::header::ACCEPT;
 use hyper::{Method, Request, StatusCode};
 use serde_json::json;
 
-use super::http::{Answer, body_of, json_answer, not_allowed, refuse, text_answer};
+use super::http::{Answer, Exchange, json_answer, not_allowed, refuse, text_answer};
 use crate::control::Control;
 use crate::execute::{Refusal, Shared};
 use crate::reload::Source;
@@ -51,16 +51,16 @@ impl Wish {
 /// Answers a request for `/v1/config` or below, `None` when it is the JSON of the running
 /// configuration that is asked for.
 pub(super) async fn answer<B>(
-    shared: &Shared,
+    exchange: &Exchange,
     path: &str,
     request: Request<B>,
 ) -> Result<Answer, Request<B>>
 where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Unpin,
 {
+    let shared = &exchange.server.shared;
     Ok(match (path, request.method().clone()) {
-        ("config", Method::PUT) => put(shared, request).await,
+        ("config", Method::PUT) => put(exchange, request).await,
         ("config", Method::GET) if wants_text(&request) => match shared.saved().await {
             Ok(text) => text_answer(text),
             Err(problem) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &problem.reason),
@@ -83,17 +83,17 @@ fn wants_text<B>(request: &Request<B>) -> bool {
         .any(|kind| matches!(kind, "text/plain" | "application/toml"))
 }
 
-async fn put<B>(shared: &Shared, request: Request<B>) -> Answer
+async fn put<B>(exchange: &Exchange, request: Request<B>) -> Answer
 where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Unpin,
 {
+    let shared = &exchange.server.shared;
     let wish = match Wish::read(request.uri().query().unwrap_or_default()) {
         Ok(wish) => wish,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, &reason),
     };
-    let text = match body_of(request).await {
-        Ok(text) => text,
+    let (text, _share) = match exchange.body_of(request).await {
+        Ok(taken) => taken,
         Err(answer) => return answer,
     };
     let source = Source::Text(text);

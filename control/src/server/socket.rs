@@ -1,51 +1,50 @@
-//! The UNIX socket itself.
+//! The listeners, open.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-/// Who may connect: owner and group.
-const MODE: u32 = 0o660;
+use super::access::Access;
+use super::entrance::Entrance;
 
-/// A listening socket; its file goes with it.
+/// The UNIX socket, whose file goes with it, and the TCP listener, if there is one.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
+    tcp: Option<TcpListener>,
+    access: Rc<Access>,
+}
+
+/// A client that has connected.
+pub(super) enum Incoming {
+    Unix(UnixStream),
+    Tcp(TcpStream, SocketAddr),
 }
 
 impl Socket {
-    /// Listens on `path`. Missing folders are made, the socket that a killed daemon left is
-    /// replaced; one that answers, and a file that is no socket, are left alone.
+    pub(super) fn new(
+        listener: UnixListener,
+        path: PathBuf,
+        tcp: Option<TcpListener>,
+        access: Access,
+    ) -> Self {
+        Self { listener, path, tcp, access: Rc::new(access) }
+    }
+
+    /// Listens on `path` for whoever may open a file of mode 0660.
     ///
     /// # Errors
     ///
     /// Why not, naming the path.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        Self::check(path)?;
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(named)?;
-        }
-        // Made under another name, so that nobody meets it with other permissions.
-        let mut new = path.as_os_str().to_owned();
-        new.push(".new");
-        let new = PathBuf::from(new);
-        remove(&new).map_err(named)?;
-        let listener = UnixListener::bind(&new).map_err(named)?;
-        let moved = fs::set_permissions(&new, fs::Permissions::from_mode(MODE))
-            .and_then(|()| fs::rename(&new, path));
-        if let Err(error) = moved {
-            // The first error is the one to report.
-            let _ = remove(&new);
-            return Err(named(error));
-        }
-        Ok(Self { listener, path: path.to_owned() })
+        Entrance::at(path, Access::default(), None)?.open()
     }
 
     /// Says whether `path` can be listened on, and changes nothing.
@@ -68,12 +67,27 @@ impl Socket {
     }
 
     /// The next connection.
-    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
-        self.listener.accept().await.map(|(stream, _)| stream)
+    pub(super) async fn accept(&self) -> io::Result<Incoming> {
+        let tcp = async {
+            match &self.tcp {
+                Some(tcp) => tcp.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            unix = self.listener.accept() => unix.map(|(stream, _)| Incoming::Unix(stream)),
+            tcp = tcp => tcp.map(|(stream, address)| Incoming::Tcp(stream, address)),
+        }
+    }
+
+    /// Who may do what.
+    pub(super) fn access(&self) -> &Rc<Access> {
+        &self.access
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

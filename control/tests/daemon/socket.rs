@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use control::execute::Shared;
-use control::server::{self, MAX_CONNECTIONS, Socket};
+use control::server::{self, Entrance, MAX_CONNECTIONS, Socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::LocalSet;
@@ -247,21 +247,223 @@ fn command_files_nest_to_a_limit_and_errors_name_the_line() {
 }
 
 #[test]
-fn bodies_and_connections_have_limits() {
+fn a_body_has_a_limit() {
     with_server("limits", |path| async move {
         let (status, _) = request(&path, "POST", "/v1/cli", &"#".repeat(17 * 1024 * 1024)).await;
         assert_eq!(status, 413);
+        let (status, body) = cli(&path, &"x".repeat(2 << 20), false).await;
+        let error = &body["results"][0]["error"];
+        assert_eq!(status, 422);
+        assert_eq!(error["reason"], "a line has at most 131072 bytes, not 2097152");
+        assert_eq!(body["results"][0]["line"].as_str().unwrap().len(), 64, "only its beginning");
+    });
+}
+
+#[test]
+fn idle_connections_make_room_for_others() {
+    with_server("idle", |path| async move {
+        let mut held = Vec::new();
+        for number in 0..3 * MAX_CONNECTIONS {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            // Some say nothing, some half of a head, some a head and half of a body.
+            let said =
+                ["", "GET /v1/ver", "POST /v1/cli HTTP/1.1\r\nContent-Length: 99\r\n\r\nshow"];
+            // It may have been closed for a newer one.
+            let _ = stream.write_all(said[number % 3].as_bytes()).await;
+            held.push(stream);
+        }
+        for _ in 0..10 {
+            assert_eq!(request(&path, "GET", "/v1/version", "").await.0, 200);
+        }
+        drop(held);
+    });
+}
+
+#[test]
+fn commands_at_work_are_not_closed_and_leave_others_their_share() {
+    with_server("running", |path| async move {
+        let ping = "ping 10.10.10.254 repeat 1000 interval 60";
+        let head = format!("POST /v1/cli HTTP/1.1\r\nContent-Length: {}\r\n\r\n{ping}", ping.len());
         let mut held = Vec::new();
         for _ in 0..MAX_CONNECTIONS {
-            held.push(UnixStream::connect(&path).await.unwrap());
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            held.push(stream);
         }
-        // The server takes them up, and their ends, when it comes to it.
-        while request(&path, "GET", "/v1/version", "").await.0 != 503 {}
-        let (_, body) = request(&path, "GET", "/v1/version", "").await;
-        assert!(body.contains("64 clients are connected"), "{body}");
+        // The server takes them up when it comes to it; then changes are refused, looks are not.
+        while request(&path, "POST", "/v1/cli", "lb conf timeout 40").await.0 != 503 {}
+        let (_, body) = request(&path, "POST", "/v1/cli", "lb conf timeout 40").await;
+        assert!(body.contains("48 commands are being run"), "{body}");
+        for _ in 0..2 * MAX_CONNECTIONS {
+            assert_eq!(cli(&path, "show version", false).await.0, 200);
+        }
         drop(held);
-        while request(&path, "GET", "/v1/version", "").await.0 != 200 {}
+        while request(&path, "POST", "/v1/cli", "lb conf timeout 40").await.0 != 200 {}
     });
+}
+
+#[test]
+fn a_batch_ends_where_its_answer_grows_too_long() {
+    with_server("long-answer", |path| async move {
+        let (status, body) = cli(&path, &"help\n".repeat(100_000), false).await;
+        let results = body["results"].as_array().unwrap();
+        assert_eq!(status, 422);
+        assert!((1000..99_999).contains(&results.len()), "{}", results.len());
+        let reason = |results: &[serde_json::Value]| {
+            results.last().unwrap()["error"]["reason"].as_str().unwrap().to_owned()
+        };
+        assert!(reason(results).starts_with("the answer has grown too long"));
+        // What is told back of these takes more than they do, being escaped.
+        let junk = format!("{}\n", "\u{1}".repeat(100_000));
+        let (status, body) = cli(&path, &junk.repeat(160), true).await;
+        let results = body["results"].as_array().unwrap();
+        assert_eq!(status, 422);
+        assert!(results.len() < 100, "{}", results.len());
+        assert!(reason(results).starts_with("the answer has grown too long"));
+    });
+}
+
+#[test]
+fn clients_that_do_not_take_their_answers_lose_them_to_others() {
+    with_server("unread", |path| async move {
+        let lines = "help\n".repeat(2000);
+        let head =
+            format!("POST /v1/cli HTTP/1.1\r\nContent-Length: {}\r\n\r\n{lines}", lines.len());
+        let mut held = Vec::new();
+        for _ in 0..24 {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            held.push(stream);
+            assert_eq!(cli(&path, "show version", false).await.0, 200);
+        }
+        // One that takes its answer gets it whole, as soon as the others have been given up.
+        loop {
+            let (status, body) = cli(&path, &lines, false).await;
+            let results = body["results"].as_array();
+            if status == 200 && results.is_some_and(|results| results.len() == 2000) {
+                break;
+            }
+            assert!(matches!(status, 422 | 503), "{status}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        drop(held);
+    });
+}
+
+/// Serves as a startup file says, with TCP on a port that is free; its text may have `PORT`.
+fn with_tcp<F: Future<Output = ()>>(name: &str, toml: &str, client: impl FnOnce(String) -> F) {
+    let folder = Folder::new(name);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let toml = format!(
+        "[unix]\ncli-listen = \"{}\"\n[api]\ntcp-listen = \"{address}\"\n{}",
+        folder.socket().display(),
+        toml.replace("DIR", &folder.0.display().to_string()),
+    );
+    for (file, token) in [("write", WRITE), ("read", READ)] {
+        let path = folder.0.join(file);
+        fs::write(&path, format!("{token}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let startup = config::Startup::parse(&toml).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let Bench { control, workers: _workers, .. } = Bench::walkthrough();
+    let shared = Shared::new(control.take());
+    LocalSet::new().block_on(&runtime, async {
+        let socket = Entrance::new(&startup, None).unwrap().open().unwrap();
+        tokio::select! {
+            never = server::serve(&socket, &shared) => match never {},
+            () = client(address) => {}
+        }
+    });
+}
+
+const WRITE: &str = "write-0123456789abcdef0123456789abcdef";
+const READ: &str = "read-0123456789abcdef0123456789abcdef";
+
+/// One request over TCP, with a token or without: head and body.
+async fn over_tcp(
+    address: &str,
+    token: &str,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> (String, String) {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let authorization = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    let text = format!(
+        "{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn over_tcp_a_token_decides() {
+    let tokens = "token-file = \"DIR/write\"\nread-only-token-file = \"DIR/read\"\n";
+    with_tcp("tcp", tokens, |address| async move {
+        for token in ["", "wrong-0123456789abcdef0123456789abcdef", &WRITE[1..]] {
+            let (head, body) = over_tcp(&address, token, "GET", "/v1/version", "").await;
+            assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+            assert!(head.to_lowercase().contains("www-authenticate: bearer"), "{head}");
+            assert!(!body.contains("sluice"), "{body}");
+        }
+        let change = "lb conf timeout 55";
+        for (token, method, target, body, status) in [
+            (READ, "GET", "/v1/version", "", 200),
+            (READ, "POST", "/v1/cli", "show version", 200),
+            (READ, "POST", "/v1/cli", "show version\nlb conf timeout 55", 403),
+            (READ, "POST", "/v1/cli", "clear errors", 403),
+            (READ, "POST", "/v1/cli", "trace add dpdk-input 1", 403),
+            (READ, "POST", "/v1/cli", "ping 10.10.10.254 repeat 1", 403),
+            (READ, "POST", "/v1/cli", "exec /etc/passwd", 403),
+            (READ, "POST", "/v1/cli?atomic=true", change, 403),
+            (READ, "DELETE", "/v1/version", "", 403),
+            (WRITE, "POST", "/v1/cli", change, 200),
+        ] {
+            let (head, answer) = over_tcp(&address, token, method, target, body).await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{body}: {head}\n{answer}");
+            if status == 403 {
+                assert!(answer.contains("who may only read"), "{answer}");
+            }
+        }
+        let (_, lb) = over_tcp(&address, READ, "GET", "/v1/lb", "").await;
+        assert!(lb.contains("\"timeout_s\": 55"), "{lb}");
+    });
+}
+
+#[test]
+fn tcp_without_a_token_that_can_be_trusted_does_not_start() {
+    let folder = Folder::new("tokens");
+    let file = folder.0.join("token");
+    let entrance = |lines: &str, mode: u32, token: &str| {
+        fs::write(&file, token).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let toml = format!(
+            "[unix]\ncli-listen = \"{}\"\n[api]\n{}",
+            folder.socket().display(),
+            lines.replace("FILE", &file.display().to_string())
+        );
+        let reasons = |problems: Vec<config::Problem>| problems[0].reason.clone();
+        let startup = config::Startup::parse(&toml).map_err(reasons)?;
+        Entrance::new(&startup, None).map(drop)
+    };
+    let listen = "tcp-listen = \"127.0.0.1:1\"\n";
+    assert_eq!(entrance(listen, 0o600, WRITE).unwrap_err(), "listening for TCP takes a token");
+    let both = format!("{listen}token-file = \"FILE\"\n");
+    assert!(entrance(&both, 0o644, WRITE).unwrap_err().contains("its mode is 0644"));
+    assert!(entrance(&both, 0o600, "short").unwrap_err().contains("32 to 1024 characters, not 5"));
+    let twice = format!("{both}read-only-token-file = \"FILE\"\n");
+    assert!(entrance(&twice, 0o600, WRITE).unwrap_err().contains("the one that may change"));
+    assert!(!folder.0.join("cli.sock.new").exists(), "the half-made socket is left behind");
 }
 
 #[test]
