@@ -1,18 +1,20 @@
-//! HTTP over the daemon's unix socket.
+//! HTTP over the daemon's UNIX socket, or over TCP with a token.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use config::CommandError;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 
 /// The daemon's answer to one command line.
@@ -33,22 +35,71 @@ struct Answers {
     results: Vec<Answer>,
 }
 
+/// Where the daemon is.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// Its UNIX socket.
+    Socket(PathBuf),
+    /// Its TCP listener.
+    Tcp {
+        /// Address, or name, and port.
+        address: String,
+        /// The `Authorization` header, if there is a token.
+        authorization: Option<HeaderValue>,
+    },
+}
+
+impl Place {
+    /// The TCP listener of a URL such as `http://127.0.0.1:8080`, with the token in a file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URL or the file, without the token.
+    pub(crate) fn of_url(url: &str, token_file: Option<&PathBuf>) -> Result<Place, String> {
+        let address = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        let address = address.filter(|address| !address.contains('/') && address.contains(':'));
+        let Some(address) = address else {
+            return Err(format!("{url} is not a URL such as http://127.0.0.1:8080"));
+        };
+        let authorization = token_file.map(|file| {
+            let token = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+            let value = HeaderValue::try_from(format!("Bearer {}", token.trim()));
+            let mut value = value.map_err(|_| "a token is one line of text".to_owned())?;
+            value.set_sensitive(true);
+            Ok(value)
+        });
+        let named = |(error, file): (String, &PathBuf)| format!("{}: {error}", file.display());
+        let authorization = match (authorization, token_file) {
+            (Some(Err(error)), Some(file)) => return Err(named((error, file))),
+            (Some(Ok(value)), _) => Some(value),
+            _ => None,
+        };
+        Ok(Place::Tcp { address: address.to_owned(), authorization })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Socket(path) => write!(f, "{}", path.display()),
+            Place::Tcp { address, .. } => f.write_str(address),
+        }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error(
-        "no daemon is listening on {}: start sluiced or name its socket with -s",
-        .0.display()
-    )]
-    NotListening(PathBuf),
-    #[error("no permission to use {}: run as root or join the socket's group", .0.display())]
-    Forbidden(PathBuf),
-    #[error("{}: {source}", .socket.display())]
-    Connect { socket: PathBuf, source: io::Error },
-    #[error("the daemon on {} went away: {source}", .socket.display())]
-    Http { socket: PathBuf, source: hyper::Error },
-    #[error("{} answers, but not as Sluice does: {detail}", .socket.display())]
-    NotSluice { socket: PathBuf, detail: String },
+    #[error("no daemon is listening on {0}: start sluiced or name its socket with -s")]
+    NotListening(Place),
+    #[error("no permission to use {0}: run as root or join the socket's group")]
+    Forbidden(Place),
+    #[error("{place}: {source}")]
+    Connect { place: Place, source: io::Error },
+    #[error("the daemon on {place} went away: {source}")]
+    Http { place: Place, source: hyper::Error },
+    #[error("{place} answers, but not as Sluice does: {detail}")]
+    NotSluice { place: Place, detail: String },
     #[error("no runtime: {0}")]
     Runtime(#[from] io::Error),
     #[error("interrupted")]
@@ -73,17 +124,21 @@ struct Refused {
 /// A way to ask the daemon. Every request is a connection of its own, so that a restarted daemon
 /// is found again.
 pub(crate) struct Client {
-    socket: PathBuf,
+    place: Place,
     runtime: Runtime,
     /// Ctrl-C ends the command only.
     interruptible: Cell<bool>,
 }
 
+/// A connection of either kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 impl Client {
-    /// A client of the daemon on `socket`; nothing is sent yet.
-    pub(crate) fn new(socket: &Path) -> Result<Client, ClientError> {
+    /// A client of the daemon at `place`; nothing is sent yet.
+    pub(crate) fn new(place: Place) -> Result<Client, ClientError> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Client { socket: socket.to_owned(), runtime, interruptible: Cell::new(false) })
+        Ok(Client { place, runtime, interruptible: Cell::new(false) })
     }
 
     /// From now on Ctrl-C ends what is being done with [`ClientError::Interrupted`], and not the
@@ -119,6 +174,13 @@ impl Client {
     pub(crate) fn run(&self, line: &str) -> Result<Vec<Answer>, ClientError> {
         let (status, body) = self.carry_out(self.request(Method::POST, "/v1/cli", line))?;
         if !matches!(status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY) {
+            if let Ok(Refusal { error: Refused { reason, hint, .. } }) =
+                serde_json::from_slice(&body)
+            {
+                let (token, column) = (line.trim().to_owned(), 1);
+                let error = CommandError { token, column, reason, hint };
+                return Ok(vec![Answer { ok: false, output: String::new(), error: Some(error) }]);
+            }
             let body = String::from_utf8_lossy(&body);
             return Err(self.not_sluice(format!("{status} {}", body.trim())));
         }
@@ -151,7 +213,7 @@ impl Client {
     }
 
     fn not_sluice(&self, detail: String) -> ClientError {
-        ClientError::NotSluice { socket: self.socket.clone(), detail }
+        ClientError::NotSluice { place: self.place.clone(), detail }
     }
 
     async fn request(
@@ -160,17 +222,21 @@ impl Client {
         path: &str,
         body: &str,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let http = |source| ClientError::Http { socket: self.socket.clone(), source };
-        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.refused(e))?;
+        let http = |source| ClientError::Http { place: self.place.clone(), source };
+        let stream = self.connect().await.map_err(|e| self.refused(e))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
         // Its errors come back from `send_request` as well.
         tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, "localhost")
-            .header(CONTENT_TYPE, "text/plain")
+            .header(CONTENT_TYPE, "text/plain");
+        if let Place::Tcp { authorization: Some(value), .. } = &self.place {
+            request = request.header(AUTHORIZATION, value.clone());
+        }
+        let request = request
             .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
             .map_err(|e| self.not_sluice(e.to_string()))?;
         let response = sender.send_request(request).await.map_err(http)?;
@@ -179,14 +245,21 @@ impl Client {
         Ok((status, body.to_bytes()))
     }
 
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match &self.place {
+            Place::Socket(path) => Box::new(UnixStream::connect(path).await?),
+            Place::Tcp { address, .. } => Box::new(TcpStream::connect(address).await?),
+        })
+    }
+
     fn refused(&self, source: io::Error) -> ClientError {
-        let socket = self.socket.clone();
+        let place = self.place.clone();
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NotListening(socket)
+                ClientError::NotListening(place)
             }
-            io::ErrorKind::PermissionDenied => ClientError::Forbidden(socket),
-            _ => ClientError::Connect { socket, source },
+            io::ErrorKind::PermissionDenied => ClientError::Forbidden(place),
+            _ => ClientError::Connect { place, source },
         }
     }
 }

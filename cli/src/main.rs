@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
-use client::Client;
+use client::{Client, Place};
 use script::{Outcome, ScriptError};
 
 /// A command failed.
@@ -36,6 +36,12 @@ struct Arguments {
     /// The daemon's socket [default: $SLUICE_SOCKET, else /run/sluice/cli.sock]
     #[arg(short, long)]
     socket: Option<PathBuf>,
+    /// The daemon's TCP listener instead, such as http://127.0.0.1:8080
+    #[arg(long, conflicts_with = "socket")]
+    url: Option<String>,
+    /// The file of the token that the TCP listener asks for
+    #[arg(long, value_name = "FILE", requires = "url")]
+    token_file: Option<PathBuf>,
     /// A command, such as `show lb vips`; `help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
@@ -47,7 +53,15 @@ fn main() -> ExitCode {
         .socket
         .or_else(|| std::env::var_os("SLUICE_SOCKET").map(PathBuf::from))
         .unwrap_or_else(|| config::defaults::CLI_LISTEN.into());
-    let client = match Client::new(&socket) {
+    let place = match &arguments.url {
+        Some(url) => Place::of_url(url, arguments.token_file.as_ref()),
+        None => Ok(Place::Socket(socket)),
+    };
+    let place = match place {
+        Ok(place) => place,
+        Err(error) => return no_daemon(error),
+    };
+    let client = match Client::new(place) {
         Ok(client) => client,
         Err(error) => return no_daemon(error),
     };

@@ -1,8 +1,16 @@
 """What every thread of the running daemon may still do, by the kernel's word."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
+import pytest
+from daemon import SLUICED, Config, own_topology
+from tap_rig import TapRig
+
 NET_ADMIN, NET_RAW, IPC_LOCK = 1 << 12, 1 << 13, 1 << 14
+# A user that every system has, and that owns nothing.
+USER, UID = "nobody", 65534
 
 
 def threads(daemon):
@@ -43,3 +51,54 @@ def test_af_packet_keeps_packet_sockets_and_locked_memory(walkthrough):
     assert walkthrough.get()[0].startswith("web-")
     # A table that is built now is built by a thread that inherits.
     check_threads(walkthrough.daemon, NET_RAW | IPC_LOCK)
+
+
+def test_tap_keeps_the_configuration_of_its_interface_too(topology, daemons):
+    rig = TapRig(topology, daemons, {"left0": ["10.1.0.254/24"]})
+    check_threads(rig.daemon, NET_ADMIN | NET_RAW | IPC_LOCK)
+
+
+@pytest.fixture
+def users_folder():
+    """A folder that the user owns, and can reach: pytest's own are root's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-privileges-"))
+    shutil.chown(folder, UID)
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("kind", ["af_packet", "tap"])
+def test_another_user(users_folder, kind):
+    config = Config().add(f'[privileges]\nuser = "{USER}"\nkeep = ["net_bind_service"]\n')
+    keep = NET_RAW | IPC_LOCK | 1 << 10
+    with own_topology(users_folder) as (topology, daemons):
+        client = topology.host("client", "10.10.10.1/24", gateway="10.10.10.254")
+        config.port("client0", topology.ports["client"], "10.10.10.254/24")
+        if kind == "tap":
+            config.port("tap0", None, "10.1.0.254/24", vdev="net_tap1,iface=tap0")
+            keep |= NET_ADMIN
+        daemon = daemons(config)
+        check_threads(daemon, keep, UID)
+        assert daemon.socket.stat().st_uid == UID
+        daemon.warm(client, "10.10.10.254")
+        daemon.cli("lb conf timeout 41", "lb vip 10.9.0.1/32 protocol tcp port 1 encap gre4")
+        # It may not remove files from the hugepages' folder, but gives the pages back. That it leaves
+        # nothing else behind is looked at when it stops.
+        pages = {path for path in daemon.files if path.startswith("/dev/hugepages")}
+        daemon.files -= pages
+    for path in map(Path, pages):
+        assert path.stat().st_size == 0, path
+        path.unlink()
+
+
+def test_what_is_not_there_is_named(topology):
+    for line, reason in (
+        ('user = "no-such-user"', "there is no user no-such-user"),
+        ('keep = ["net_admn"]', "did you mean `net_admin`"),
+        ("seccomp = 1", "must be true, false or"),
+    ):
+        config = topology.directory / "wrong.toml"
+        config.write_text(f'[unix]\ncli-listen = "/tmp/x.sock"\n[privileges]\n{line}\n')
+        done = topology.lb.run(SLUICED, "--check", "--config", config, check=False)
+        assert done.returncode == 1 and reason in done.stderr, done.stderr

@@ -66,7 +66,7 @@ impl Access {
             read_token: token(&api.read_only_token_file)?,
             write_token: token(&api.token_file)?,
         };
-        match (&api.read_only_token_file, &access.read_token == &access.write_token) {
+        match (&api.read_only_token_file, access.read_token == access.write_token) {
             (Some(file), true) => {
                 let reason = "the token that may only read is the one that may change";
                 Err(Problem::new(file.span, reason).with_hint("make another"))

@@ -116,7 +116,7 @@ fn a_panic_costs_the_failing_command_and_no_other_line() {
     let line = |words: &str| format!("lb as {VIP} 192.168.1.1 weight {words}");
     with_shared(Bench::walkthrough(), async |shared| {
         let batch = [line("7"), "debug control panic".to_owned(), line("9")].join("\n");
-        let results = told(&shared.batch(&batch).await);
+        let results = told(&shared.batch(&batch, &mut |_| true).await);
         assert_eq!((results[0].0, results[2].0), (true, true), "{results:?}");
         assert!(!results[1].0 && results[1].1.contains("rebuilt; nothing was changed"));
         let config = shared.line("show running-config").await.unwrap();
@@ -129,7 +129,7 @@ fn whose_change_was_not_published_before_a_panic_is_told_so() {
     let line = |words: &str| format!("lb as {VIP} 192.168.1.1 weight {words}");
     with_shared(Bench::walkthrough(), async |shared| {
         shared.line("debug control panic publish").await.unwrap();
-        let results = told(&shared.batch(&[line("7"), line("8")].join("\n")).await);
+        let results = told(&shared.batch(&[line("7"), line("8")].join("\n"), &mut |_| true).await);
         assert!(results.iter().all(|(ok, why)| !ok && why.contains("without this change")));
         assert_eq!(shared.with(|control| control.rebuilt()), 1);
         let config = shared.line("show running-config").await.unwrap();
@@ -137,10 +137,10 @@ fn whose_change_was_not_published_before_a_panic_is_told_so() {
         shared.line("debug control panic publish").await.unwrap();
         let error = shared.line(&line("7")).await.unwrap_err();
         assert!(error.reason.contains("without this change"), "{error:?}");
-        let error = shared.atomic_batch(&line("7")).await;
+        let error = shared.atomic_batch(&line("7"), &mut |_| true).await;
         assert!(error[0].ok, "the panic was for once: {error:?}");
         shared.line("debug control panic publish").await.unwrap();
-        assert!(!shared.atomic_batch(&line("8")).await[0].ok);
+        assert!(!shared.atomic_batch(&line("8"), &mut |_| true).await[0].ok);
         assert_eq!(shared.with(|control| control.rebuilt()), 3);
     });
 }

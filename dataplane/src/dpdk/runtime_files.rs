@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Refuses a prefix that could name files outside its own folder: these are removed before a start.
@@ -106,6 +107,11 @@ pub fn give(
     (uid, gid): (u32, u32),
 ) -> std::io::Result<()> {
     let mut paths = map_files(prefix, hugetlbfs);
+    if let Some(base) = dir.parent().filter(|_| dir.exists()) {
+        // EAL makes it root's alone; others must get through to what is theirs.
+        let mode = fs::metadata(base)?.permissions().mode();
+        fs::set_permissions(base, fs::Permissions::from_mode(mode | 0o011))?;
+    }
     if let Ok(files) = fs::read_dir(dir) {
         paths.extend(files.flatten().map(|file| file.path()));
         paths.push(dir.to_owned());
