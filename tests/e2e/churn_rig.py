@@ -148,10 +148,8 @@ class Changes(threading.Thread):
         self.seconds = time.monotonic() - start
 
     def stop(self):
-        """Ends it; all servers that may be touched are gone then."""
+        """Ends it; the configuration is that of the file then."""
         self.ended.set()
         self.join()
-        for vip in VIPS:
-            for server in touched():
-                self.api.request("POST", "/v1/cli", f"lb as {key(vip)} {server} del")
+        self.api.cli("reload")
         return self

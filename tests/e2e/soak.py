@@ -1,8 +1,7 @@
 """Minutes of traffic, changes and faults: `soak.py [--keep-going] MINUTES`, run by ./soak.sh.
 
 Connections with checked payload are held through churn, reloads, floods, flapping links, control that
-panics, API abuse and random bytes on the wire, and looked at each minute; a second set is held from one
-kill -9 of the daemon to the next. At the end there is a table, and the exit status says whether every
+panics, API abuse, random bytes on the wire and kill -9 of the daemon, and looked at each minute. At the end there is a table, and the exit status says whether every
 promise was kept: no held connection broken, no packet unaccounted for, no buffer missing, memory steady.
 Latency and refused changes are told as information.
 """
@@ -33,6 +32,9 @@ class Soak:
         self.topology = Topology(directory)
         self.rig = ChurnRig(self.topology, buckets=65536)
         text = str(self.rig.config).replace("[unix]\n", "[unix]\ndebug-commands = true\n")
+        # On tmpfs, as /run is.
+        self.state = tempfile.TemporaryDirectory(prefix="sluice-soak-", dir="/dev/shm")
+        text += f'[state]\ndir = "{self.state.name}"\n'
         self.daemon = Supervised(self.topology, text).start()
         self.daemon.warm(self.rig.client, *untouched())
         self.ledger = Ledger(self.daemon)
@@ -49,15 +51,18 @@ class Soak:
         self.ledger.count("changes", self.changes.made)
         self.ledger.count("changes refused", self.changes.refused)
 
-    def minute(self, number, seconds):
+    def minute(self, number, seconds, kill):
         """Traffic and faults for so long; then everything is looked at."""
         held = self.rig.hold(seconds, PER_VIP)
         self.start_changes(number)
         self.ledger.probe(self.rig.client, "before")
         until = time.monotonic() + seconds - 5
-        done = self.faults.some(until, lambda: self.ledger.probe(self.rig.client, "during"))
+        between = lambda: self.ledger.probe(self.rig.client, "during")  # noqa: E731
+        if kill:
+            self.ledger.faults(self.faults.some(until - seconds / 2, between))
+            self.kill()
+        self.ledger.faults(self.faults.some(until, between))
         self.stop_changes()
-        self.ledger.faults(done)
         self.ledger.connections(self.rig.held(held))
         self.ledger.probe(self.rig.client, "after")
         self.ledger.look(f"minute {number}")
@@ -77,10 +82,9 @@ class Soak:
         number = 0
         while (left := ends - time.monotonic()) > 15:
             number += 1
-            self.minute(number, min(MINUTE_S - 8, left - 8))
-            # None in the second half, in which memory is watched.
-            if number == 1 or 2 * number <= self.minutes:
-                self.kill()
+            # None is killed in the second half, in which memory is watched.
+            kill = number == 1 or 2 * number <= self.minutes
+            self.minute(number, min(MINUTE_S - 8, left - 8), kill)
         self.ledger.finish()
         return self.ledger.table()
 
@@ -91,6 +95,7 @@ class Soak:
                 self.daemon.stop(timeout_s=20)
         finally:
             self.topology.close()
+            self.state.cleanup()
 
 
 def main():

@@ -1,6 +1,8 @@
 """What a soak has seen: connections, packets, buffers, memory, latency; and whether it is right."""
 
+import itertools
 import re
+import statistics
 import time
 
 from topology import wait_until
@@ -64,20 +66,21 @@ class Ledger:
         )
 
     def restarted(self):
-        """Another process: its memory and buffers are others."""
+        """Another process has other memory."""
         self.memory.clear()
-        self.daemon.baseline = self.daemon.buffers_used()
 
     def slope(self):
-        """Growth of memory in KiB per minute since the last restart, by least squares; None if too short."""
+        """Growth of memory in KiB per minute since the last restart; None if that is too short to tell.
+
+        The median of the slopes between any two points (Theil and Sen): a leak grows all the time,
+        while a heap that has once become larger, as for larger tables, does not count.
+        """
         # Caches have filled and tables been replaced for a while.
         points = self.memory[1:]
         if len(points) < 3:
             return None
-        mean_x = sum(x for x, _ in points) / len(points)
-        mean_y = sum(y for _, y in points) / len(points)
-        above = sum((x - mean_x) * (y - mean_y) for x, y in points)
-        return above / sum((x - mean_x) ** 2 for x, _ in points)
+        pairs = itertools.combinations(points, 2)
+        return statistics.median((later - earlier) / (at - before) for (before, earlier), (at, later) in pairs)
 
     def finish(self):
         """The last checks."""

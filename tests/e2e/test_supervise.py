@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -45,6 +46,9 @@ target-port = 8080
 as = {json.dumps(SERVERS)}
 """)
         text = str(config).replace("[unix]\n", "[unix]\ndebug-commands = true\n")
+        # On tmpfs, as /run is.
+        self.state = tempfile.TemporaryDirectory(prefix="sluice-supervise-", dir="/dev/shm")
+        text += f'[state]\ndir = "{self.state.name}"\n'
         self.notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notes.bind(str(directory / "notify"))
         os.environ.update(NOTIFY_SOCKET=str(directory / "notify"), WATCHDOG_USEC="600000")
@@ -67,6 +71,12 @@ as = {json.dumps(SERVERS)}
                 return found
 
 
+def ask(connection):
+    """One request on an open connection; the server's name."""
+    connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    return connection.recv(4096).split(b"\r\n\r\n")[1].split()[0].decode()
+
+
 @pytest.fixture(scope="module")
 def box(tmp_path_factory):
     made = Box(tmp_path_factory.mktemp("supervise"))
@@ -74,6 +84,7 @@ def box(tmp_path_factory):
     if made.daemon.running():
         made.daemon.stop()
     made.topology.close()
+    made.state.cleanup()
 
 
 def test_connections_go_on_while_control_panics(box):
@@ -118,6 +129,8 @@ def test_workers_forward_on_while_control_hangs_and_the_watchdog_tells(box):
 
 def test_traffic_flows_again_by_itself_after_a_kill_and_a_worker_panic(box):
     daemon = box.daemon
+    held = [box.client.tcp(VIP, 2020) for _ in range(8)]
+    servers = [ask(connection) for connection in held]
     first = daemon.child()
     os.kill(first, signal.SIGKILL)
     second = daemon.restarted(first)
@@ -130,6 +143,10 @@ def test_traffic_flows_again_by_itself_after_a_kill_and_a_worker_panic(box):
     third = daemon.restarted(second)
     assert len({first, second, third}) == 3
     wait_until(box.answers, 10, f"an answer after the panic; {daemon.tail()}")
+    # With [state], connections go on through both.
+    assert [ask(connection) for connection in held] == servers
+    for connection in held:
+        connection.close()
     assert re.search(r"was killed by SIGABRT.* it is started again in 0.5 s", daemon.tail(60))
     # The supervisor ends with its daemon, and nothing is left of any of the three.
     daemon.stop()
