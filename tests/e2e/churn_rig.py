@@ -97,9 +97,11 @@ class ChurnRig:
 class Changes(threading.Thread):
     """Random changes over the API, `per_second` at most, until `stop`."""
 
-    def __init__(self, api, per_second=1000, seed=1, batch=20):
+    def __init__(self, api, per_second=1000, seed=1, batch=20, resize=True):
         super().__init__(daemon=True)
         self.api, self.per_second, self.batch = api, per_second, batch
+        # Sticky tables of another size than the file says are not used after a kill.
+        self.sizes = (16384, 32768) if resize else ()
         self.random = random.Random(seed)
         self.made = self.refused = self.failed_requests = 0
         self.seconds = 0.0
@@ -122,11 +124,11 @@ class Changes(threading.Thread):
                 f"lb flush vip 20.20.20.9/32 protocol tcp port {PORT}",
                 f"lb vip 20.20.20.9/32 protocol tcp port {PORT} del",
                 f"lb vip {key(vip)} new_len {pick.choice((251, 1031, 2053))} update",
-                f"lb conf buckets {pick.choice((16384, 32768))}",
                 f"ip route {pick.choice(('add', 'del'))} 99.0.0.0/8 via {untouched()[0]}",
                 # Back to the file, which knows none of the servers that come and go.
                 pick.choice(("reload", f"lb conf timeout {pick.choice((40, 41))}")),
             ]
+            + [f"lb conf buckets {size}" for size in self.sizes]
         )
 
     def run(self):
