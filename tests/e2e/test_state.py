@@ -81,18 +81,21 @@ class Site:
         self.daemon = daemons(self.text("server1", "server2"))
         self.daemon.warm(self.client, *self.servers.values())
 
-    def text(self, *names):
-        """The configuration file with these servers behind the VIP."""
-        servers = ", ".join(f'"{self.servers[name]}"' for name in names)
+    def text(self, *names, drain=()):
+        """The configuration file with these servers behind the VIP, of which some drain."""
+        admin = {name: "drain" if name in drain else "up" for name in names}
+        servers = ", ".join(
+            f'{{ address = "{self.servers[name]}", admin = "{admin[name]}" }}' for name in names
+        )
         return (
             f'{self.config}[state]\ndir = "{self.directory}"\n'
             f'[[vip]]\nprefix = "{VIP}/32"\nprotocol = "tcp"\nport = {PORT}\nencap = "nat4"\n'
             f"target-port = {TARGET}\nas = [{servers}]\n"
         )
 
-    def configure(self, *names):
+    def configure(self, *names, drain=()):
         """Changes the file for the next start."""
-        text = self.text(*names).replace("@SOCKET@", str(self.daemon.socket))
+        text = self.text(*names, drain=drain).replace("@SOCKET@", str(self.daemon.socket))
         self.daemon.config.write_text(text)
 
     def state(self):
@@ -148,10 +151,12 @@ def test_connections_are_held_over_kill_and_restart(topology, daemons, memory):
     assert {held.server for held in fresh} == {"server2", "server3"}
     connections += fresh
 
+    site.configure("server2", "server3", drain=["server2"])
     daemon.stop()
     daemon.start()
     assert site.state()["restored"] >= 2 * CONNECTIONS
     site.check(connections)
+    assert {Held(site.client).server for _ in range(4)} == {"server3"}, "the other one drains"
 
     # Without the directory everything is new, and what was held goes where the table says.
     daemon.stop()
