@@ -23,6 +23,7 @@ pub struct TscClock {
     start: u64,
     second: u64,
     tick_s: u32,
+    /// TSC clocks from the start to the next tick.
     next_tick: u64,
 }
 
@@ -31,7 +32,20 @@ impl TscClock {
     /// process get the same `start`, so that their ticks agree.
     pub fn new(start: u64, hz: u64) -> Self {
         let second = hz.max(1);
-        Self { start, second, tick_s: 0, next_tick: start.wrapping_add(second) }
+        Self { start, second, tick_s: 0, next_tick: second }
+    }
+
+    /// The time when the counter shows `tsc`. It may pass 2^64 on its way; where it goes back (a
+    /// virtual machine that moved), the seconds stand still until it is there again.
+    #[inline]
+    fn at(&mut self, tsc: u64) -> Now {
+        let passed = tsc.wrapping_sub(self.start);
+        if passed >= self.next_tick && passed < 1 << 63 {
+            let seconds = passed / self.second;
+            self.tick_s = seconds as u32;
+            self.next_tick = (seconds + 1).saturating_mul(self.second);
+        }
+        Now { tsc, tick_s: self.tick_s }
     }
 }
 
@@ -39,12 +53,7 @@ impl Clock for TscClock {
     #[inline]
     fn now(&mut self) -> Now {
         let tsc = self.tsc();
-        if tsc >= self.next_tick {
-            let seconds = tsc.wrapping_sub(self.start) / self.second;
-            self.tick_s = seconds as u32;
-            self.next_tick = self.start.wrapping_add((seconds + 1).wrapping_mul(self.second));
-        }
-        Now { tsc, tick_s: self.tick_s }
+        self.at(tsc)
     }
 
     #[inline]
@@ -63,6 +72,46 @@ pub fn read_tsc() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_pass_where_the_counter_wraps() {
+        // Two and a half seconds before 2^64.
+        let start = 0_u64.wrapping_sub(2_500);
+        let mut clock = TscClock::new(start, 1_000);
+        let seconds = |clock: &mut TscClock, passed: u64| {
+            let tsc = start.wrapping_add(passed);
+            assert_eq!(clock.at(tsc).tsc, tsc);
+            clock.at(tsc).tick_s
+        };
+        // The last one before comes again after, and none is left out on the way.
+        for passed in [0, 999, 1_000, 1_999, 2_000, 2_499, 2_500, 2_999, 3_000, 9_999, 10_000] {
+            assert_eq!(seconds(&mut clock, passed), (passed / 1_000) as u32);
+        }
+        // Over it in one leap.
+        let mut clock = TscClock::new(start, 1_000);
+        assert_eq!(seconds(&mut clock, 2_400), 2);
+        assert_eq!(seconds(&mut clock, 7_100), 7);
+    }
+
+    #[test]
+    fn a_counter_that_goes_back_stops_the_seconds_and_no_more() {
+        let mut clock = TscClock::new(50_000, 1_000);
+        assert_eq!(clock.at(60_000).tick_s, 10);
+        for tsc in [59_999, 55_000, 50_000, 49_999, 0] {
+            assert_eq!(clock.at(tsc).tick_s, 10);
+        }
+        assert_eq!(clock.at(60_999).tick_s, 10);
+        assert_eq!(clock.at(61_000).tick_s, 11);
+    }
+
+    #[test]
+    fn seconds_wrap_at_2_to_the_32() {
+        let mut clock = TscClock::new(7, 1_000);
+        let last = u64::from(u32::MAX);
+        assert_eq!(clock.at(7 + last * 1_000).tick_s, u32::MAX);
+        assert_eq!(clock.at(7 + (last + 1) * 1_000).tick_s, 0);
+        assert_eq!(clock.at(7 + (last + 2) * 1_000).tick_s, 1);
+    }
 
     #[test]
     fn tsc_clock_advances_and_ticks() {

@@ -113,6 +113,10 @@ pub struct WorkerState {
     /// Sticky tables that others have replaced, until control takes them.
     #[allow(clippy::vec_box)] // They came in boxes, and leave in them.
     retired: Vec<Box<StickyOwner>>,
+    /// The second of the last turn.
+    last_s: u32,
+    /// Whether there was one.
+    has_begun: bool,
 }
 
 impl WorkerState {
@@ -140,6 +144,8 @@ impl WorkerState {
             injected: Vec::with_capacity(REQUESTS_PER_TURN),
             garbage: Vec::with_capacity(GARBAGE_MAX),
             retired: Vec::with_capacity(RETIRED_MAX),
+            last_s: 0,
+            has_begun: false,
         }
     }
 
@@ -172,6 +178,25 @@ impl WorkerState {
             self.shared.flows_lost.add(u64::from(left.used()));
             self.retired.push(left);
         }
+    }
+
+    /// Ends all flows when the clock has leapt so far that they must all have expired: expiry is
+    /// known modulo 65 536 seconds only, and some would seem alive. A worker that stood still for
+    /// nine hours may look at all its tables in one turn.
+    #[cold]
+    fn second_passes(&mut self, now_s: u32) {
+        /// No flow lives longer.
+        const LEAP_S: u32 = 1 << 15;
+        let passed = now_s.wrapping_sub(self.last_s);
+        let last_s = std::mem::replace(&mut self.last_s, now_s);
+        // A clock that went back has no more than kept flows a little longer.
+        if self.has_begun && (LEAP_S..1 << 31).contains(&passed) {
+            let all_expired = last_s.wrapping_add(LEAP_S);
+            self.sticky.sweep(usize::MAX, all_expired, |_| None);
+            let followed = self.sticky.follow(usize::MAX, all_expired, |_| None);
+            self.retired.extend(followed.retired);
+        }
+        self.has_begun = true;
     }
 
     /// What is due of the sticky tables per turn, however large they are.
@@ -246,6 +271,9 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
         let now = self.clock.now();
         let Self { state, graph, io, clock, reader, .. } = self;
         let snapshot = reader.current();
+        if now.tick_s != state.last_s {
+            state.second_passes(now.tick_s);
+        }
         for _ in state.injected.len()..REQUESTS_PER_TURN {
             match state.shared.next_request() {
                 None => break,

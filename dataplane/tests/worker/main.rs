@@ -5,4 +5,5 @@ mod frame;
 mod lifecycle;
 mod probe;
 mod slices;
+mod time;
 mod transmit;
