@@ -36,7 +36,7 @@ fn key(n: u32) -> FlowKey {
     match kind(n) {
         KeyKind::Exact => FlowKey::exact(tuple.src, tuple.src_port, vip()),
         KeyKind::Tag => FlowKey::tag(&instance(), &tuple, vip()),
-        KeyKind::Full if n % 2 == 0 => FlowKey::direct(&instance(), &tuple),
+        KeyKind::Full if n.is_multiple_of(2) => FlowKey::direct(&instance(), &tuple),
         KeyKind::Full => FlowKey::full(&instance(), &tuple, vip()),
     }
 }
