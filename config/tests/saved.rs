@@ -56,7 +56,7 @@ fn every_kind_of_object_has_its_place_in_a_file() {
         "ip route add 0.0.0.0/0 via 10.0.0.7 left0",
         "ip route add 10.5.0.0/16 via ipip3",
         "ip route add 2001:db8:5::/48 via fe80::5 left0",
-        "lb conf ip4-src-address 10.0.0.1 buckets 4096 timeout 50 hash-key-file /etc/key \
+        "lb conf ip4-src-address 10.0.0.1 buckets 4096 timeout 50 other-timeout 70 tcp-syn-timeout 9 hash-key-file /etc/key \
          tunnel-dscp 10 too-big fragment ip4-src-entropy 10.99.0.0/16 no-match rst",
         "lb set interface nat4 in right0",
         "lb set interface nat6 in right0",
@@ -68,7 +68,7 @@ fn every_kind_of_object_has_its_place_in_a_file() {
         "lb as 10.10.2.2/32 protocol tcp port 80-90 10.1.0.6 drain",
         "lb as 10.10.2.2/32 protocol tcp port 80-90 10.1.0.7 drain then del",
         "lb vip 10.10.2.3/32 protocol udp port 53 encap nat4 type nodeport node_port 3053 \
-         target_port 5353 new_len 1021 scheduler rr",
+         target_port 5353 new_len 1021 scheduler rr udp-timeout 5",
         "lb vip 2001:db8:9::1/128 encap l3dsr dscp 7",
         "lb as 2001:db8:9::1/128 2001:db8::5 dscp 9",
         "lb as 2001:db8:9::1/128 10.1.0.9 encap gre4",
