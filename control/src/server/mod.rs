@@ -1,8 +1,8 @@
 //! The daemon's sockets: HTTP/1.1 with JSON, for `sluicectl`, `curl` and tools.
 //!
-//! Whatever clients do, memory is bounded and others are served: connections have [places
-//! ](connections), bodies and answers have [budgets](budget), and a client that does not take its
-//! answer [is left](patient_stream).
+//! Whatever clients do, memory is bounded and others are served: connections have places
+//! (`connections`), bodies and answers have budgets (`budget`), and a client that does not take its
+//! answer is left (`patient_stream`).
 
 mod access;
 mod answer;
