@@ -34,7 +34,7 @@ pub enum State {
     Datagrams,
     /// Protocols that are neither TCP nor UDP.
     Other,
-    /// TCP, as [`COLUMNS`] calls it.
+    /// TCP, as `COLUMNS` calls it.
     Tcp(&'static str),
 }
 
