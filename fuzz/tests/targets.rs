@@ -47,5 +47,7 @@ fn the_graph_takes_any_bytes_and_does_what_the_reference_does() {
 fn the_corpus_is_small_and_has_a_folder_for_each_target() {
     let bytes: usize = TARGETS.iter().flat_map(Target::corpus).map(|bytes| bytes.len()).sum();
     assert!(bytes < 300 << 10, "{bytes} bytes");
-    assert!(TARGETS.iter().all(|target| target.corpus().len() >= (target.seeds)().len()));
+    for target in TARGETS {
+        assert!(!target.corpus().is_empty(), "{} has none", target.name);
+    }
 }
