@@ -164,7 +164,8 @@ def test_connections_are_held_over_kill_and_restart(topology, daemons, memory):
     daemon.start()
     assert site.state()["not_used"] == "the directory is new"
     ways = [site.way(held) for held in connections]
-    assert {why for why, _ in ways} == {"table"}
+    # A kernel that sends again what a stop has lost makes its flow known before we ask.
+    assert "table" in {why for why, _ in ways} <= {"table", "sticky"}
     moved = [held for held, (_, now) in zip(connections, ways) if now != site.servers[held.server]]
     assert moved, "the test has shown nothing"
     site.close()
