@@ -40,11 +40,13 @@ flags=(
 )
 home=${CARGO_TARGET_DIR:-target}/fuzz
 # A --target of its own keeps the flags from build scripts.
-RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR=$home/build CARGO_PROFILE_RELEASE_LTO=false \
+SLUICE_FUZZ_TARGET=$target RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR=$home/build CARGO_PROFILE_RELEASE_LTO=false \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
-    cargo build --quiet --release --package fuzz --bin fuzz --target $triple
+    cargo rustc --quiet --release --package fuzz --bin fuzz --target $triple -- \
+    -Clink-arg=-Wl,-z,start-stop-gc
 
 mkdir -p "$home/$target/found"
-SLUICE_FUZZ_TARGET=$target exec "$home/build/$triple/release/fuzz" \
+cp "$home/build/$triple/release/fuzz" "$home/$target/fuzz"
+exec "$home/$target/fuzz" \
     -max_total_time="$seconds" -artifact_prefix="$home/$target/" -print_final_stats=1 "$@" \
     "$home/$target/found" "fuzz/corpus/$target"

@@ -226,6 +226,47 @@ mod model {
         }
     }
 
+    /// The protocol of sticky tables that replace others: control publishes a snapshot that has the
+    /// new table (2), waits until all workers have adopted it, and only then tells one to use it.
+    /// Whoever learns of what is in the new table has a snapshot with it.
+    #[test]
+    fn what_is_announced_is_known_to_all_before_anybody_uses_it() {
+        use loom::sync::atomic::AtomicBool;
+        let mut model = loom::model::Builder::new();
+        // With three threads, every interleaving is too many; few errors take more changes than these.
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let mut publisher = Publisher::new(Watched::boxed(1), 2);
+            let [mut one, mut other] = [0, 1].map(|_| publisher.reader().unwrap());
+            let request = Arc::new(AtomicBool::new(false));
+            let used = Arc::new(AtomicBool::new(false));
+            let first = {
+                let (request, used) = (Arc::clone(&request), Arc::clone(&used));
+                loom::thread::spawn(move || {
+                    one.quiesce();
+                    // The mailbox.
+                    if request.load(Ordering::Acquire) {
+                        used.store(true, Ordering::Release);
+                    }
+                })
+            };
+            let second = loom::thread::spawn(move || {
+                // A packet about a flow in the table arrives, before this turn begins.
+                let is_used = used.load(Ordering::Acquire);
+                // SAFETY: nobody writes a value that a reader can reach; loom checks it.
+                let value = other.current().0.with(|value| unsafe { *value });
+                assert!(!is_used || value == 2);
+                other.quiesce();
+            });
+            publisher.publish(Watched::boxed(2));
+            if publisher.adopted() >= publisher.version() {
+                request.store(true, Ordering::Release);
+            }
+            first.join().unwrap();
+            second.join().unwrap();
+        });
+    }
+
     #[test]
     fn no_reader_ever_holds_a_reclaimed_value() {
         loom::model(|| {
