@@ -7,6 +7,7 @@ mod first_stage;
 mod flow_job;
 mod gate;
 mod lane;
+mod new_flow;
 mod ordinary;
 mod outer_template;
 mod readdress;
