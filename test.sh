@@ -63,6 +63,8 @@ if ((${#chosen[@]} == 0)); then chosen=("${SECTIONS[@]}"); fi
 
 if [[ -t 1 ]]; then
     BOLD=$'\e[1m' RED=$'\e[31m' GREEN=$'\e[32m' PLAIN=$'\e[0m'
+    # It writes to `tee`, which writes to the terminal.
+    export CARGO_TERM_COLOR=${CARGO_TERM_COLOR-always}
 else
     BOLD='' RED='' GREEN='' PLAIN=''
     export CARGO_TERM_COLOR=never NO_COLOR=1
@@ -71,6 +73,7 @@ fi
 PASSED=0
 FAILED=0
 SUMMARY=()
+FAILURES=()
 LOGS=$(mktemp -d)
 trap 'rm -rf "$LOGS"' EXIT
 trap 'exit 130' INT
@@ -88,10 +91,13 @@ as_root() {
 }
 
 # ---------------------------------------------------------------- the sections
-# Each leaves its counts in `passed` and `failed`.
+# Each leaves its counts in `passed` and `failed`, and in `report` what tests/what_failed.py needs to say
+# what failed.
 
 one_check() { # COMMAND...: counts as one test
-    if "$@"; then passed=1 failed=0; else passed=0 failed=1; fi
+    report=(other "$LOGS/check")
+    "$@" 2>&1 | tee "$LOGS/check"
+    if ((PIPESTATUS[0] == 0)); then passed=1 failed=0; else passed=0 failed=1; fi
 }
 
 section_packages() { one_check install_packages_and_kernel; }
@@ -165,6 +171,7 @@ section_loom() {
 
 cargo_tests() { # NAME ARGUMENT...
     local log="$LOGS/$1" status
+    report=(cargo "$log")
     shift
     cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
@@ -178,6 +185,7 @@ cargo_tests() { # NAME ARGUMENT...
 # One test for each piece of work.
 section_instructions() {
     local log="$LOGS/instructions"
+    report=(instructions "$log")
     echo "building sluice-instructions (profile e2e)"
     benches/instructions.sh check 2>&1 | tee "$log"
     # "instructions: 44 passed; 0 failed"
@@ -188,10 +196,9 @@ section_instructions() {
 section_e2e() {
     echo "building sluiced and sluicectl (profile e2e)"
     # The bench is not needed here, but building it along is what lets it share all dependencies.
-    if ! cargo build --profile e2e --locked --package control --package cli --package benches; then
-        passed=0 failed=1
-        return
-    fi
+    one_check cargo build --profile e2e --locked --package control --package cli --package benches
+    report=(cargo "${report[1]}")
+    if ((failed)); then return; fi
     # One run at a time: two would fight over the CPUs, and timeouts would mean nothing.
     local lock=/run/lock/sluice-e2e.lock
     [[ -d ${lock%/*} ]] || lock=/tmp/sluice-e2e.lock
@@ -199,12 +206,13 @@ section_e2e() {
 }
 
 run_pytest() { # NAME DIRECTORY [COMMAND-PREFIX...]
-    local directory=$2 report="$LOGS/$1.xml" status
+    local directory=$2 xml="$LOGS/$1.xml" status
+    report=(pytest "$xml")
     shift 2
     # The system's own Python: pytest and scapy come from Debian packages.
-    "$@" /usr/bin/python3 -m pytest "$directory" --junitxml="$report" "${pytest_arguments[@]}"
+    "$@" /usr/bin/python3 -m pytest "$directory" --junitxml="$xml" "${pytest_arguments[@]}"
     status=$?
-    read -r passed failed < <(/usr/bin/python3 - "$report" <<'PYTHON'
+    read -r passed failed < <(/usr/bin/python3 - "$xml" <<'PYTHON'
 import sys
 import xml.etree.ElementTree as tree
 
@@ -237,18 +245,25 @@ fi
 
 for section in "${chosen[@]}"; do
     printf '\n%s== %s%s\n' "$BOLD" "$section" "$PLAIN"
-    passed=0 failed=0
+    passed=0 failed=0 report=(other "$LOGS/none")
     started=$SECONDS
     "section_$section"
     PASSED=$((PASSED + passed))
     FAILED=$((FAILED + failed))
-    if ((failed)); then colour=$RED; else colour=$GREEN; fi
+    if ((failed)); then
+        colour=$RED
+        FAILURES+=("$section:" "$(/usr/bin/python3 tests/what_failed.py "${report[@]}")")
+    else
+        colour=$GREEN
+    fi
     SUMMARY+=("$(printf '%s%-12s %5d passed %5d failed %6d s%s' "$colour" "$section" "$passed" "$failed" \
         $((SECONDS - started)) "$PLAIN")")
 done
 
 printf '\n%s== summary%s\n' "$BOLD" "$PLAIN"
 printf '%s\n' "${SUMMARY[@]}"
+# Again what failed: whoever sees only the end of this should know.
+if ((${#FAILURES[@]})); then printf '\n%s== failed%s\n' "$BOLD" "$PLAIN" && printf '%s\n' "${FAILURES[@]}"; fi
 echo
 echo "$PASSED passed, $FAILED failed"
 ((FAILED == 0))
