@@ -38,6 +38,7 @@ impl Balancer<'_> {
     pub(crate) fn key<A: Address>(&self, vip: &Vip, tuple: &FlowTuple<A>) -> FlowKey {
         match (vip.kind, tuple.src.into()) {
             (KeyKind::Exact, IpAddr::V4(client)) => FlowKey::exact(client, tuple.src_port, vip.id),
+            (KeyKind::End, _) => FlowKey::end(self.owner.instance(), tuple, vip.id),
             (KeyKind::Full, _) => FlowKey::full(self.owner.instance(), tuple, vip.id),
             (KeyKind::Exact | KeyKind::Tag, _) => {
                 FlowKey::tag(self.owner.instance(), tuple, vip.id)
@@ -52,13 +53,11 @@ impl Balancer<'_> {
         vip: &Vip,
         tuple: &FlowTuple<A>,
     ) -> Option<(Slot, FlowValue)> {
-        match (vip.kind, tuple.src.into()) {
-            (KeyKind::Exact, IpAddr::V4(client)) => {
-                let word = FlowKey::exact_word(client, tuple.src_port, vip.id);
-                self.owner.find_wanted(&WordKey(word))
-            }
-            _ => self.owner.find(&self.key(vip, tuple)),
+        if vip.kind == KeyKind::Full {
+            return self.owner.find(&self.key(vip, tuple));
         }
+        let word = FlowKey::word_to_vip(self.owner.instance(), vip.kind, vip.id, tuple);
+        self.owner.find_wanted(&WordKey(word))
     }
 
     /// Whether an entry of a flow to a VIP counts: not expired, and of its AS's present epoch.

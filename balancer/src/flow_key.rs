@@ -1,13 +1,13 @@
 //! What identifies a flow in a sticky table.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::address::Address;
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::instance_key::InstanceKey;
 use crate::side_cells::Cell;
-use crate::vip::{MAX_VIPS, VipId};
+use crate::vip::{KeyKind, MAX_VIPS, VipId};
 
 /// The index of direct flows, which have no VIP.
 const DIRECT_INDEX: u32 = MAX_VIPS as u32;
@@ -19,9 +19,11 @@ const DIRECT_INDEX: u32 = MAX_VIPS as u32;
 /// - *exact*: the client's IPv4 address and port. The VIP implies the rest of the 5-tuple, so two
 ///   flows never share an entry.
 /// - *tag*: 48 bits of a hash of the 5-tuple under the key of this instance.
-/// - *full*: 48 bits of a hash of the client's address and port, so that a reply finds the entry
-///   too; the cell has the 5-tuple in full. Up to eight flows from one client port fit, as they
-///   have the same buckets.
+/// - *end*: 48 bits of a hash of the client's address and port under the key of this instance, so
+///   that a reply finds the entry too. As with *exact*, the VIP implies the rest. The cell has the
+///   5-tuple for those who list flows; nobody compares it.
+/// - *full*: the same hash; the cell has the 5-tuple in full and tells flows apart. Up to eight
+///   flows from one client port fit, as they have the same buckets.
 /// - *direct* flows, from a client straight to an AS's service, are full as well, with the hash of
 ///   the whole 5-tuple and an index that no VIP has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,10 +60,17 @@ impl FlowKey {
         tagged(instance.hash_tuple(tuple), vip.get())
     }
 
+    /// A client's flow to a VIP of one IPv6 address and port whose replies pass us.
+    #[must_use]
+    pub fn end<A: Address>(instance: &InstanceKey, tuple: &FlowTuple<A>, vip: VipId) -> Self {
+        let word = Self::end_word(instance, tuple.src, tuple.src_port, vip);
+        Self { word, cell: Some(Cell::note_of(tuple)) }
+    }
+
     /// A client's flow to a VIP of several addresses or ports whose replies pass us.
     #[must_use]
     pub fn full<A: Address>(instance: &InstanceKey, tuple: &FlowTuple<A>, vip: VipId) -> Self {
-        let word = Self::full_word(instance, tuple.src, tuple.src_port, vip);
+        let word = Self::end_word(instance, tuple.src, tuple.src_port, vip);
         Self { word, cell: Some(Cell::of(tuple)) }
     }
 
@@ -72,13 +81,32 @@ impl FlowKey {
         Self { word, cell: Some(Cell::of(tuple)) }
     }
 
-    /// The key of a flow that is neither full nor direct, by its word.
+    /// The word of a client's flow to a VIP with keys of this kind.
+    #[inline(always)]
+    pub(crate) fn word_to_vip<A: Address>(
+        instance: &InstanceKey,
+        kind: KeyKind,
+        vip: VipId,
+        tuple: &FlowTuple<A>,
+    ) -> u64 {
+        match (kind, tuple.src.into()) {
+            (KeyKind::Exact, IpAddr::V4(client)) => Self::exact_word(client, tuple.src_port, vip),
+            (KeyKind::End | KeyKind::Full, _) => {
+                Self::end_word(instance, tuple.src, tuple.src_port, vip)
+            }
+            (KeyKind::Exact | KeyKind::Tag, _) => Self::tag_word(instance, tuple, vip),
+        }
+    }
+
+    /// The key of a flow without a cell, by its word.
     pub(crate) const fn of_word(word: u64) -> Self {
         Self { word, cell: None }
     }
 
-    /// The word that all full flows of a client's address and port (host byte order) to a VIP have.
-    pub(crate) fn full_word<A: Address>(
+    /// The word of the flow, or of all full flows, of a client's address and port (host byte order)
+    /// to a VIP.
+    #[inline]
+    pub(crate) fn end_word<A: Address>(
         instance: &InstanceKey,
         client: A,
         port: u16,
@@ -112,7 +140,7 @@ impl FlowKey {
         self.word
     }
 
-    /// What the cell holds of a full or direct flow.
+    /// What the cell holds of an end, full or direct flow.
     pub(crate) const fn cell(&self) -> Option<&Cell> {
         self.cell.as_ref()
     }
@@ -128,6 +156,7 @@ pub(crate) const fn is_direct_word(word: u64) -> bool {
     word as u16 as u32 == DIRECT_INDEX
 }
 
+#[inline]
 fn tagged(hash: u64, index: u32) -> u64 {
     hash & !0xffff | u64::from(index)
 }
@@ -155,13 +184,15 @@ impl Wanted for FlowKey {
     fn judge(&self, value: FlowValue, cell: impl FnOnce() -> Cell) -> Option<FlowValue> {
         let matches = match &self.cell {
             None => !value.has_cell(),
-            Some(own) => value.has_cell() && *own == cell(),
+            Some(own) => value.has_cell() && (own.is_note || *own == cell()),
         };
         matches.then_some(value)
     }
 }
 
-/// A key that is its word alone: smaller than a [`FlowKey`], for what every packet does.
+/// A key that is its word alone: smaller than a [`FlowKey`], for what every packet does. Words of
+/// different kinds that are alive at once are not equal, but for a hash that is by chance: all
+/// keys of a VIP are of one kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WordKey(pub(crate) u64);
 
@@ -173,7 +204,7 @@ impl Wanted for WordKey {
     }
 
     fn judge(&self, value: FlowValue, _cell: impl FnOnce() -> Cell) -> Option<FlowValue> {
-        (!value.has_cell()).then_some(value)
+        Some(value)
     }
 }
 
@@ -211,7 +242,7 @@ mod tests {
         assert_ne!(exact(&base), exact(&others[2]));
         // A reply knows the client and the VIP only.
         let word = FlowKey::full(&instance, &others[1], one).word();
-        assert_eq!(word, FlowKey::full_word(&instance, base.src, base.src_port, one));
+        assert_eq!(word, FlowKey::end_word(&instance, base.src, base.src_port, one));
         assert!(FlowKey::direct(&instance, &base).is_direct() && !exact(&base).is_direct());
     }
 

@@ -11,7 +11,7 @@ use crate::server_view::{Occupancy, ServerView};
 use crate::sticky_owner::{NewEntry, Place};
 use crate::tcp_flags::TcpFlags;
 use crate::tcp_state::FlowState;
-use crate::vip::{KeyKind, Vip};
+use crate::vip::Vip;
 use crate::vip_counter::VipCounter;
 
 /// How many ASs are tried for a new flow whose client address and port are taken at the first.
@@ -177,7 +177,7 @@ impl<'a> Balancer<'a> {
     /// all by what the AS sees of them. Spares new flows two searches.
     fn can_clash<A: Address>(&self, vip: &Vip, as_id: AsId, tuple: &FlowTuple<A>) -> bool {
         let is_alone = |view: ServerView<'_, A>| view.endpoint.only_candidate().is_some();
-        let by_server = || vip.kind != KeyKind::Exact || self.any_direct();
+        let by_server = || !vip.kind.is_of_one_service() || self.any_direct();
         vip.nat && (by_server() || !self.service(vip, as_id, tuple).is_some_and(is_alone))
     }
 

@@ -3,8 +3,6 @@
 //! An AS behind NAT knows a client's address and port, and its own; not the VIP. Two flows that it
 //! could not tell apart must not be alive at once.
 
-use std::net::IpAddr;
-
 use crate::address::Address;
 use crate::application_server::AsId;
 use crate::balancer::Balancer;
@@ -14,7 +12,7 @@ use crate::flow_value::FlowValue;
 use crate::nat_reverse::{Candidate, Endpoint};
 use crate::side_cells::Cell;
 use crate::sticky_owner::Slot;
-use crate::vip::{KeyKind, Vip};
+use crate::vip::Vip;
 
 /// A flow at an AS that stands behind NAT.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +91,7 @@ impl<A: Address> Wanted for ThroughService<A> {
 
     fn judge(&self, value: FlowValue, _cell: impl FnOnce() -> Cell) -> Option<FlowThrough<A>> {
         let Self { address, port, .. } = *self;
-        (self.flow.is(value) && !value.has_cell()).then_some(FlowThrough { value, address, port })
+        self.flow.is(value).then_some(FlowThrough { value, address, port })
     }
 }
 
@@ -167,10 +165,8 @@ impl Balancer<'_> {
         let Candidate { as_id, .. } = candidate;
         let flow = LiveFlow { as_id, epoch: tables.epoch_of(as_id), now_s: self.now_s };
         let tuple = &view.tuple;
-        if vip.kind == KeyKind::Exact
-            && let IpAddr::V4(client) = tuple.src.into()
-        {
-            let word = FlowKey::exact_word(client, tuple.src_port, vip.id);
+        let word = FlowKey::word_to_vip(self.owner.instance(), vip.kind, vip.id, tuple);
+        if vip.kind.is_of_one_service() {
             if asker.is_some_and(|asker| asker.word() == word) {
                 return None;
             }
@@ -178,7 +174,6 @@ impl Balancer<'_> {
             let port = vip.key.ports.single()?;
             return find.find(&ThroughService { word, flow, address, port });
         }
-        let word = FlowKey::full_word(self.owner.instance(), tuple.src, tuple.src_port, vip.id);
         let except = asker.and_then(FlowKey::cell);
         find.find(&ThroughVip { word, flow, vip, tuple, except })
     }

@@ -1,4 +1,5 @@
 //! The cells beside the buckets of a sticky table: the 5-tuples that do not fit into a key word.
+//! They tell flows apart, or only whose they are.
 //!
 //! One for each entry, written and read under the sequence of the entry's value (see
 //! [`Bucket`](crate::bucket::Bucket)). A table of flows that need none never touches this memory,
@@ -32,7 +33,12 @@ pub(crate) struct Cell {
     pub(crate) port: u16,
     /// The IP protocol number.
     pub(crate) protocol: u8,
+    /// It is for those who list flows: the key word tells its flow from all others.
+    pub(crate) is_note: bool,
 }
+
+/// Where [`Cell::is_note`] is in the first word, between the protocol and the ports.
+const NOTE: u64 = 1 << 8;
 
 impl Cell {
     /// The cell of a flow; `tuple` is that of the client's packets.
@@ -43,12 +49,19 @@ impl Cell {
             client_port: tuple.src_port,
             port: tuple.dst_port,
             protocol: tuple.protocol,
+            is_note: false,
         }
+    }
+
+    /// The same where nobody compares it.
+    pub(crate) fn note_of<A: Address>(tuple: &FlowTuple<A>) -> Self {
+        Self { is_note: true, ..Self::of(tuple) }
     }
 
     fn to_words(self) -> [u64; WORDS] {
         let ports = u64::from(self.client_port) << 32
             | u64::from(self.port) << 16
+            | if self.is_note { NOTE } else { 0 }
             | u64::from(self.protocol);
         let words = [
             ports,
@@ -68,6 +81,7 @@ impl Cell {
             client_port: (word(0) >> 32) as u16,
             port: (word(0) >> 16) as u16,
             protocol: word(0) as u8,
+            is_note: word(0) & NOTE != 0,
         }
     }
 }
@@ -142,9 +156,13 @@ mod tests {
             client_port: 65_535,
             port: 1,
             protocol: 255,
+            is_note: false,
         };
         cells.store(1, &cell);
         assert_eq!(cells.load(1), cell);
+        let note = Cell { is_note: true, ..cell };
+        cells.store(1, &note);
+        assert_eq!(cells.load(1), note);
         assert_eq!(cells.load(0), cells.load(2));
         assert_ne!(cells.load(0), cell);
     }

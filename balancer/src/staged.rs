@@ -5,8 +5,6 @@
 //! [`Balancer::attribute_reply`](crate::Balancer::attribute_reply) do for a flow that has a live entry
 //! of this worker; whatever they do not find goes there.
 
-use std::net::IpAddr;
-
 use crate::address::Address;
 use crate::bucket::{Bucket, Entries, WAYS};
 use crate::flow_key::FlowKey;
@@ -174,13 +172,7 @@ impl StickyOwner {
     #[must_use]
     pub fn locate<A: Address>(&self, kind: KeyKind, vip: VipId, tuple: &FlowTuple<A>) -> Located {
         let instance = self.instance();
-        let word = match (kind, tuple.src.into()) {
-            (KeyKind::Exact, IpAddr::V4(client)) => {
-                FlowKey::exact_word(client, tuple.src_port, vip)
-            }
-            (KeyKind::Full, _) => FlowKey::full_word(instance, tuple.src, tuple.src_port, vip),
-            _ => FlowKey::tag_word(instance, tuple, vip),
-        };
+        let word = FlowKey::word_to_vip(instance, kind, vip, tuple);
         Located { word, hash: instance.hash(word) }
     }
 
@@ -210,7 +202,7 @@ impl StickyOwner {
     }
 
     /// Makes the entry of a flow of which [`known`](Self::known) found nothing, in the simplest case:
-    /// its keys are not [`KeyKind::Full`], nothing is left of it, and its first bucket has a free way.
+    /// its keys have no cell ([`KeyKind::Exact`], [`KeyKind::Tag`]), nothing is left of it, and its first bucket has a free way.
     /// False, and nothing is changed, otherwise: [`insert`](Self::insert) looks closer.
     #[inline]
     #[must_use]
@@ -287,7 +279,8 @@ fn known_in<'a, A: Address>(
     None
 }
 
-/// Whether an entry with the right word is the flow's.
+/// Whether an entry with the right word is the flow's. All keys of a VIP are of one kind, so that
+/// without a tuple the word tells.
 #[inline]
 fn is_whole<A: Address>(
     entries: &Entries<'_>,
@@ -296,7 +289,7 @@ fn is_whole<A: Address>(
     full: Option<&FlowTuple<A>>,
 ) -> bool {
     match full {
-        None => !value.has_cell(),
+        None => true,
         Some(tuple) => value.has_cell() && entries.cell(way) == Cell::of(tuple),
     }
 }

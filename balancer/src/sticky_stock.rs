@@ -208,7 +208,7 @@ fn cell_word<A: Address>(instance: &InstanceKey, word: u64, cell: &Cell) -> u64 
         protocol: cell.protocol,
     };
     match VipId::new(word as u32 & 0xffff) {
-        Some(vip) => FlowKey::full_word(instance, tuple.src, tuple.src_port, vip),
+        Some(vip) => FlowKey::end_word(instance, tuple.src, tuple.src_port, vip),
         None => FlowKey::direct(instance, &tuple).word(),
     }
 }
@@ -276,12 +276,13 @@ mod tests {
             dst_port: 80,
             protocol: 17,
         };
-        match n % 6 {
+        match n % 7 {
             0 => FlowKey::exact(client, n, vip),
             1 => FlowKey::tag(&instance(), &v4, vip),
             2 => FlowKey::full(&instance(), &v4, vip),
             3 => FlowKey::full(&instance(), &v6, vip),
             4 => FlowKey::direct(&instance(), &v4),
+            6 => FlowKey::end(&instance(), &v6, vip),
             _ => FlowKey::direct(&instance(), &v6),
         }
     }
@@ -332,7 +333,7 @@ mod tests {
         insert(&mut owner, &key(6), 1, 7, 10);
         insert(&mut owner, &key(4), 0, 0, 10);
         insert(&mut owner, &key(2), 2, 6, 100);
-        insert(&mut owner, &key(12), 11, 7, 100);
+        insert(&mut owner, &key(14), 11, 7, 100);
         drop(owner);
         let mut owner = scratch.open();
         let stock = owner.take_stock(NOW + 50, owner_of);
@@ -362,12 +363,18 @@ mod tests {
             entries.bucket.set_value(way, entries.bucket.value(way).with_cell(true));
         }
         // (the flow, what is done to it)
-        let cases: [(u16, Damage); 5] =
-            [(0, other_word), (2, other_cell), (3, other_cell), (4, no_cell), (1, a_cell)];
+        let cases: [(u16, Damage); 6] = [
+            (0, other_word),
+            (2, other_cell),
+            (3, other_cell),
+            (6, other_cell),
+            (4, no_cell),
+            (1, a_cell),
+        ];
         for (n, damage) in cases {
             let scratch = Scratch::new("torn");
             let mut owner = scratch.open();
-            (0..6).for_each(|n| insert(&mut owner, &key(n), 1, 7, 100));
+            (0..7).for_each(|n| insert(&mut owner, &key(n), 1, 7, 100));
             let (slot, _) = owner.find(&key(n)).unwrap();
             let entries = owner.table().entries(slot.bucket());
             let way = (0..WAYS).find(|way| entries.key(*way) == key(n)).unwrap();
@@ -375,10 +382,10 @@ mod tests {
             drop(owner);
             let mut owner = scratch.open();
             let stock = owner.take_stock(NOW, owner_of);
-            assert_eq!(stock, Stock { kept: 5, torn: 1, ..Stock::default() }, "flow {n}");
-            assert_eq!(owner.used(), 5);
-            let found = (0..6).filter(|m| owner.lookup(&key(*m), NOW).is_some()).count();
-            assert_eq!(found, 5, "flow {n}");
+            assert_eq!(stock, Stock { kept: 6, torn: 1, ..Stock::default() }, "flow {n}");
+            assert_eq!(owner.used(), 6);
+            let found = (0..7).filter(|m| owner.lookup(&key(*m), NOW).is_some()).count();
+            assert_eq!(found, 6, "flow {n}");
         }
     }
 
@@ -397,7 +404,7 @@ mod tests {
     /// The process died between the two steps in which an entry moves.
     #[test]
     fn a_flow_that_is_there_twice_is_there_once() {
-        for n in 0..6 {
+        for n in 0..7 {
             let scratch = Scratch::new("twice");
             let mut owner = scratch.open();
             insert(&mut owner, &key(n), 1, 7, 100);

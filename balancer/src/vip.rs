@@ -110,20 +110,38 @@ pub enum KeyKind {
     Exact,
     /// A strong hash of the 5-tuple: nobody asks for a flow by anything else.
     Tag,
+    /// A strong hash of the client's address and port, as replies know only these: the VIP says the
+    /// rest. The 5-tuple is kept beside it to be shown.
+    End,
     /// The 5-tuple in full, found by the client's address and port: replies know only these.
     Full,
 }
 
+impl KeyKind {
+    /// Whether the VIP has one address and port, so that a client's address and port name a flow.
+    #[inline]
+    #[must_use]
+    pub const fn is_of_one_service(self) -> bool {
+        matches!(self, Self::Exact | Self::End)
+    }
+
+    /// Whether entries have a cell beside their bucket.
+    #[inline]
+    #[must_use]
+    pub const fn has_cell(self) -> bool {
+        matches!(self, Self::End | Self::Full)
+    }
+}
+
 impl VipSpec {
     pub(crate) fn key_kind(&self) -> KeyKind {
-        let prefix = self.key.prefix;
-        let one_service = prefix.is_host() && self.key.ports.single().is_some();
-        if one_service && !prefix.is_v6() && self.node_port.is_none() {
-            KeyKind::Exact
-        } else if self.nat {
-            KeyKind::Full
-        } else {
-            KeyKind::Tag
+        let (prefix, ports) = (self.key.prefix, self.key.ports);
+        let one_service = prefix.is_host() && ports.single().is_some() && self.node_port.is_none();
+        match (one_service, self.nat) {
+            (true, _) if !prefix.is_v6() => KeyKind::Exact,
+            (true, true) => KeyKind::End,
+            (false, true) => KeyKind::Full,
+            (_, false) => KeyKind::Tag,
         }
     }
 }

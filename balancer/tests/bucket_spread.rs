@@ -105,6 +105,7 @@ fn addresses_of_one_ipv6_network_spread() {
         ..flow(0)
     };
     expect_chance("full", |key, n| FlowKey::full(key, &far(n), vip()));
+    expect_chance("end", |key, n| FlowKey::end(key, &far(n), vip()));
 }
 
 /// Flows that all start in the same eighth of a new-flow table under the public key.

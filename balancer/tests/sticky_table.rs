@@ -43,7 +43,11 @@ fn key(n: usize) -> FlowKey {
         protocol: 17,
     };
     match n % 8 {
-        0..4 => FlowKey::exact(client, port, VipId::new(3).unwrap()),
+        0..3 => FlowKey::exact(client, port, VipId::new(3).unwrap()),
+        3 => {
+            let v6 = FlowTuple { src: Ipv6Addr::from(0x2001_0db8 << 96 | n as u128), ..v6 };
+            FlowKey::end(&instance(), &v6, VipId::new(6).unwrap())
+        }
         4 => FlowKey::tag(&instance(), &v4, VipId::new(4).unwrap()),
         5 => FlowKey::full(&instance(), &v6, VipId::new(5).unwrap()),
         6 => FlowKey::direct(&instance(), &v4),

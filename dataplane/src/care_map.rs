@@ -10,30 +10,46 @@ const WORDS: usize = 1 << (BITS - 6);
 
 /// A bit for each block of addresses, or for several of them: clear when all of the block's
 /// addresses are those of others, as most packets' sources are. Blocks are /16 in IPv4 and /64 in
-/// IPv6.
+/// IPv6; there, addresses by themselves have bits of their own, as hosts of others are their
+/// neighbours.
+///
+/// Groups (RFC 4291 §2.7) are no sources, which is told without a map.
 #[derive(Clone)]
-pub(crate) struct CareMap(Box<[u64; WORDS]>);
+pub(crate) struct CareMap {
+    bits: Box<[u64; WORDS]>,
+    /// Blocks of IPv6 have bits, not addresses by themselves alone.
+    blocks6: bool,
+}
 
 impl std::fmt::Debug for CareMap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let marked: u32 = self.0.iter().map(|word| word.count_ones()).sum();
-        write!(f, "CareMap({marked} blocks)")
+        let marked: u32 = self.bits.iter().map(|word| word.count_ones()).sum();
+        write!(f, "CareMap({marked} bits)")
     }
 }
 
 /// The length of a block's prefix.
-const fn block_len(v6: bool) -> u8 {
-    if v6 { 64 } else { BITS as u8 }
+const fn block_len<A: Address>() -> u8 {
+    if A::IS_V6 { 64 } else { BITS as u8 }
+}
+
+/// The bit of an address's block.
+#[inline]
+fn bit_of_block<A: Address>(address: A) -> usize {
+    let block = (address.bits() >> (A::BITS - block_len::<A>())) as u64;
+    if A::IS_V6 { scattered(block) } else { block as usize }
+}
+
+/// The bit of an IPv6 address by itself.
+#[inline]
+fn bit_of_host<A: Address>(address: A) -> usize {
+    let bits = address.bits();
+    scattered((bits >> 64) as u64 ^ (bits as u64).rotate_left(32))
 }
 
 #[inline]
-fn bit_of<A: Address>(address: A) -> usize {
-    let block = (address.bits() >> (A::BITS - block_len(A::IS_V6))) as u64;
-    if A::IS_V6 {
-        (block.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as usize
-    } else {
-        block as usize
-    }
+fn scattered(word: u64) -> usize {
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as usize
 }
 
 /// Whether a source in a route's prefix may be forged.
@@ -42,10 +58,15 @@ fn is_of_care(entry: FibEntry) -> bool {
     matches!(entry, FibEntry::Local | FibEntry::Vip { .. } | FibEntry::Drop(FibDrop::Broadcast))
 }
 
+/// Whether all addresses of a prefix are those of groups: within `ff00::/8`.
+fn is_of_groups<A: Address>(network: A, len: u8) -> bool {
+    A::IS_V6 && len >= 8 && network.bits() >> 120 == 0xff
+}
+
 impl CareMap {
     /// The map of these routes: network, prefix length, entry.
     pub(crate) fn new<A: Address>(routes: impl Iterator<Item = (A, u8, FibEntry)>) -> Self {
-        let mut map = Self(Box::new([0; WORDS]));
+        let mut map = Self { bits: Box::new([0; WORDS]), blocks6: false };
         for (network, len, _) in routes.filter(|&(_, _, entry)| is_of_care(entry)) {
             map.mark(network, len);
         }
@@ -60,24 +81,41 @@ impl CareMap {
     }
 
     fn mark<A: Address>(&mut self, network: A, len: u8) {
-        let more = block_len(A::IS_V6).saturating_sub(len);
-        if u32::from(more) >= BITS {
-            *self.0 = [u64::MAX; WORDS];
+        if is_of_groups(network, len) {
             return;
         }
-        let shift = u32::from(A::BITS - block_len(A::IS_V6));
+        if A::IS_V6 && len == A::BITS {
+            return self.set(bit_of_host(network));
+        }
+        self.blocks6 |= A::IS_V6;
+        let more = block_len::<A>().saturating_sub(len);
+        if u32::from(more) >= BITS {
+            *self.bits = [u64::MAX; WORDS];
+            return;
+        }
+        let shift = u32::from(A::BITS - block_len::<A>());
         let first = network.bits() >> shift >> more << more;
         for block in first..first + (1 << more) {
-            let bit = bit_of(A::from_bits(block << shift));
-            self.0[bit / 64] |= 1 << (bit % 64);
+            self.set(bit_of_block(A::from_bits(block << shift)));
         }
+    }
+
+    fn set(&mut self, bit: usize) {
+        self.bits[bit / 64 % WORDS] |= 1 << (bit % 64);
+    }
+
+    #[inline]
+    fn is_set(&self, bit: usize) -> bool {
+        self.bits[bit / 64 % WORDS] >> (bit % 64) & 1 != 0
     }
 
     /// False when the address is surely in no local, VIP or broadcast prefix.
     #[inline]
     pub(crate) fn may_hold<A: Address>(&self, address: A) -> bool {
-        let bit = bit_of(address);
-        self.0[bit / 64 % WORDS] >> (bit % 64) & 1 != 0
+        if !A::IS_V6 {
+            return self.is_set(bit_of_block(address));
+        }
+        self.is_set(bit_of_host(address)) || self.blocks6 && self.is_set(bit_of_block(address))
     }
 }
 
@@ -117,6 +155,31 @@ mod tests {
         }
     }
 
+    /// Groups are of no care, though they are among the routes of every box; nor is a host's
+    /// neighbour.
+    #[test]
+    fn neighbours_of_ours_and_groups_are_not_of_care() {
+        let address = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let vip = FibEntry::Vip { group: 0, local: false };
+        let routes = [
+            (address("ff00::"), 8, FibEntry::Drop(FibDrop::Broadcast)),
+            (address("2001:db8:1::fffe"), 128, LOCAL),
+            (address("2001:db8:90::1"), 128, vip),
+        ];
+        let addresses = ["2001:db8:1::fffe", "2001:db8:90::1", "2001:db8:1::fffd", "2001:db8:7::1"];
+        let held = |routes: &[(Ipv6Addr, u8, FibEntry)]| {
+            let map = CareMap::new(routes.iter().copied());
+            addresses.map(|text| map.may_hold(address(text)))
+        };
+        assert_eq!(held(&routes), [true, true, false, false]);
+        // A prefix takes all of its hosts with it.
+        let wide = (address("2001:db8:7::"), 80, vip);
+        assert_eq!(held(&[&routes[..], &[wide]].concat()), [true, true, false, true]);
+        let mut map = CareMap::new(routes.into_iter());
+        map.add_host(address("2001:db8:1::fffd"), vip);
+        assert!(map.may_hold(address("2001:db8:1::fffd")));
+    }
+
     #[test]
     fn everything_is_of_care_where_short_prefixes_are() {
         let routes = [(Ipv6Addr::UNSPECIFIED, 0, FibEntry::Vip { group: 0, local: false })];
@@ -132,7 +195,8 @@ mod tests {
             let host_mask = u128::MAX.checked_shr(u32::from(len)).unwrap_or(0);
             let address = Ipv6Addr::from_bits(network & !host_mask | host & host_mask);
             let route = (Ipv6Addr::from_bits(network), len, LOCAL);
-            prop_assert!(CareMap::new([route].into_iter()).may_hold(address));
+            let held = CareMap::new([route].into_iter()).may_hold(address);
+            prop_assert!(held || address.is_multicast());
             let len = len / 4;
             let host_mask = u32::MAX.checked_shr(u32::from(len)).unwrap_or(0);
             let address = Ipv4Addr::from_bits(network as u32 & !host_mask | host as u32 & host_mask);

@@ -3,11 +3,12 @@
 //! shared by reference.
 //!
 //! A multi-bit trie as IPv4's would be up to 16 dependent loads deep; a box has routes of a handful
-//! of lengths, and most destinations match one of the longest.
+//! of lengths. Most of them do not hold a destination, which a bit of a small filter tells.
 
 use std::net::Ipv6Addr;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::care_map::CareMap;
 use crate::fib::{FibDrop, FibEntry};
@@ -27,7 +28,72 @@ pub struct FibRoute6 {
 #[derive(Clone, Debug)]
 struct Level {
     mask: u128,
-    entries: HashMap<u128, FibEntry>,
+    entries: HashTable<(u128, FibEntry)>,
+}
+
+/// A hash of a network. What is in a FIB comes from configuration, so that it needs no key.
+#[inline]
+fn hash_of(network: u128) -> u64 {
+    let high = ((network >> 64) as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
+    let product = (high ^ network as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // Tables take the low bits, and only the high ones depend on all.
+    product ^ product >> 32
+}
+
+impl Level {
+    fn new(mask: u128) -> Self {
+        Self { mask, entries: HashTable::new() }
+    }
+
+    fn insert(&mut self, network: u128, entry: FibEntry) {
+        let same = |known: &(u128, FibEntry)| known.0 == network;
+        match self.entries.entry(hash_of(network), same, |(network, _)| hash_of(*network)) {
+            Entry::Occupied(mut known) => known.get_mut().1 = entry,
+            Entry::Vacant(vacant) => _ = vacant.insert((network, entry)),
+        }
+    }
+
+    fn remove(&mut self, network: u128) {
+        if let Ok(known) = self.entries.find_entry(hash_of(network), |known| known.0 == network) {
+            known.remove();
+        }
+    }
+
+    #[inline]
+    fn get(&self, network: u128, hash: u64) -> Option<FibEntry> {
+        self.entries.find(hash, |known| known.0 == network).map(|(_, entry)| *entry)
+    }
+}
+
+/// Bits of a filter: 8 KiB stay in the first-level cache.
+const FILTER_BITS: u32 = 16;
+
+/// A bit for each hash of a network of any length; one that is clear is of none.
+#[derive(Clone, Debug)]
+struct Filter(Box<[u64; 1 << (FILTER_BITS - 6)]>);
+
+impl Filter {
+    fn new() -> Self {
+        Self(Box::new([0; _]))
+    }
+
+    /// The word and bit of a hash.
+    #[inline]
+    fn place(hash: u64) -> (usize, u64) {
+        let bit = hash >> (64 - FILTER_BITS);
+        ((bit / 64) as usize, 1 << (bit % 64))
+    }
+
+    fn add(&mut self, hash: u64) {
+        let (word, bit) = Self::place(hash);
+        self.0[word] |= bit;
+    }
+
+    #[inline]
+    fn may_hold(&self, hash: u64) -> bool {
+        let (word, bit) = Self::place(hash);
+        self.0[word] & bit != 0
+    }
 }
 
 /// Longest-prefix match over IPv6 destinations.
@@ -35,6 +101,8 @@ struct Level {
 pub struct Fib6 {
     /// Longest prefixes first; `::/0` is not among them.
     levels: Box<[Level]>,
+    /// The networks of all levels; of some that are gone, too.
+    filter: Filter,
     default: FibEntry,
     care: CareMap,
 }
@@ -51,6 +119,7 @@ impl Fib6 {
     pub fn build(routes: &[FibRoute6]) -> Self {
         let mut default = FibEntry::Drop(FibDrop::NoRoute);
         let mut levels: Vec<Level> = Vec::new();
+        let mut filter = Filter::new();
         for route in routes {
             let Some(mask) = mask(route.prefix_len) else {
                 default = route.entry;
@@ -58,17 +127,19 @@ impl Fib6 {
             };
             let found = levels.iter().position(|level| level.mask == mask);
             let at = found.unwrap_or_else(|| {
-                levels.push(Level { mask, entries: HashMap::new() });
+                levels.push(Level::new(mask));
                 levels.len() - 1
             });
-            levels[at].entries.insert(route.network.to_bits() & mask, route.entry);
+            let network = route.network.to_bits() & mask;
+            levels[at].insert(network, route.entry);
+            filter.add(hash_of(network));
         }
         // A longer mask is a larger number.
         levels.sort_by_key(|level| std::cmp::Reverse(level.mask));
         let care = CareMap::new(
             routes.iter().map(|route| (route.network, route.prefix_len.min(128), route.entry)),
         );
-        Self { levels: levels.into_boxed_slice(), default, care }
+        Self { levels: levels.into_boxed_slice(), filter, default, care }
     }
 
     /// This FIB with other entries for some addresses by themselves, or none of their own. Costs a
@@ -77,18 +148,18 @@ impl Fib6 {
         let mut fib = self.clone();
         if fib.levels.first().is_none_or(|level| level.mask != u128::MAX) {
             let mut levels = fib.levels.into_vec();
-            levels.insert(0, Level { mask: u128::MAX, entries: HashMap::new() });
+            levels.insert(0, Level::new(u128::MAX));
             fib.levels = levels.into();
         }
         for (address, entry) in hosts {
-            let level = &mut fib.levels[0].entries;
-            match entry {
-                Some(entry) => level.insert(address.to_bits(), *entry),
-                None => level.remove(&address.to_bits()),
+            let (level, network) = (&mut fib.levels[0], address.to_bits());
+            let Some(entry) = entry else {
+                level.remove(network);
+                continue;
             };
-            if let Some(entry) = entry {
-                fib.care.add_host(*address, *entry);
-            }
+            level.insert(network, *entry);
+            fib.filter.add(hash_of(network));
+            fib.care.add_host(*address, *entry);
         }
         fib
     }
@@ -105,8 +176,12 @@ impl Fib6 {
     pub fn lookup(&self, address: Ipv6Addr) -> FibEntry {
         let bits = address.to_bits();
         for level in &self.levels {
-            if let Some(entry) = level.entries.get(&(bits & level.mask)) {
-                return *entry;
+            let network = bits & level.mask;
+            let hash = hash_of(network);
+            if self.filter.may_hold(hash)
+                && let Some(entry) = level.get(network, hash)
+            {
+                return entry;
             }
         }
         self.default

@@ -61,5 +61,5 @@ pub(super) fn all() -> Vec<Kernel> {
             }
         }
     });
-    vec![build, lookup.and_counted(), lookup6]
+    vec![build, lookup.and_counted(), lookup6.and_counted()]
 }

@@ -89,6 +89,9 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             (KeyKind::Exact, Some(port)) => {
                 self.locate_all(cx, arrived, &destination, KeyKind::Exact, port);
             }
+            (KeyKind::End, Some(port)) => {
+                self.locate_all(cx, arrived, &destination, KeyKind::End, port);
+            }
             (KeyKind::Full, Some(port)) => {
                 self.locate_all(cx, arrived, &destination, KeyKind::Full, port);
             }

@@ -1,6 +1,6 @@
 //! The first packet of a flow.
 
-use balancer::{Balancer, Decision, FlowState, KeyKind, NewEntry, VipId};
+use balancer::{Balancer, Decision, FlowState, NewEntry, VipId};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
@@ -35,7 +35,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         let epoch = lb.epoch_of(first)?;
         let entry = NewEntry { as_id: first, epoch, state, expiry_tick };
         let nobody_else = flags.opens() || cx.snapshot.sticky_tables.len() <= 1;
-        let simple = job.kind != KeyKind::Full && nobody_else;
+        let simple = !job.kind.has_cell() && nobody_else;
         let decision = if simple && cx.worker.sticky.admit(&job.located, entry) {
             Decision::New(first)
         } else {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use balancer::{AsId, FlowTuple, KeyKind};
+use balancer::{AsId, FlowTuple};
 use dataplane::adjacency::L2Header;
 use dataplane::family::Family;
 use dataplane::forwarding::Method;
@@ -160,7 +160,7 @@ fn is_alone(snapshot: &Snapshot, server: AsId) -> Option<bool> {
         IpAddr::V4(address) => lb.reverse.get(address, port, protocol.number()),
         IpAddr::V6(address) => lb.reverse.get(address, port, protocol.number()),
     };
-    Some(vip.key_kind() == KeyKind::Exact && endpoint?.only_candidate().is_some())
+    Some(vip.key_kind().is_of_one_service() && endpoint?.only_candidate().is_some())
 }
 
 /// Puts the outer header around a packet.
