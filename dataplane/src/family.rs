@@ -39,7 +39,8 @@ pub trait Family: Copy + Debug + Default + Send + Sync + 'static {
     /// What the FIB says of a destination.
     fn lookup(snapshot: &Snapshot, address: Self::Address) -> FibEntry;
 
-    /// False when `address` is surely in no local, VIP or broadcast prefix of the FIB.
+    /// False when `address` is surely in no local, VIP or broadcast prefix of the FIB, but for IPv6
+    /// groups, which are no sources.
     fn may_be_ours(snapshot: &Snapshot, address: Self::Address) -> bool;
 
     /// True when routers must not fragment the packet, as they never may in IPv6.
