@@ -66,7 +66,7 @@ fn main() {
         .allowlist_function("rte_eth_dev_((rx|tx)_offload_name|configure|start|stop|close|info_get|set_mtu|get_mtu|count_avail|get_port_by_name|socket_id|is_valid_port|adjust_nb_rx_tx_desc|set_link_up|set_link_down)")
         .allowlist_function("rte_eth_(rx_queue_setup|tx_queue_setup|promiscuous_enable|macaddr_get|link_get_nowait|stats_get|xstats_get|xstats_get_names)")
         .allowlist_function("rte_pktmbuf_(pool_init|init|free_bulk)")
-        .allowlist_function("rte_mempool_(create_empty|set_ops_byname|populate_default|obj_iter|avail_count|in_use_count|free)")
+        .allowlist_function("rte_mempool_(create_empty|set_ops_byname|populate_default|populate_iova|obj_iter|avail_count|in_use_count|free)")
         .allowlist_function("rte_eal_hotplug_(add|remove)")
         .allowlist_function("rte_mbuf_best_mempool_ops")
         .allowlist_function("rte_(strerror|get_tsc_hz|socket_count|socket_id_by_idx|lcore_to_socket_id|openlog_stream)")

@@ -284,6 +284,12 @@ impl Frame {
         self.packets().iter().fold(true, |whole, slot| whole & slot.is_some())
     }
 
+    /// True when every packet was taken out of its slot.
+    #[inline]
+    pub fn is_hollow(&self) -> bool {
+        self.packets().iter().fold(true, |hollow, slot| hollow & slot.is_none())
+    }
+
     /// All slots in use.
     #[inline]
     pub fn packets(&self) -> &[Option<Packet>] {

@@ -15,6 +15,8 @@ use crate::sync::counter::Counter;
 use crate::trace::{TRACE_BYTES, TraceDetail, TraceRecord};
 use crate::worker::{WorkerShared, WorkerState};
 
+pub use crate::graph_info::{CounterInfo, GraphInfo};
+
 /// Most nodes in a graph.
 pub const MAX_NODES: usize = 64;
 
@@ -28,41 +30,6 @@ pub struct Environment<'a> {
     pub io: &'a mut dyn PacketIo,
     /// The time of this turn.
     pub now: Now,
-}
-
-/// One counter of one node, as `show errors` lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CounterInfo {
-    /// Index of the node in the graph.
-    pub node: u16,
-    /// What is counted.
-    pub text: &'static str,
-    /// How grave it is.
-    pub severity: Severity,
-}
-
-/// Names, edges and counters of a graph; the same for every worker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GraphInfo {
-    /// Node names by index.
-    pub nodes: Vec<&'static str>,
-    /// True for nodes that bring packets in.
-    pub inputs: Vec<bool>,
-    /// True for nodes that do the work of several others.
-    pub fused: Vec<bool>,
-    /// By node, by next: index of the next node.
-    pub edges: Vec<Vec<u16>>,
-    /// All counters; a packet's `error` lane is an index into it.
-    pub counters: Vec<CounterInfo>,
-    /// By node: index of its first counter; behind the last, how many counters there are.
-    first_counter: Vec<u16>,
-}
-
-impl GraphInfo {
-    /// Index of the node called `name`.
-    pub fn node(&self, name: &str) -> Option<u16> {
-        self.nodes.iter().position(|n| *n == name).map(|at| at as u16)
-    }
 }
 
 trait AnyNode: Send {
@@ -197,7 +164,9 @@ impl GraphBuilder {
     pub fn build(self, shared: &Arc<WorkerShared>) -> Result<Graph, GraphError> {
         let info = self.info()?;
         let frames = |n: usize| (0..n).map(|_| Frame::boxed()).collect::<Vec<_>>();
+        let inputs = (0..self.nodes.len()).rev().filter(|node| info.inputs[*node]).collect();
         Ok(Graph {
+            inputs,
             waiting: frames(self.nodes.len()),
             current: Frame::boxed(),
             ready: 0,
@@ -221,16 +190,15 @@ fn drop_rest(frame: &mut Frame, slots: Range<usize>, worker: &mut WorkerState) {
     }
 }
 
+/// Whether all packets have this next. Without a way out of the loop, so that it takes many at once.
+#[inline]
+fn are_all(nexts: &[u8], next: u8) -> bool {
+    nexts.iter().fold(true, |same, other| same & (*other == next))
+}
+
 /// How many of `nexts` in front are `next`.
 #[inline]
 fn run_of(nexts: &[u8], next: u8) -> usize {
-    // Nearly always all, which is seen many at once when no loop ends early.
-    let all = nexts.iter().fold(true, |same, other| same & (*other == next));
-    if all { nexts.len() } else { leading(nexts, next) }
-}
-
-#[inline]
-fn leading(nexts: &[u8], next: u8) -> usize {
     nexts.iter().position(|other| *other != next).unwrap_or(nexts.len())
 }
 
@@ -238,6 +206,9 @@ fn leading(nexts: &[u8], next: u8) -> usize {
 pub struct Graph {
     nodes: Vec<Box<dyn AnyNode>>,
     info: GraphInfo,
+    /// Nodes that bring packets in, the last first: what waited for a neighbour leaves before what has
+    /// only just arrived.
+    inputs: Vec<usize>,
     /// By node: packets waiting for it.
     waiting: Vec<Box<Frame>>,
     /// The frame being processed.
@@ -260,9 +231,9 @@ impl Graph {
     /// how many packets the inputs brought.
     pub fn turn(&mut self, env: &mut Environment<'_>, tsc: &dyn Fn() -> u64) -> usize {
         let mut brought = 0;
-        // The last first: what waited for a neighbour leaves before what has only just arrived.
-        for node in (0..self.nodes.len()).rev() {
-            if self.info.inputs[node] && self.nodes[node].wants_poll(env.worker) {
+        for at in 0..self.inputs.len() {
+            let node = self.inputs[at];
+            if self.nodes[node].wants_poll(env.worker) {
                 let start = tsc();
                 self.run(node, env, start, true);
                 let len = self.current.len();
@@ -346,7 +317,9 @@ impl Graph {
             self.trace(node, env, start);
         }
         let len = self.current.len();
-        self.split(node, env.worker);
+        if !self.moves_whole(node) {
+            self.split(node, env.worker);
+        }
         self.nexts[..len].fill(0);
         let end = tsc();
         let stats = &self.shared.nodes[node];
@@ -356,14 +329,39 @@ impl Graph {
         end
     }
 
+    /// The usual case of [`Self::split`]: all packets go to one node and nothing waits there, or all
+    /// have ended. False, and nothing is changed, otherwise.
+    #[inline]
+    fn moves_whole(&mut self, node: usize) -> bool {
+        let nexts = &self.nexts[..self.current.len()];
+        let Some(&next) = nexts.first() else { return true };
+        let Some(&target) = self.info.edges[node].get(usize::from(next)) else {
+            let ended = self.current.is_hollow();
+            if ended {
+                self.current.clear();
+            }
+            return ended;
+        };
+        let waiting = &mut self.waiting[usize::from(target)];
+        let whole = waiting.is_empty() && are_all(nexts, next) && self.current.is_whole();
+        if whole {
+            // Two pointers change places.
+            std::mem::swap(&mut self.current, waiting);
+            self.ready |= 1 << target;
+        }
+        whole
+    }
+
     /// Moves the packets of `current` to their next nodes and empties it. What has no place there
     /// is dropped.
+    #[inline(never)]
     fn split(&mut self, node: usize, worker: &mut WorkerState) {
         let edges = &self.info.edges[node];
         let mut rest = self.nexts[..self.current.len()].as_ref();
         let mut from = 0;
         while let Some(&next) = rest.first() {
-            let run = if from == 0 { run_of(rest, next) } else { leading(rest, next) };
+            let run =
+                if from == 0 && are_all(rest, next) { rest.len() } else { run_of(rest, next) };
             let slots = from..from + run;
             (from, rest) = (slots.end, &rest[run..]);
             let Some(&target) = edges.get(usize::from(next)) else {
@@ -372,12 +370,6 @@ impl Graph {
                 continue;
             };
             let waiting = &mut self.waiting[usize::from(target)];
-            if run == self.current.len() && waiting.is_empty() && self.current.is_whole() {
-                // Home run: the whole frame moves by swapping two pointers.
-                std::mem::swap(&mut self.current, waiting);
-                self.ready |= 1 << target;
-                return;
-            }
             waiting.move_all_from(&mut self.current, slots.clone());
             self.ready |= u64::from(!waiting.is_empty()) << target;
             // Never from an input node's frame, whose packets do not multiply; were it to happen

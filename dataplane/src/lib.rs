@@ -16,6 +16,7 @@ pub mod forwarding;
 pub mod fragmentation;
 pub mod frame;
 pub mod graph;
+mod graph_info;
 pub mod interface;
 pub mod io;
 pub mod node;

@@ -13,6 +13,7 @@ use dataplane::dpdk::{lcore, log, port_stats, runtime_files};
 use dataplane::frame::Frame;
 use dataplane::interface::{InterfaceId, QueueId};
 use dataplane::io::PacketIo;
+use dataplane::packet::Packet;
 
 const MBUFS: u32 = 4095;
 
@@ -20,6 +21,24 @@ static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn keep(line: &str) {
     LOGGED.lock().unwrap().push(line.to_owned());
+}
+
+/// What the kernel does about transparent huge pages.
+const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+/// Whether the memory around the first packet is, by `/proc/self/smaps` (proc(5)).
+fn is_in_huge_pages(packets: &[Packet]) -> bool {
+    let address = packets[0].data().as_ptr() as usize;
+    let mut here = false;
+    for line in std::fs::read_to_string("/proc/self/smaps").unwrap().lines() {
+        if let Some((start, end)) = line.split(' ').next().unwrap().split_once('-') {
+            let [start, end] = [start, end].map(|at| usize::from_str_radix(at, 16).unwrap());
+            here = (start..end).contains(&address);
+        } else if let Some(huge) = line.strip_prefix("AnonHugePages:").filter(|_| here) {
+            return huge.trim() != "0 kB";
+        }
+    }
+    panic!("no mapping with {address:#x}");
 }
 
 #[test]
@@ -51,6 +70,12 @@ fn two_workers_share_a_port_and_owners_may_go_in_any_order() {
     let pool = Mempool::create("test", MBUFS, 1).unwrap();
     let bytes = u64::from(pool.element_bytes()) + 64;
     assert!(bytes <= mempool::BYTES_PER_MBUF, "an mbuf takes {bytes} bytes and more");
+    let mut packet = vec![pool.alloc().unwrap()];
+    assert_eq!(
+        is_in_huge_pages(&packet),
+        !std::fs::read_to_string(THP).unwrap().contains("[never]")
+    );
+    mempool::free_bulk(&mut packet);
     let config = PortConfig {
         name: "null".into(),
         device: "net_null0".into(),

@@ -12,6 +12,8 @@ use crate::dpdk::{hugepages, log, runtime_files};
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// Between a successful start and the cleanup.
 static RUNNING: AtomicBool = AtomicBool::new(false);
+/// Nobody but this process needs to see packets: no device, and no other process.
+static KEEPS_PACKETS: AtomicBool = AtomicBool::new(false);
 /// Living [`EalUse`]s.
 static USES: AtomicUsize = AtomicUsize::new(0);
 
@@ -75,6 +77,7 @@ impl Eal {
             let _ = clean_files(&folder, &args.file_prefix);
             return Err(error.with_details(action, &args.to_vec()[1..], &said));
         }
+        KEEPS_PACKETS.store(args.keeps_packets(), Ordering::SeqCst);
         RUNNING.store(true, Ordering::SeqCst);
         let workers = 1..=args.worker_cpus.len() as u32;
         Ok(Self { prefix: args.file_prefix.clone(), folder, worker_lcores: workers.collect() })
@@ -149,6 +152,11 @@ pub(super) fn memory_node(node: Option<u32>) -> i32 {
 pub(super) fn has_hugepages() -> bool {
     // SAFETY: reads a configuration value, which is valid at any time.
     unsafe { dpdk_sys::rte_eal_has_hugepages() != 0 }
+}
+
+/// Whether packets may be in memory that only this process sees, and that EAL does not know.
+pub(super) fn keeps_packets() -> bool {
+    KEEPS_PACKETS.load(Ordering::SeqCst)
 }
 
 fn clean_files(folder: &Path, prefix: &str) -> std::io::Result<usize> {

@@ -53,6 +53,14 @@ impl EalArgs {
         Ok(())
     }
 
+    /// Whether nobody but this process needs to see packets: neither a device that reads memory by
+    /// itself nor the process behind a virtual one, for which the memory must be EAL's.
+    pub fn keeps_packets(&self) -> bool {
+        self.memory != Memory::Hugepages
+            && self.pci.is_empty()
+            && !self.extra.iter().any(|arg| arg == "--single-file-segments")
+    }
+
     /// The `--lcores` value: `0@(0,1),1@1`.
     pub fn lcores(&self) -> String {
         let cpus: Vec<String> = self.main_cpus.iter().map(ToString::to_string).collect();
@@ -134,6 +142,15 @@ mod tests {
         let vec = args.to_vec();
         assert!(!vec.contains(&"--no-pci".to_owned()));
         assert!(vec.contains(&"--allow=0000:02:00.0".to_owned()));
+    }
+
+    #[test]
+    fn packets_are_kept_unless_somebody_else_needs_to_see_them() {
+        assert!(args().keeps_packets());
+        let shared = EalArgs { extra: vec!["--single-file-segments".into()], ..args() };
+        let physical = EalArgs { pci: vec!["0000:02:00.0".into()], ..args() };
+        let huge = EalArgs { memory: Memory::Hugepages, ..args() };
+        assert!([shared, physical, huge].iter().all(|args| !args.keeps_packets()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::dpdk::eal::{self, EalUse};
 use crate::dpdk::error::DpdkError;
+use crate::dpdk::pool_memory::PoolMemory;
 use crate::packet::Packet;
 
 /// Mbufs that each lcore may keep in its own cache.
@@ -18,6 +19,8 @@ pub const DATA_ROOM: u16 = 2048;
 /// Memory one mbuf takes, at most: mempool header, mbuf, headroom, data room and the padding that
 /// spreads objects over memory channels.
 pub const BYTES_PER_MBUF: u64 = 2560;
+/// What stands for the I/O address of memory that no device reads (`RTE_BAD_IOVA`).
+const NO_IO_ADDRESS: u64 = u64::MAX;
 /// Memory EAL, rings and drivers need beside the pools, in MiB.
 const BESIDE_POOLS_MIB: u64 = 24;
 
@@ -33,7 +36,69 @@ struct Inner {
     pool: NonNull<dpdk_sys::rte_mempool>,
     size: u32,
     name: String,
+    /// Where the packets are, if not in EAL's memory. Dropped behind the pool.
+    memory: Option<PoolMemory>,
     _eal: EalUse,
+}
+
+impl Inner {
+    /// The first half of what `rte_pktmbuf_pool_create` does, which has no way to pass flags.
+    fn prepare(&mut self, room: u16, action: impl Fn() -> String) -> Result<(), DpdkError> {
+        // SAFETY: returns a static string.
+        let ops = unsafe { dpdk_sys::rte_mbuf_best_mempool_ops() };
+        let pool = self.pool.as_ptr();
+        // SAFETY: the pool is alive, empty and known to this thread only.
+        let status =
+            unsafe { dpdk_sys::rte_mempool_set_ops_byname(pool, ops, std::ptr::null_mut()) };
+        DpdkError::check(status, &action)?;
+        let mut private = dpdk_sys::rte_pktmbuf_pool_private {
+            mbuf_data_room_size: room,
+            ..dpdk_sys::rte_pktmbuf_pool_private::default()
+        };
+        // SAFETY: the pool has room for this private structure, which is copied.
+        unsafe { dpdk_sys::rte_pktmbuf_pool_init(pool, (&raw mut private).cast()) };
+        Ok(())
+    }
+
+    /// The second half: fills the pool.
+    fn populate(&mut self, action: impl Fn() -> String) -> Result<(), DpdkError> {
+        let pool = self.pool.as_ptr();
+        if eal::keeps_packets() {
+            self.memory = PoolMemory::new(self.packet_bytes());
+        }
+        let status = match &self.memory {
+            // SAFETY: the pool is alive and empty, and is freed before the memory.
+            Some(memory) => unsafe {
+                let (start, bytes) = (memory.packets().cast(), memory.bytes());
+                dpdk_sys::rte_mempool_populate_iova(
+                    pool,
+                    start,
+                    NO_IO_ADDRESS,
+                    bytes,
+                    None,
+                    std::ptr::null_mut(),
+                )
+            },
+            // SAFETY: the pool is alive and empty.
+            None => unsafe { dpdk_sys::rte_mempool_populate_default(pool) },
+        };
+        let packets = DpdkError::check(status, &action)?;
+        debug_assert_eq!(u32::try_from(packets), Ok(self.size));
+        let init = Some(dpdk_sys::rte_pktmbuf_init as _);
+        // SAFETY: every object has the size of an mbuf with its buffer, and nobody uses one yet.
+        unsafe { dpdk_sys::rte_mempool_obj_iter(pool, init, std::ptr::null_mut()) };
+        Ok(())
+    }
+
+    /// Memory for all packets, with what DPDK puts before and behind each.
+    fn packet_bytes(&self) -> usize {
+        // SAFETY: the pool is alive, and these fields never change.
+        let [before, packet, behind] = unsafe {
+            let pool = self.pool.as_ref();
+            [pool.header_size, pool.elt_size, pool.trailer_size].map(|bytes| bytes as usize)
+        };
+        self.size as usize * (before + packet + behind)
+    }
 }
 
 // SAFETY: mempools are made for use from many threads at once.
@@ -63,7 +128,9 @@ impl Mempool {
     ///
     /// Without hugepages the mbufs may cross pages, which halves their memory and keeps them from
     /// all starting at the same offset of a page, where they would fight for one cache set. It is
-    /// right there, as I/O addresses are virtual addresses and no device does DMA.
+    /// right there, as I/O addresses are virtual addresses and no device does DMA. Where no other
+    /// process needs to see packets either, they are in memory of our own, in transparent huge pages if
+    /// the kernel has them.
     pub fn create(name: &str, mbufs: u32, node: u32) -> Result<Self, DpdkError> {
         let action = || format!("creating the buffer pool {name} of {mbufs} buffers");
         let eal = EalUse::new(action)?;
@@ -86,32 +153,11 @@ impl Mempool {
         };
         let pool = NonNull::new(pool).ok_or_else(|| DpdkError::last(action()))?;
         // From here on a failure frees the pool.
-        let pool = Self(Arc::new(Inner { pool, size: mbufs, name: name.to_owned(), _eal: eal }));
-        pool.populate(room, action)?;
-        Ok(pool)
-    }
-
-    /// What `rte_pktmbuf_pool_create` does, which has no way to pass flags.
-    fn populate(&self, room: u16, action: impl Fn() -> String) -> Result<(), DpdkError> {
-        // SAFETY: returns a static string.
-        let ops = unsafe { dpdk_sys::rte_mbuf_best_mempool_ops() };
-        // SAFETY: the pool is alive, empty and known to this thread only.
-        let status =
-            unsafe { dpdk_sys::rte_mempool_set_ops_byname(self.raw(), ops, std::ptr::null_mut()) };
-        DpdkError::check(status, &action)?;
-        let mut private = dpdk_sys::rte_pktmbuf_pool_private {
-            mbuf_data_room_size: room,
-            ..dpdk_sys::rte_pktmbuf_pool_private::default()
-        };
-        // SAFETY: the pool has room for this private structure, which is copied.
-        unsafe { dpdk_sys::rte_pktmbuf_pool_init(self.raw(), (&raw mut private).cast()) };
-        // SAFETY: the pool is alive and empty.
-        let status = unsafe { dpdk_sys::rte_mempool_populate_default(self.raw()) };
-        DpdkError::check(status, &action)?;
-        let init = Some(dpdk_sys::rte_pktmbuf_init as _);
-        // SAFETY: every object has the size of an mbuf with its buffer, and nobody uses one yet.
-        unsafe { dpdk_sys::rte_mempool_obj_iter(self.raw(), init, std::ptr::null_mut()) };
-        Ok(())
+        let name = name.to_owned();
+        let mut inner = Inner { pool, size: mbufs, name, memory: None, _eal: eal };
+        inner.prepare(room, action)?;
+        inner.populate(action)?;
+        Ok(Self(Arc::new(inner)))
     }
 
     pub(super) fn raw(&self) -> *mut dpdk_sys::rte_mempool {

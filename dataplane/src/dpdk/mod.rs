@@ -12,6 +12,7 @@ pub mod kernel_link;
 pub mod lcore;
 pub mod log;
 pub mod mempool;
+mod pool_memory;
 pub mod port;
 pub mod port_stats;
 pub mod queue;
