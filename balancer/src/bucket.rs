@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::flow_key::{FlowKey, Wanted};
 use crate::flow_value::FlowValue;
+#[cfg(all(not(loom), target_feature = "avx2"))]
+use crate::flow_value::{EXPIRY_TO_TOP, STATE_BITS};
 use crate::side_cells::{Cell, SideCells};
 
 /// Entries in a bucket.
@@ -71,6 +73,55 @@ impl Bucket {
     #[cfg(any(loom, not(target_feature = "avx2")))]
     pub(crate) fn ways(&self, word: u64) -> u32 {
         (0..WAYS).fold(0, |ways, way| ways | u32::from(self.word(way) == word) << way)
+    }
+
+    /// A position for another flow, for the writer: the first that is free, else the first that has
+    /// expired.
+    #[inline]
+    pub(crate) fn vacancy(&self, now_s: u32) -> Option<usize> {
+        let (free, live) = self.free_and_live(now_s);
+        let ways = if free != 0 { free } else { !live & ((1 << WAYS) - 1) };
+        (ways != 0).then(|| ways.trailing_zeros() as usize % WAYS)
+    }
+
+    /// The positions that are free, as bits, and those that have not expired, of which some may be
+    /// free. Without branches, as [`ways`](Self::ways).
+    #[cfg(all(not(loom), target_feature = "avx2"))]
+    #[inline]
+    #[allow(unsafe_code)]
+    fn free_and_live(&self, now_s: u32) -> (u32, u32) {
+        use std::arch::x86_64::{
+            __m256i, _mm256_and_si256, _mm256_castsi256_pd, _mm256_cmpeq_epi64, _mm256_cmpgt_epi64,
+            _mm256_load_si256, _mm256_movemask_pd, _mm256_set1_epi64x, _mm256_setzero_si256,
+            _mm256_slli_epi64, _mm256_sub_epi64,
+        };
+        let now = i64::from(now_s as u16) << 48;
+        // SAFETY: the instructions are there, or this is not compiled. The values are 32 bytes in the
+        // second half of a bucket, which is aligned to 64; only the table's owner writes values, and
+        // it is the one who calls this, so nobody writes meanwhile.
+        unsafe {
+            let values = _mm256_load_si256(self.values.as_ptr().cast::<__m256i>());
+            let states = _mm256_and_si256(values, _mm256_set1_epi64x(STATE_BITS as i64));
+            let free = _mm256_cmpeq_epi64(states, _mm256_setzero_si256());
+            // At the top what is left, modulo 2^16 s; what is below it makes no whole second.
+            let expiry = _mm256_slli_epi64::<EXPIRY_TO_TOP>(values);
+            let left = _mm256_sub_epi64(expiry, _mm256_set1_epi64x(now));
+            let live = _mm256_cmpgt_epi64(left, _mm256_set1_epi64x((1 << 48) - 1));
+            let bits = |ways| _mm256_movemask_pd(_mm256_castsi256_pd(ways)) as u32;
+            (bits(free), bits(live))
+        }
+    }
+
+    /// The same without AVX2, and for the model checker.
+    #[cfg(any(loom, not(target_feature = "avx2")))]
+    fn free_and_live(&self, now_s: u32) -> (u32, u32) {
+        (0..WAYS).fold((0, 0), |(free, live), way| {
+            let value = self.value(way);
+            (
+                free | u32::from(value.is_free()) << way,
+                live | u32::from(value.is_live(now_s)) << way,
+            )
+        })
     }
 
     /// The value in a position, for the writer.
@@ -186,6 +237,42 @@ impl Entries<'_> {
         let sequence = self.bucket.value(way).sequence().wrapping_add(1);
         self.replace(way, &key, value.with_sequence(sequence));
         source.bucket.set_value(from, FlowValue::free(value.sequence()));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::application_server::AsId;
+    use crate::tcp_state::FlowState;
+
+    /// Each way free, live or expired, around the wrap of expiry.
+    #[test]
+    fn a_vacancy_is_free_or_else_expired() {
+        let id = AsId::new((1 << 20) - 1).unwrap();
+        for (now_s, mixed) in [0u32, 39, 65_535, 65_536, u32::MAX]
+            .into_iter()
+            .flat_map(|now_s| (0..5usize.pow(WAYS as u32)).map(move |mixed| (now_s, mixed)))
+        {
+            let values: [FlowValue; WAYS] = std::array::from_fn(|way| {
+                let expiry = |left: i32| now_s.wrapping_add_signed(left) as u16;
+                let occupied = |left, sequence| {
+                    FlowValue::new(id, 255, FlowState::Other, expiry(left), sequence)
+                };
+                match mixed / 5usize.pow(way as u32) % 5 {
+                    0 => FlowValue::free(0x7fff),
+                    1 => occupied(1, 0),
+                    2 => occupied(32_767, 0x7fff),
+                    3 => occupied(0, 0x7fff),
+                    _ => occupied(-32_768, 0),
+                }
+            });
+            let keys = std::array::from_fn(|_| AtomicU64::new(0));
+            let bucket = Bucket { keys, values: values.map(|value| AtomicU64::new(value.word())) };
+            let free = values.iter().position(|value| value.is_free());
+            let expired = values.iter().position(|value| !value.is_live(now_s));
+            assert_eq!(bucket.vacancy(now_s), free.or(expired), "{values:?} {now_s}");
+        }
     }
 }
 

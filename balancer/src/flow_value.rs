@@ -14,6 +14,11 @@ const CELL: u64 = 1 << 35;
 const EPOCH_SHIFT: u32 = 36;
 const AS_SHIFT: u32 = 44;
 
+/// By so many bits to the left, and the expiry tick is at the top of the word.
+pub(crate) const EXPIRY_TO_TOP: i32 = u64::BITS as i32 - 16 - EXPIRY_SHIFT as i32;
+/// The bits of the state.
+pub(crate) const STATE_BITS: u64 = (STATE_MASK as u64) << STATE_SHIFT;
+
 /// The value of a flow entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowValue(u64);

@@ -63,6 +63,7 @@
 #![deny(unsafe_code)]
 
 mod address;
+mod admission;
 mod aes_hash;
 mod application_server;
 mod balancer;

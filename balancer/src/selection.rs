@@ -81,6 +81,8 @@ impl Preference<'_> {
     /// The AS that many steps from the first; `None` when there is none at all.
     fn at(self, step: usize) -> Option<AsId> {
         match self {
+            // No division for the first step, which is nearly always enough.
+            Self::Table { vip, slot } if step == 0 => vip.server_in_slot(slot),
             Self::Table { vip, slot } => vip.server_in_slot((slot + step) % self.len()),
             Self::Rotation { rotation, turn } => rotation.at(turn.wrapping_add(step)),
         }

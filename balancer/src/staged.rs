@@ -10,9 +10,10 @@ use crate::bucket::{Bucket, Entries, WAYS};
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
+use crate::protocol::Protocol;
 use crate::side_cells::Cell;
 use crate::sticky::StickyTable;
-use crate::sticky_owner::{NewEntry, StickyOwner};
+use crate::sticky_owner::StickyOwner;
 use crate::tcp_flags::{Segment, TcpFlags};
 use crate::tcp_state::{Direction, FlowState};
 use crate::timeouts::{ProfileId, TimeoutProfiles};
@@ -21,8 +22,8 @@ use crate::vip::{KeyKind, VipId};
 /// Where the entry of a flow is, if there is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Located {
-    word: u64,
-    hash: u64,
+    pub(crate) word: u64,
+    pub(crate) hash: u64,
 }
 
 /// By what passes and state: the state that follows and when the flow expires then, as [`FlowValue`]
@@ -36,6 +37,12 @@ pub struct Updates {
 
 /// States fit into this many; those that are none are never asked for.
 const STATES: usize = 16;
+
+/// A number that is no state's: where the first state of other flows than TCP's is.
+const NOT_TCP: usize = 15;
+
+/// The same of TCP, which is of no use for entries either.
+const NO_STATE: usize = 0;
 
 impl Default for Updates {
     fn default() -> Self {
@@ -61,12 +68,29 @@ impl Updates {
         }
     }
 
+    /// In what state a flow of TCP or UDP begins whose first packet is this, and when it expires then.
+    /// `protocol` is the IP protocol number.
+    #[inline]
+    #[must_use]
+    pub fn beginning(&self, passing: Passing, protocol: u8) -> (FlowState, u16) {
+        const TCP: u8 = Protocol::Tcp.number();
+        let column = if protocol == TCP { NO_STATE } else { NOT_TCP };
+        let value = self.values[passing.index()][column];
+        (value.state(), value.expiry_tick())
+    }
+
     #[cold]
     fn compute(&mut self, timeouts: &TimeoutProfiles, now_s: u32) {
         for (of_profile, timeouts) in self.values.chunks_mut(Passing::KINDS).zip(timeouts.iter()) {
             for direction in [Direction::ToServer, Direction::OneWay, Direction::ToClient] {
                 for segment in Segment::ALL {
                     let kind = Passing::kind(direction, segment);
+                    for (column, protocol) in [(NO_STATE, Protocol::Tcp), (NOT_TCP, Protocol::Udp)]
+                    {
+                        let first = FlowState::first_by(protocol.number(), segment);
+                        let expiry = timeouts.expiry_tick(first, now_s);
+                        of_profile[kind][column] = FlowValue::update(first, expiry);
+                    }
                     for state in FlowState::ALL {
                         let next = state.after(direction, segment);
                         let expiry = timeouts.expiry_tick(next, now_s);
@@ -201,31 +225,6 @@ impl StickyOwner {
         self.table().prefetch(located.hash, kind == KeyKind::Full);
     }
 
-    /// Makes the entry of a flow of which [`known`](Self::known) found nothing, in the simplest case:
-    /// its keys have no cell ([`KeyKind::Exact`], [`KeyKind::Tag`]), nothing is left of it, and its first bucket has a free way.
-    /// False, and nothing is changed, otherwise: [`insert`](Self::insert) looks closer.
-    #[inline]
-    #[must_use]
-    pub fn admit(&mut self, located: &Located, entry: NewEntry) -> bool {
-        if self.old.is_some() {
-            // The flow may be in the table before.
-            return false;
-        }
-        let table = self.table();
-        let first = table.first_entries(located.hash);
-        let left = table.second_entries(located.hash).bucket.ways(located.word);
-        let free = (0..WAYS).find(|&way| first.bucket.value(way).is_free());
-        let Some(way) = free.filter(|_| left | first.bucket.ways(located.word) == 0) else {
-            return false;
-        };
-        let NewEntry { as_id, epoch, state, expiry_tick } = entry;
-        let sequence = first.bucket.value(way).sequence().wrapping_add(1);
-        let value = FlowValue::new(as_id, epoch, state, expiry_tick, sequence);
-        first.replace(way, &FlowKey::of_word(located.word), value);
-        table.live_flows().enter(as_id, false);
-        true
-    }
-
     /// The flow's entry, if it did not expire. `full` is the tuple of the client's packets where the
     /// VIP's keys are [`KeyKind::Full`]. The caller compares epochs.
     #[inline(always)]
@@ -344,6 +343,11 @@ mod tests {
                     let passing = course.passing(flags);
                     assert_eq!(passing.opens(), flags.opens());
                     assert_eq!(passing.is_reply(), direction == Direction::ToClient);
+                    for protocol in [Protocol::Tcp, Protocol::Udp].map(Protocol::number) {
+                        let first = FlowState::first(protocol, flags);
+                        let expiry = profiles.of(*profile).expiry_tick(first, 70_000);
+                        assert_eq!(updates.beginning(passing, protocol), (first, expiry));
+                    }
                     for state in FlowState::ALL {
                         let next = state.next(direction, flags);
                         let expiry = profiles.of(*profile).expiry_tick(next, 70_000);
@@ -355,38 +359,6 @@ mod tests {
             }
         }
         assert_eq!(courses, 3 * Course::PROFILES, "the last two profiles are too many");
-    }
-
-    #[test]
-    fn what_is_admitted_is_known_and_what_is_known_is_not_admitted() {
-        let instance = crate::InstanceKey::from_bytes([3; 32]);
-        let mut owner = StickyOwner::new(2, instance, 16).unwrap();
-        let vip = VipId::new(5).unwrap();
-        let mut admitted = 0;
-        for port in 0..100 {
-            let tuple = FlowTuple {
-                src: std::net::Ipv4Addr::new(10, 0, 0, 1),
-                dst: std::net::Ipv4Addr::new(10, 0, 0, 2),
-                src_port: port,
-                dst_port: 80,
-                protocol: 17,
-            };
-            let located = owner.locate(KeyKind::Exact, vip, &tuple);
-            let state = FlowState::Udp;
-            let as_id = AsId::new(u32::from(port) % 16).unwrap();
-            let entry = NewEntry { as_id, epoch: 0, state, expiry_tick: 50 };
-            if owner.admit(&located, entry) {
-                admitted += 1;
-                let known = owner.known(&located, None::<&FlowTuple<std::net::Ipv4Addr>>, 10);
-                assert_eq!(known.unwrap().value.as_id(), as_id);
-                assert!(!owner.admit(&located, entry));
-                let key = FlowKey::exact(tuple.src, port, vip);
-                assert_eq!(owner.lookup(&key, 10).unwrap().as_id(), as_id);
-            }
-            assert_eq!(owner.used(), admitted);
-        }
-        // Two buckets of four ways, each the first of some.
-        assert_eq!(admitted, 8);
     }
 
     #[test]

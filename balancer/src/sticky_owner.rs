@@ -165,8 +165,10 @@ impl StickyOwner {
     /// The place of what is wanted.
     #[inline]
     pub(crate) fn find_wanted<W: Wanted>(&self, wanted: &W) -> Option<(Slot, W::Found)> {
-        let found = self.find_in(self.table.buckets_of(wanted.word()), wanted);
-        found.or_else(|| self.find_before(wanted))
+        match self.find_in(self.table.buckets_of(wanted.word()), wanted) {
+            None if self.old.is_some() => self.find_before(wanted),
+            found => found,
+        }
     }
 
     /// The place of what is wanted in its buckets.
@@ -185,9 +187,9 @@ impl StickyOwner {
 
     /// Makes or replaces the entry of a flow.
     ///
-    /// Takes, in this order: the flow's own entry; a free, expired or dead one in the first of its
-    /// two buckets, then in the second; one of a flow that can move to a vacant one in its other
-    /// bucket; of those that [make room](FlowState::may_displace) for it, the one that would expire
+    /// Takes, in this order: the flow's own entry; a free or expired one in the first of its two
+    /// buckets, then in the second; a dead one in either; one of a flow that can move to a vacant one in
+    /// its other bucket; of those that [make room](FlowState::may_displace) for it, the one that would expire
     /// first. Never one that is at work, nor UDP.
     /// `epoch_of` gives the epoch of an AS, `None` if there is no such AS.
     ///
@@ -355,31 +357,28 @@ impl StickyOwner {
         now_s: u32,
         epoch_of: impl Fn(AsId) -> Option<u8>,
     ) -> Option<Place> {
-        let (pair, epoch_of) = (self.table.bucket_of(key), &epoch_of);
-        let first = self.vacancy(pair.first, now_s, epoch_of);
-        let vacant = first.or_else(|| self.vacancy(pair.second, now_s, epoch_of));
-        vacant.map(Place::Take).or_else(|| self.place_in_full(pair, state, now_s, epoch_of))
+        let pair = self.table.bucket_of(key);
+        let vacant = self.vacancy(pair.first, now_s).or_else(|| self.vacancy(pair.second, now_s));
+        vacant.map(Place::Take).or_else(|| self.place_in_full(pair, state, now_s, &epoch_of))
     }
 
-    /// A free entry of a bucket; else an expired or dead one.
-    fn vacancy(
-        &self,
-        index: u32,
-        now_s: u32,
-        epoch_of: &impl Fn(AsId) -> Option<u8>,
-    ) -> Option<Slot> {
+    /// A free entry of a bucket; else an expired one.
+    #[inline]
+    fn vacancy(&self, index: u32, now_s: u32) -> Option<Slot> {
+        let way = self.table.entries(index).bucket.vacancy(now_s)?;
+        Some(Slot { bucket: index, way: way as u8, in_old: false })
+    }
+
+    /// An entry of a bucket that counts no more, be it that its AS has another epoch now.
+    fn dead(&self, index: u32, now_s: u32, epoch_of: &impl Fn(AsId) -> Option<u8>) -> Option<Slot> {
         let bucket = self.table.entries(index).bucket;
-        let is_free = |&way: &usize| bucket.value(way).is_free();
-        // Nearly always one is free, and then no need to know the epochs of ASs.
-        let way = (0..WAYS).find(is_free).or_else(|| {
-            let is_alive = |way| is_alive(bucket.word(way), bucket.value(way), now_s, epoch_of);
-            (0..WAYS).find(|&way| !is_alive(way))
-        });
-        way.map(|way| Slot { bucket: index, way: way as u8, in_old: false })
+        let is_alive = |way| is_alive(bucket.word(way), bucket.value(way), now_s, epoch_of);
+        let way = (0..WAYS).find(|&way| !is_alive(way))?;
+        Some(Slot { bucket: index, way: way as u8, in_old: false })
     }
 
-    /// The place for a flow whose buckets are full of live entries. Who sent but a SYN has not proved
-    /// that he exists, and may not cost another his entry who has.
+    /// The place for a flow whose buckets are full of entries that did not expire. Who sent but a SYN
+    /// has not proved that he exists, and may not cost another his entry who has.
     #[cold]
     fn place_in_full(
         &self,
@@ -389,6 +388,10 @@ impl StickyOwner {
         epoch_of: &impl Fn(AsId) -> Option<u8>,
     ) -> Option<Place> {
         let buckets = [pair.first, pair.second];
+        let dead = buckets.into_iter().find_map(|bucket| self.dead(bucket, now_s, epoch_of));
+        if let Some(slot) = dead {
+            return Some(Place::Take(slot));
+        }
         let slots = buckets.into_iter().flat_map(|bucket| {
             (0..WAYS).map(move |way| {
                 (Slot { bucket, way: way as u8, in_old: false }, self.table.entries(bucket))
@@ -398,7 +401,8 @@ impl StickyOwner {
             let choices = self.table.buckets_of(entries.bucket.word(usize::from(from.way)));
             let other = if choices.first == from.bucket { choices.second } else { choices.first };
             if !buckets.contains(&other)
-                && let Some(to) = self.vacancy(other, now_s, epoch_of)
+                && let Some(to) =
+                    self.vacancy(other, now_s).or_else(|| self.dead(other, now_s, epoch_of))
             {
                 return Some(Place::Vacate { from, to });
             }
@@ -416,7 +420,7 @@ impl StickyOwner {
         bucket.set_value(way, FlowValue::free(value.sequence()));
     }
 
-    fn uncount(&self, word: u64, value: FlowValue) {
+    pub(crate) fn uncount(&self, word: u64, value: FlowValue) {
         if !value.is_free() {
             self.table.live_flows().leave(value.as_id(), is_direct_word(word));
         }

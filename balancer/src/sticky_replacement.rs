@@ -127,7 +127,7 @@ impl StickyOwner {
     }
 
     /// The place of what is wanted in the table before.
-    #[inline]
+    #[cold]
     pub(crate) fn find_before<W: Wanted>(&self, wanted: &W) -> Option<(Slot, W::Found)> {
         let old = self.old.as_deref()?;
         let (slot, found) = old.find_in(old.table().buckets_of(wanted.word()), wanted)?;
@@ -135,11 +135,13 @@ impl StickyOwner {
     }
 
     /// The owner of the table before and the place in it, if a place is there.
+    #[inline]
     pub(crate) fn before(&mut self, slot: Slot) -> Option<(&mut StickyOwner, Slot)> {
-        if !slot.is_in_old() {
-            return None;
-        }
-        let old = self.old.as_deref_mut()?;
-        Some((old, slot.of_old(false)))
+        if slot.is_in_old() { self.in_before(slot) } else { None }
+    }
+
+    #[cold]
+    fn in_before(&mut self, slot: Slot) -> Option<(&mut StickyOwner, Slot)> {
+        Some((self.old.as_deref_mut()?, slot.of_old(false)))
     }
 }

@@ -121,11 +121,16 @@ impl FlowState {
     #[inline]
     #[must_use]
     pub const fn first(protocol: u8, flags: TcpFlags) -> Self {
+        Self::first_by(protocol, flags.segment())
+    }
+
+    /// The same for a packet whose segment is known.
+    pub(crate) const fn first_by(protocol: u8, segment: Segment) -> Self {
         const TCP: u8 = Protocol::Tcp.number();
         const UDP: u8 = Protocol::Udp.number();
         match protocol {
             // What a client sends first is the same in both of its tables.
-            TCP => match flags.segment() {
+            TCP => match segment {
                 Segment::Bare => Self::Close,
                 segment => INPUT[segment as usize][0],
             },

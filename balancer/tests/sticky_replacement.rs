@@ -185,17 +185,17 @@ fn the_express_way_finds_flows_in_both_tables_and_makes_none_twice() {
         for n in (0..FLOWS).filter(|n| !key(*n).is_direct()) {
             let (located, known) = ways(&sticky, n);
             assert_eq!(known, Some(server(n % 4)));
-            assert!(kind(n).has_cell() || !sticky.admit(&located, entry(server(7))));
+            assert!(kind(n).has_cell() || !sticky.admit(&located, entry(server(7)), 1));
         }
         if sticky.follow(16, 1, |_| Some(0)).retired.is_some() {
             break;
         }
         // A flow that may be about is left to who looks closer.
         let (located, known) = ways(&sticky, 3 * FLOWS);
-        assert!(known.is_none() && !sticky.admit(&located, entry(server(7))));
+        assert!(known.is_none() && !sticky.admit(&located, entry(server(7)), 1));
     }
     let (located, _) = ways(&sticky, 3 * FLOWS);
-    assert!(sticky.admit(&located, entry(server(7))));
+    assert!(sticky.admit(&located, entry(server(7)), 1));
     assert_eq!(ways(&sticky, 3 * FLOWS).1, Some(server(7)));
 }
 

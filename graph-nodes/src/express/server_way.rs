@@ -111,6 +111,12 @@ impl<F: Readdress> ServerWay<F> {
         self.epoch == u16::from(epoch)
     }
 
+    /// The epoch of its flows; `None` if there is no such AS.
+    #[inline(always)]
+    pub(super) fn epoch(&self) -> Option<u8> {
+        u8::try_from(self.epoch).ok()
+    }
+
     /// Whether a packet of so many bytes may take it.
     #[inline(always)]
     pub(super) fn takes(&self, len: u16) -> bool {

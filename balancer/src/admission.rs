@@ -1,0 +1,155 @@
+//! New flows in the simple case, which is nearly every one: there is a free place in one of the flow's
+//! buckets, and no other flow has to be looked at.
+//!
+//! What [`StickyOwner::insert`] does for all, for flows whose buckets were looked up already.
+
+use std::sync::Arc;
+
+use crate::bucket::Entries;
+use crate::flow_key::{FlowKey, WordKey};
+use crate::flow_value::FlowValue;
+use crate::staged::Located;
+use crate::sticky::StickyTable;
+use crate::sticky_owner::{NewEntry, StickyOwner};
+
+impl StickyOwner {
+    /// Makes the entry of a flow of which [`known`](Self::known) found nothing, in the simple case: its
+    /// keys have no cells, nothing is left of it, and in one of its buckets is a free or expired entry,
+    /// which is the one that [`insert`](Self::insert) would take. False, and nothing is changed,
+    /// otherwise: `insert` looks closer.
+    #[inline]
+    #[must_use]
+    pub fn admit(&mut self, located: &Located, entry: NewEntry, now_s: u32) -> bool {
+        if self.old.is_some() {
+            // The flow may be in the table before.
+            return false;
+        }
+        let table = self.table();
+        let first = table.first_entries(located.hash);
+        let second = table.second_entries(located.hash);
+        if first.bucket.ways(located.word) | second.bucket.ways(located.word) != 0 {
+            return false;
+        }
+        let vacancy = |entries: Entries<'_>| entries.bucket.vacancy(now_s);
+        let (entries, way) = match (vacancy(first), vacancy(second)) {
+            (Some(way), _) => (first, way),
+            (None, Some(way)) => (second, way),
+            (None, None) => return false,
+        };
+        let NewEntry { as_id, epoch, state, expiry_tick } = entry;
+        let old = entries.bucket.value(way);
+        self.uncount(entries.bucket.word(way), old);
+        let sequence = old.sequence().wrapping_add(1);
+        let value = FlowValue::new(as_id, epoch, state, expiry_tick, sequence);
+        entries.replace(way, &FlowKey::of_word(located.word), value);
+        table.live_flows().enter(as_id, false);
+        true
+    }
+
+    /// Whether a flow, whose keys have no cells, has an entry in one of several tables, this owner's own
+    /// aside, that did not expire. One of another epoch counts as well.
+    #[inline]
+    #[must_use]
+    pub fn is_known_elsewhere(
+        &self,
+        tables: &[Arc<StickyTable>],
+        located: &Located,
+        now_s: u32,
+    ) -> bool {
+        let others = tables.iter().filter(|table| !self.is_own(table));
+        let mut entries = others.filter_map(|table| table.read(&WordKey(located.word)));
+        entries.any(|value| value.is_live(now_s))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::application_server::AsId;
+    use crate::flow_tuple::FlowTuple;
+    use crate::tcp_state::FlowState;
+    use crate::vip::{KeyKind, VipId};
+
+    #[test]
+    fn what_is_admitted_is_known_and_what_is_known_is_not_admitted() {
+        let instance = crate::InstanceKey::from_bytes([3; 32]);
+        let mut owner = StickyOwner::new(2, instance, 16).unwrap();
+        let vip = VipId::new(5).unwrap();
+        let mut admitted = 0;
+        for port in 0..100 {
+            let tuple = FlowTuple {
+                src: std::net::Ipv4Addr::new(10, 0, 0, 1),
+                dst: std::net::Ipv4Addr::new(10, 0, 0, 2),
+                src_port: port,
+                dst_port: 80,
+                protocol: 17,
+            };
+            let located = owner.locate(KeyKind::Exact, vip, &tuple);
+            let as_id = AsId::new(u32::from(port) % 16).unwrap();
+            let state = FlowState::Udp;
+            let entry = NewEntry { as_id, epoch: 0, state, expiry_tick: 50 };
+            if owner.admit(&located, entry, 10) {
+                admitted += 1;
+                let known = owner.known(&located, None::<&FlowTuple<std::net::Ipv4Addr>>, 10);
+                assert_eq!(known.unwrap().value.as_id(), as_id);
+                assert!(!owner.admit(&located, entry, 10));
+                let key = FlowKey::exact(tuple.src, port, vip);
+                assert_eq!(owner.lookup(&key, 10).unwrap().as_id(), as_id);
+            }
+            assert_eq!(owner.used(), admitted);
+        }
+        // Two buckets of four ways, each the first of some.
+        assert_eq!(admitted, 8);
+    }
+
+    /// Two tables get the same flows, which expire by and by, one by `insert` alone.
+    #[test]
+    fn who_is_admitted_gets_the_place_of_who_is_inserted() {
+        let instance = crate::InstanceKey::from_bytes([9; 32]);
+        let [mut plain, mut quick] = [(); 2].map(|()| StickyOwner::new(16, instance, 4).unwrap());
+        let vip = VipId::new(5).unwrap();
+        let (mut admitted, mut in_second, mut refused) = (0, 0, 0);
+        for n in 0..4000u32 {
+            // More at once than fit, now and then.
+            let (now_s, life_s) = (n / 3, if n % 1000 < 300 { 40 } else { 12 });
+            let tuple = FlowTuple {
+                src: std::net::Ipv4Addr::from(n.wrapping_mul(0x9e37_79b1)),
+                dst: std::net::Ipv4Addr::new(10, 0, 0, 2),
+                src_port: 7,
+                dst_port: 80,
+                protocol: 17,
+            };
+            let key = FlowKey::exact(tuple.src, tuple.src_port, vip);
+            let entry = NewEntry {
+                as_id: AsId::new(n % 4).unwrap(),
+                epoch: 0,
+                state: FlowState::Udp,
+                expiry_tick: (now_s + life_s) as u16,
+            };
+            let place = plain.insert(&key, entry, now_s, |_| Some(0)).ok();
+            let located = quick.locate(KeyKind::Exact, vip, &tuple);
+            if quick.admit(&located, entry, now_s) {
+                admitted += 1;
+                let slot = place.expect("a place for who is admitted");
+                in_second += u32::from(slot.bucket() == quick.table().bucket_of(&key).second);
+            } else {
+                refused += 1;
+                assert_eq!(quick.insert(&key, entry, now_s, |_| Some(0)).ok(), place);
+            }
+            assert_eq!(quick.find(&key), plain.find(&key));
+            assert_eq!(quick.find(&key).map(|(slot, _)| slot), place);
+        }
+        for at in 0..plain.table().capacity() {
+            assert_eq!(quick.table().entry(at), plain.table().entry(at));
+        }
+        assert_eq!(quick.used(), plain.used());
+        for server in (0..4).map(|n| AsId::new(n).unwrap()) {
+            let flows = [&quick, &plain].map(|owner| owner.table().live_flows().of(server));
+            assert_eq!(flows[0], flows[1]);
+        }
+        assert!(
+            admitted > 2000 && in_second > 200 && refused > 200,
+            "{admitted} {in_second} {refused}"
+        );
+    }
+}
