@@ -29,7 +29,7 @@ impl Address for Ipv4Addr {
     const IS_V6: bool = false;
     const BITS: u8 = 32;
 
-    #[inline]
+    #[inline(always)]
     fn from_ip(address: IpAddr) -> Option<Self> {
         match address {
             IpAddr::V4(address) => Some(address),
@@ -37,12 +37,12 @@ impl Address for Ipv4Addr {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn bits(self) -> u128 {
         u128::from(self.to_bits())
     }
 
-    #[inline]
+    #[inline(always)]
     fn from_bits(bits: u128) -> Self {
         Self::from(bits as u32)
     }
@@ -52,7 +52,7 @@ impl Address for Ipv6Addr {
     const IS_V6: bool = true;
     const BITS: u8 = 128;
 
-    #[inline]
+    #[inline(always)]
     fn from_ip(address: IpAddr) -> Option<Self> {
         match address {
             IpAddr::V4(_) => None,
@@ -60,12 +60,12 @@ impl Address for Ipv6Addr {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn bits(self) -> u128 {
         self.to_bits()
     }
 
-    #[inline]
+    #[inline(always)]
     fn from_bits(bits: u128) -> Self {
         Self::from(bits)
     }

@@ -45,6 +45,7 @@ impl Bucket {
     }
 
     /// The key word in a position, for the writer; meaningless when the value is free.
+    #[inline(always)]
     pub(crate) fn word(&self, way: usize) -> u64 {
         self.keys[way].load(Ordering::Relaxed)
     }
@@ -52,7 +53,7 @@ impl Bucket {
     /// The positions with this key word as bits, for the writer; some may be free. No branch
     /// depends on where it is, which differs from flow to flow.
     #[cfg(all(not(loom), target_feature = "avx2"))]
-    #[inline]
+    #[inline(always)]
     #[allow(unsafe_code)]
     pub(crate) fn ways(&self, word: u64) -> u32 {
         use std::arch::x86_64::{
@@ -125,11 +126,13 @@ impl Bucket {
     }
 
     /// The value in a position, for the writer.
+    #[inline(always)]
     pub(crate) fn value(&self, way: usize) -> FlowValue {
         FlowValue::from_word(self.values[way].load(Ordering::Relaxed))
     }
 
     /// Changes the value of the flow in a position. Only for the writer.
+    #[inline(always)]
     pub(crate) fn set_value(&self, way: usize, value: FlowValue) {
         // Release, as a reader may meet the flow by this value first and needs the key then.
         self.values[way].store(value.word(), Ordering::Release);

@@ -40,6 +40,7 @@ impl FlowKey {
     }
 
     /// The word of an exact flow.
+    #[inline(always)]
     pub(crate) fn exact_word(client: Ipv4Addr, port: u16, vip: VipId) -> u64 {
         u64::from(client.to_bits()) << 32 | u64::from(port) << 16 | u64::from(vip.get())
     }
@@ -156,7 +157,7 @@ pub(crate) const fn is_direct_word(word: u64) -> bool {
     word as u16 as u32 == DIRECT_INDEX
 }
 
-#[inline]
+#[inline(always)]
 fn tagged(hash: u64, index: u32) -> u64 {
     hash & !0xffff | u64::from(index)
 }

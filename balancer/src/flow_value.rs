@@ -117,6 +117,23 @@ impl FlowValue {
         (self.0 >> STATE_SHIFT) as u8 & STATE_MASK
     }
 
+    /// Bits of an [`owner`](Self::owner).
+    pub const OWNER_BITS: u32 = u64::BITS - EPOCH_SHIFT;
+
+    /// The AS and its epoch, in one number: the flow is alive only if both are right.
+    #[inline(always)]
+    #[must_use]
+    pub const fn owner(self) -> u32 {
+        (self.0 >> EPOCH_SHIFT) as u32
+    }
+
+    /// The [`owner`](Self::owner) of flows of an AS in an epoch.
+    #[inline]
+    #[must_use]
+    pub const fn owner_of(as_id: AsId, epoch: u8) -> u32 {
+        as_id.get() << (AS_SHIFT - EPOCH_SHIFT) | epoch as u32
+    }
+
     /// The AS of the flow. Means nothing for a direct flow.
     #[inline]
     #[must_use]

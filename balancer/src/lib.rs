@@ -141,7 +141,7 @@ pub use protocol::{ParseProtocolError, Protocol};
 pub use reply::{NO_FLOW, ReplyVerdict};
 pub use rotation::Rotation;
 pub use selection::{CLASH_SERVERS_MAX, CLASH_SLOTS_MAX, Decision, TABLE_FULL, TUPLE_IN_USE};
-pub use staged::{Course, Known, Located, Passing, Updates};
+pub use staged::{Course, Finder, Known, Located, Passing, Updates};
 pub use sticky::{BucketCountError, StickyTable};
 pub use sticky_owner::{Full, NewEntry, Slot, StickyOwner};
 pub use sticky_replacement::Followed;

@@ -10,6 +10,7 @@ use crate::bucket::{Bucket, Entries, WAYS};
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
+use crate::instance_key::InstanceKey;
 use crate::protocol::Protocol;
 use crate::side_cells::Cell;
 use crate::sticky::StickyTable;
@@ -180,6 +181,37 @@ static OF_FLAGS: [Passing; 256] = {
     table
 };
 
+/// What a loop over a burst needs to [locate](StickyOwner::locate) flows, close at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Finder<'a> {
+    table: &'a StickyTable,
+    instance: InstanceKey,
+}
+
+impl Finder<'_> {
+    /// The same as [`StickyOwner::locate`].
+    #[inline(always)]
+    #[must_use]
+    pub fn locate<A: Address>(&self, kind: KeyKind, vip: VipId, tuple: &FlowTuple<A>) -> Located {
+        locate(&self.instance, kind, vip, tuple)
+    }
+
+    /// Fetches a flow's first bucket.
+    #[inline(always)]
+    pub fn prefetch(&self, located: &Located) {
+        self.table.prefetch(located.hash, false);
+    }
+
+    /// Fetches the second, where the first is here by now and does not have the flow: for tables that
+    /// are larger than the caches ([`StickyOwner::is_large`]).
+    #[inline(always)]
+    pub fn prefetch_second(&self, located: &Located) {
+        if self.table.first_entries(located.hash).bucket.ways(located.word) == 0 {
+            self.table.prefetch_second(located.hash);
+        }
+    }
+}
+
 /// A live entry, until the owner's next change.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
@@ -195,9 +227,14 @@ impl StickyOwner {
     #[inline(always)]
     #[must_use]
     pub fn locate<A: Address>(&self, kind: KeyKind, vip: VipId, tuple: &FlowTuple<A>) -> Located {
-        let instance = self.instance();
-        let word = FlowKey::word_to_vip(instance, kind, vip, tuple);
-        Located { word, hash: instance.hash(word) }
+        locate(self.instance(), kind, vip, tuple)
+    }
+
+    /// What a loop over a burst needs to locate flows.
+    #[inline(always)]
+    #[must_use]
+    pub fn finder(&self) -> Finder<'_> {
+        Finder { table: self.table(), instance: *self.instance() }
     }
 
     /// Fetches the flow's second bucket, where its first is here by now and does not have it: for
@@ -251,6 +288,17 @@ impl StickyOwner {
     ) -> Option<Known<'_>> {
         known_in(self.table_before()?, located, full, now_s)
     }
+}
+
+#[inline(always)]
+fn locate<A: Address>(
+    instance: &InstanceKey,
+    kind: KeyKind,
+    vip: VipId,
+    tuple: &FlowTuple<A>,
+) -> Located {
+    let word = FlowKey::word_to_vip(instance, kind, vip, tuple);
+    Located { word, hash: instance.hash(word) }
 }
 
 /// The flow's entry in one table, if it did not expire.

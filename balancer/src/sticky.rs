@@ -183,13 +183,14 @@ impl StickyTable {
     }
 
     /// The key that places flows.
+    #[inline(always)]
     pub(crate) fn instance(&self) -> &InstanceKey {
         &self.instance
     }
 
     /// Starts to fetch the first bucket of a key word with this hash, with the cells of its entries
     /// if they are wanted too.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64, with_cells: bool) {
         let entries = self.first_entries(hash);
         prefetch(entries.bucket);
@@ -199,27 +200,31 @@ impl StickyTable {
     }
 
     /// Starts to fetch the second bucket.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch_second(&self, hash: u64) {
         prefetch(self.second_entries(hash).bucket);
     }
 
     /// Where a lookup of a key word with this hash starts.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first_entries(&self, hash: u64) -> Entries<'_> {
         self.entries(BucketPair::of(hash, self.mask).first)
     }
 
     /// Where it goes on after a miss.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn second_entries(&self, hash: u64) -> Entries<'_> {
         self.entries(BucketPair::of(hash, self.mask).second)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn entries(&self, index: u32) -> Entries<'_> {
         let index = (index & self.mask) as usize;
-        let bucket = &self.buckets[index];
+        debug_assert!(index < self.buckets.len());
+        // SAFETY: there is one more bucket than the mask says, from when the table was made on. The
+        // comparison is 3 of some 260 instructions of a packet, three times.
+        #[allow(unsafe_code)]
+        let bucket = unsafe { self.buckets.get_unchecked(index) };
         Entries { bucket, cells: &self.cells, first_cell: index * WAYS }
     }
 }

@@ -133,6 +133,7 @@ impl StickyOwner {
     }
 
     /// The table, to be shared with readers.
+    #[inline(always)]
     #[must_use]
     pub fn table(&self) -> &Arc<StickyTable> {
         &self.table

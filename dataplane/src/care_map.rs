@@ -29,25 +29,26 @@ impl std::fmt::Debug for CareMap {
 }
 
 /// The length of a block's prefix.
+#[inline(always)]
 const fn block_len<A: Address>() -> u8 {
     if A::IS_V6 { 64 } else { BITS as u8 }
 }
 
 /// The bit of an address's block.
-#[inline]
+#[inline(always)]
 fn bit_of_block<A: Address>(address: A) -> usize {
     let block = (address.bits() >> (A::BITS - block_len::<A>())) as u64;
     if A::IS_V6 { scattered(block) } else { block as usize }
 }
 
 /// The bit of an IPv6 address by itself.
-#[inline]
+#[inline(always)]
 fn bit_of_host<A: Address>(address: A) -> usize {
     let bits = address.bits();
     scattered((bits >> 64) as u64 ^ (bits as u64).rotate_left(32))
 }
 
-#[inline]
+#[inline(always)]
 fn scattered(word: u64) -> usize {
     (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as usize
 }
@@ -110,7 +111,7 @@ impl CareMap {
     }
 
     /// False when the address is surely in no local, VIP or broadcast prefix.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn may_hold<A: Address>(&self, address: A) -> bool {
         if !A::IS_V6 {
             return self.is_set(bit_of_block(address));

@@ -166,7 +166,7 @@ impl Fib4 {
 
     /// False when `address` is surely in no local, VIP or broadcast prefix: cheaper to ask than
     /// [`lookup`](Self::lookup).
-    #[inline]
+    #[inline(always)]
     pub fn may_be_ours(&self, address: Ipv4Addr) -> bool {
         self.care.may_hold(address)
     }

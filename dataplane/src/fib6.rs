@@ -166,7 +166,7 @@ impl Fib6 {
 
     /// False when `address` is surely in no local or VIP prefix, or a group's: cheaper to ask than
     /// [`lookup`](Self::lookup).
-    #[inline]
+    #[inline(always)]
     pub fn may_be_ours(&self, address: Ipv6Addr) -> bool {
         self.care.may_hold(address)
     }

@@ -120,6 +120,11 @@ impl<F: Family> Destinations<F> {
         self.last.holds(tuple.dst, service)
     }
 
+    /// Whether the destination that was found last is the same for all ports.
+    pub(super) fn last_has_any_port(&self) -> bool {
+        self.last.mask == 0
+    }
+
     /// The VIP of a packet, if such packets may take the express way.
     #[inline(always)]
     pub(super) fn find(

@@ -8,13 +8,13 @@ use super::STAGE;
 use super::destinations::Destination;
 use super::flow_job::FlowJob;
 use super::gate::Gate;
-use super::lane::{Arrived, Cx, Lane};
-use super::ordinary::{Link, Ordinary, OrdinaryFamily};
-use super::readdress::Readdress;
+use super::lane::{Arrived, Cx, Lane, LaneFamily};
+use super::ordinary::{Link, Ordinary};
+use super::pattern::Pattern;
 use super::services::{Service, Source};
 use crate::ip_input::check_source;
 
-impl<F: OrdinaryFamily + Readdress> Lane<F> {
+impl<F: LaneFamily> Lane<F> {
     /// First stage, for the packets of a group that are wanted: a bit for each, counted from slot
     /// `start` on. Checks them and fetches what is known of their flows; what it returns are those
     /// that are not for this lane.
@@ -34,6 +34,9 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
             self.locate_replies(cx, arrived);
         } else {
             self.locate(cx, arrived);
+            if self.pattern.is_none() {
+                self.learn(cx, gate);
+            }
         }
         let taken = self.jobs[..self.waiting]
             .iter()
@@ -100,6 +103,16 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
                 self.locate_all(cx, arrived, &destination, KeyKind::Tag, 0);
             }
             _ => self.locate_each(cx, arrived),
+        }
+    }
+
+    /// Expects the next packets to be like the first that was found.
+    fn learn(&mut self, cx: &Cx<'_>, gate: &Gate) {
+        let Some(job) = self.jobs[..self.waiting].first() else { return };
+        let Arrived { packet, .. } = self.packets[usize::from(job.from) % STAGE];
+        if let Some(&destination) = self.destinations.find(cx.snapshot, &packet.tuple) {
+            let any_port = self.destinations.last_has_any_port();
+            self.pattern = Pattern::of(gate, &packet, destination, any_port);
         }
     }
 
@@ -226,7 +239,7 @@ fn reply_job<A: Address>(
 
 /// Whether the FIB has something against the source of a packet.
 #[inline(always)]
-fn is_forged<F: Family>(
+pub(super) fn is_forged<F: Family>(
     cx: &Cx<'_>,
     addresses: (F::Address, F::Address),
     tunnel_sources: bool,

@@ -1,12 +1,16 @@
 //! [`Lane`]: what the stages of the express way have in common for packets of one family.
 
 use balancer::{Address, FlowTuple, TcpFlags, Updates};
+use dataplane::family::{Ip4, Ip6};
 use dataplane::node::NodeCx;
 
 use super::destinations::Destinations;
 use super::flow_job::FlowJob;
-use super::ordinary::{Ordinary, OrdinaryFamily};
+use super::likeness::Likeness;
+use super::ordinary::Ordinary;
+use super::pattern::Pattern;
 use super::readdress::Readdress;
+use super::redirect::Redirected;
 use super::server_ways::ServerWays;
 use super::services::Services;
 use super::{Counter, LbExpress, STAGE};
@@ -32,9 +36,19 @@ impl<A: Address> Arrived<A> {
     }
 }
 
+/// A family whose packets can take the express way.
+pub(super) trait LaneFamily: Likeness + Readdress + Redirected {}
+
+impl LaneFamily for Ip4 {}
+impl LaneFamily for Ip6 {}
+
 /// Packets of one family on their way, and what is remembered for them.
 #[derive(Debug)]
-pub(super) struct Lane<F: OrdinaryFamily + Readdress> {
+pub(super) struct Lane<F: LaneFamily> {
+    /// What the last packets had in common, if anything.
+    pub(super) pattern: Option<Pattern<F>>,
+    /// The snapshot that the pattern holds in.
+    generation: u64,
     pub(super) destinations: Destinations<F>,
     /// What the packets of a group are, before their flows are located.
     pub(super) packets: [Arrived<F::Address>; STAGE],
@@ -50,9 +64,11 @@ pub(super) struct Lane<F: OrdinaryFamily + Readdress> {
     pub(super) translated: u64,
 }
 
-impl<F: OrdinaryFamily + Readdress> Default for Lane<F> {
+impl<F: LaneFamily> Default for Lane<F> {
     fn default() -> Self {
         Self {
+            pattern: None,
+            generation: 0,
             destinations: Destinations::default(),
             packets: [Arrived::none(); STAGE],
             services: Services::default(),
@@ -67,11 +83,15 @@ impl<F: OrdinaryFamily + Readdress> Default for Lane<F> {
     }
 }
 
-impl<F: OrdinaryFamily + Readdress> Lane<F> {
+impl<F: LaneFamily> Lane<F> {
     /// Before the first packet of a frame.
     pub(super) fn begin(&mut self, cx: &Cx<'_>) {
         self.destinations.begin(cx.snapshot);
         let snapshot = cx.snapshot;
+        if self.generation != snapshot.generation {
+            self.generation = snapshot.generation;
+            self.pattern = None;
+        }
         self.updates.renew(&snapshot.lb.timeouts, snapshot.generation, cx.now.tick_s);
         self.any_direct = any_direct(cx);
     }

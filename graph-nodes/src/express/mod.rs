@@ -1,5 +1,6 @@
 //! `lb-express`: the whole way of an ordinary packet through the load balancer in one node.
 
+mod alike;
 mod client_way;
 mod declined;
 mod destinations;
@@ -7,10 +8,13 @@ mod first_stage;
 mod flow_job;
 mod gate;
 mod lane;
+mod likeness;
 mod new_flow;
 mod ordinary;
 mod outer_template;
+mod pattern;
 mod readdress;
+mod redirect;
 mod run;
 mod second_stage;
 mod server_way;
@@ -24,6 +28,7 @@ use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
 use dataplane::{next_nodes, node_counters};
 
+use alike::Alike;
 use declined::Declined;
 use gate::Gate;
 use lane::Lane;
@@ -86,6 +91,8 @@ node_counters! {
 pub struct LbExpress {
     ip4: Lane<Ip4>,
     ip6: Lane<Ip6>,
+    alike4: Alike<Ip4>,
+    alike6: Alike<Ip6>,
     declined: Declined,
     /// Frames to let pass: in the last one there was nothing to do here.
     pass: u32,
@@ -122,13 +129,21 @@ impl Node for LbExpress {
         self.ip6.begin(cx);
         for start in (0..frame.len()).step_by(STAGE) {
             let all = u32::MAX >> STAGE.saturating_sub(frame.len() - start);
-            let mut others = self.ip4.gather(cx, &mut gate, frame, start, all);
+            let mut others = all & !self.alike4.gather(cx, &mut self.ip4, frame, start);
+            if others != 0 {
+                others &= !self.alike6.gather(cx, &mut self.ip6, frame, start);
+            }
+            if others != 0 {
+                others = self.ip4.gather(cx, &mut gate, frame, start, others);
+            }
             if others != 0 {
                 others = self.ip6.gather(cx, &mut gate, frame, start, others);
             }
             if others != 0 {
                 self.decline(frame, start, others);
             }
+            self.alike4.finish(cx, &mut self.ip4, frame, &mut self.declined);
+            self.alike6.finish(cx, &mut self.ip6, frame, &mut self.declined);
             self.ip4.finish(cx, frame, &mut self.declined);
             self.ip6.finish(cx, frame, &mut self.declined);
         }

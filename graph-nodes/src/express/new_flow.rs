@@ -6,14 +6,11 @@ use balancer::{
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
-use super::STAGE;
 use super::flow_job::FlowJob;
-use super::lane::{Cx, Lane};
-use super::ordinary::{Ordinary, OrdinaryFamily};
-use super::readdress::Readdress;
+use super::lane::{Cx, Lane, LaneFamily};
 use super::second_stage::count_sent;
 
-impl<F: OrdinaryFamily + Readdress> Lane<F> {
+impl<F: LaneFamily> Lane<F> {
     /// Chooses the AS of a flow that has no entry here, where that cannot end in a refusal, or whose
     /// client sends a SYN, and sends its packet there. `None` leaves it to the other nodes.
     #[inline(never)]
@@ -21,20 +18,19 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         &mut self,
         cx: &mut Cx<'_>,
         frame: &mut Frame,
-        index: usize,
+        job: &FlowJob,
+        (tuple, flags): (&FlowTuple<F::Address>, TcpFlags),
     ) -> Option<InterfaceId> {
-        let job = self.jobs[index];
-        let Ordinary { tuple, flags, .. } = self.packets[usize::from(job.from) % STAGE].packet;
         let vip = cx.snapshot.lb.vip(VipId::new(job.subject)?)?;
-        let repeated = job.passing.opens().then(|| self.repeated(cx, &job, &tuple)).flatten();
+        let repeated = job.passing.opens().then(|| self.repeated(cx, job, tuple)).flatten();
         let decision = match repeated {
             Some(server) => Decision::Existing(server),
-            None => self.decide(cx, vip, &job, &tuple, flags)?,
+            None => self.decide(cx, vip, job, tuple, flags)?,
         };
         let server = decision.server()?;
         let way = self.servers.to(cx.snapshot, server);
         let packet = frame.packet_mut(usize::from(job.at))?;
-        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, &tuple, job.port) {
+        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, job.port) {
             return None;
         }
         count_sent(cx, server, job.len);
@@ -103,7 +99,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
 
 /// What is not simple.
 #[cold]
-fn select<F: OrdinaryFamily>(
+fn select<F: LaneFamily>(
     cx: &mut Cx<'_>,
     vip: &Vip,
     flow: &FlowTuple<F::Address>,

@@ -32,6 +32,12 @@ impl Station {
         let [a, b, c, d, e, f] = mac.0;
         Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
     }
+
+    /// The address; nobody's is a group's.
+    pub(super) fn octets(self) -> [u8; 6] {
+        let [a, b, c, d, e, f, ..] = self.0.to_le_bytes();
+        [a, b, c, d, e, f]
+    }
 }
 
 /// What the Ethernet header says.
@@ -83,6 +89,23 @@ pub(super) trait OrdinaryFamily: Family {
     /// or `ip6-input` let it through (but for those about the places of its addresses in the FIB),
     /// there is nothing special in its header, and it has a hop to spend.
     fn read(data: &[u8]) -> Option<Ordinary<Self::Address>>;
+
+    /// The flow of an ordinary packet, without looking at anything else.
+    #[inline(always)]
+    fn flow(data: &[u8]) -> Option<FlowTuple<Self::Address>> {
+        let ip = Self::Header::at(data, L3)?;
+        let ports = data.get(L3 + Self::Header::LEN..)?.first_chunk::<4>()?;
+        Some(FlowTuple {
+            src: ip.source(),
+            dst: ip.destination(),
+            src_port: u16::from_be_bytes([ports[0], ports[1]]),
+            dst_port: u16::from_be_bytes([ports[2], ports[3]]),
+            protocol: Self::upper(ip),
+        })
+    }
+
+    /// The protocol number in a header without options or extensions.
+    fn upper(header: &Self::Header) -> u8;
 }
 
 /// Bytes that the header of this protocol has at least; `None` for all but TCP and UDP.
@@ -159,11 +182,16 @@ impl Fixed4 {
 
 /// Neither nobody's address, nor one of the host itself, nor a group's.
 #[inline(always)]
-fn is_host(first_octet: u8) -> bool {
+pub(super) fn is_host(first_octet: u8) -> bool {
     (first_octet.wrapping_sub(1) < 223) & (first_octet != 127)
 }
 
 impl OrdinaryFamily for Ip4 {
+    #[inline(always)]
+    fn upper(header: &Ipv4Header) -> u8 {
+        header.protocol
+    }
+
     // One branch for all that is the same in every ordinary packet.
     #[inline(always)]
     fn read(data: &[u8]) -> Option<Ordinary<Ipv4Addr>> {
@@ -192,6 +220,11 @@ impl OrdinaryFamily for Ip4 {
 }
 
 impl OrdinaryFamily for Ip6 {
+    #[inline(always)]
+    fn upper(header: &Ipv6Header) -> u8 {
+        header.next_header
+    }
+
     #[inline(always)]
     fn read(data: &[u8]) -> Option<Ordinary<Ipv6Addr>> {
         let Start { ip, source_port, destination_port, rest } = Start::<Ipv6Header>::at(data, L3)?;
@@ -222,7 +255,7 @@ impl OrdinaryFamily for Ip6 {
 
 /// Neither nobody's address, nor a group's, nor one that is good on its link or host alone.
 #[inline]
-fn is_global_unicast(address: Ipv6Addr) -> bool {
+pub(super) fn is_global_unicast(address: Ipv6Addr) -> bool {
     let bits = address.to_bits();
     (bits > 1) & (bits >> 120 != 0xff) & (bits >> 118 != 0x3fa)
 }

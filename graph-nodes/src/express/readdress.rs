@@ -27,6 +27,11 @@ impl<A: SummedAddress> NewEnd<A> {
     pub(super) fn new(address: A) -> Self {
         Self { address, sum: u16::from_ne_bytes(address.sum().fold().to_be_bytes()) }
     }
+
+    /// The one's complement sum of the address, of words in the machine's byte order.
+    pub(super) fn sum(&self) -> u16 {
+        self.sum
+    }
 }
 
 /// Which end of a packet is meant.
@@ -52,7 +57,7 @@ pub(super) trait Readdress: Family {
 
 /// The sum of words as 16 bits; the sum must be below 2^31.
 #[inline(always)]
-fn fold(sum: u32) -> u16 {
+pub(super) fn fold(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
@@ -154,7 +159,7 @@ fn readdress4(headers: &mut [u8; HEADERS4], side: Side, to: &NewEnd<Ipv4Addr>, p
 
 /// A UDP checksum that comes out as 0, which says that there is none, is sent as its twin (RFC 768).
 #[inline(always)]
-fn or_all_ones(checksum: u16) -> u16 {
+pub(super) fn or_all_ones(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 

@@ -9,9 +9,8 @@ use dataplane::worker::WorkerShared;
 
 use super::client_way::{next_hop, rename};
 use super::declined::Declined;
-use super::lane::{Cx, Lane};
-use super::ordinary::{L3, OrdinaryFamily};
-use super::readdress::Readdress;
+use super::lane::{Cx, Lane, LaneFamily};
+use super::ordinary::L3;
 use super::run::Run;
 use super::{Next, STAGE};
 use crate::ip_input::{SAMPLE_EVERY, has_partial_checksum};
@@ -23,7 +22,7 @@ enum Sent {
     Unknown,
 }
 
-impl<F: OrdinaryFamily + Readdress> Lane<F> {
+impl<F: LaneFamily> Lane<F> {
     /// Second stage: looks up the flows of the packets that were accepted, and sends them on.
     #[inline(never)]
     pub(super) fn finish(&mut self, cx: &mut Cx<'_>, frame: &mut Frame, declined: &mut Declined) {
@@ -62,7 +61,11 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
                         }
                         leaves
                     }
-                    Sent::Unknown => self.send_new(cx, frame, index),
+                    Sent::Unknown => {
+                        let job = self.jobs[index];
+                        let packet = self.packets[usize::from(job.from) % STAGE].packet;
+                        self.send_new(cx, frame, &job, (&packet.tuple, packet.flags))
+                    }
                 }
             };
             let Some(interface) = leaves else {
@@ -112,7 +115,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
         }
         known.keep(job.passing, &self.updates);
         let Some(packet) = frame.packet_mut(at) else { return Sent::Known(None) };
-        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, flow, job.port) {
+        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, job.port) {
             return Sent::Known(None);
         }
         count_sent(cx, server, job.len);
@@ -165,7 +168,7 @@ impl<F: OrdinaryFamily + Readdress> Lane<F> {
 
 /// Counts packets of known flows to a VIP.
 #[inline(never)]
-fn count_existing(shared: &WorkerShared, run: Run<u32>) {
+pub(super) fn count_existing(shared: &WorkerShared, run: Run<u32>) {
     if run.packets > 0
         && let Some(stats) = shared.vips.get(run.of as usize)
     {
@@ -175,7 +178,7 @@ fn count_existing(shared: &WorkerShared, run: Run<u32>) {
 
 /// Counts packets that an interface received.
 #[inline(never)]
-fn count_received<F: Family>(shared: &WorkerShared, run: Run<InterfaceId>) {
+pub(super) fn count_received<F: Family>(shared: &WorkerShared, run: Run<InterfaceId>) {
     if run.packets > 0
         && let Some(stats) = shared.interfaces.get(run.of.index())
     {
@@ -196,21 +199,21 @@ pub(super) fn count_sent(cx: &Cx<'_>, server: AsId, len: u16) {
 /// True when it is the turn of a packet of this interface to be looked at: has it a checksum that a
 /// network card should have made?
 #[inline]
-fn is_due<F: Family>(cx: &Cx<'_>, rx: InterfaceId) -> bool {
+pub(super) fn is_due<F: Family>(cx: &Cx<'_>, rx: InterfaceId) -> bool {
     cx.worker.until_sample[usize::from(F::V6)].get(rx.index()) == Some(&0)
 }
 
 /// True of an ordinary packet that has. It is not for the express way: `ip4-input` or `ip6-input`
 /// counts it.
 #[cold]
-fn is_partial<F: Family>(data: &[u8]) -> bool {
+pub(super) fn is_partial<F: Family>(data: &[u8]) -> bool {
     F::Header::upper_layer(data, L3)
         .is_ok_and(|upper| has_partial_checksum::<F::Header>(data, L3, &upper))
 }
 
 /// After packets of an interface, the first of which was looked at if it was its turn.
 #[inline]
-fn sampled<F: Family>(cx: &mut Cx<'_>, rx: InterfaceId, packets: u32) {
+pub(super) fn sampled<F: Family>(cx: &mut Cx<'_>, rx: InterfaceId, packets: u32) {
     if let Some(until) = cx.worker.until_sample[usize::from(F::V6)].get_mut(rx.index()) {
         let left = if *until == 0 { SAMPLE_EVERY } else { *until };
         *until = left.saturating_sub(packets);

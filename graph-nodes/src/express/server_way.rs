@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use balancer::{AsId, FlowTuple};
+use balancer::AsId;
 use dataplane::adjacency::L2Header;
 use dataplane::family::Family;
-use dataplane::forwarding::Method;
+use dataplane::forwarding::{Method, ServerPath};
 use dataplane::interface::{InterfaceId, MacAddress};
 use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
@@ -13,9 +13,11 @@ use dataplane::wire::Header;
 use dataplane::wire::ip::IpHeader;
 use dataplane::worker::WorkerState;
 
+use super::lane::LaneFamily;
 use super::ordinary::L3;
 use super::outer_template::{Inner, OuterTemplate};
-use super::readdress::{NewEnd, Readdress, Side};
+use super::readdress::{NewEnd, Side};
+use super::redirect::Redirect;
 
 /// What is done to a packet where there is no NAT.
 #[derive(Clone, Debug)]
@@ -44,12 +46,17 @@ pub(super) struct ServerWay<F: Family> {
     /// The AS's address where there is NAT. Apart from the other methods, as the jump by a table among
     /// all of them takes longer.
     nat: Option<NewEnd<F::Address>>,
+    /// What packets to the one address of the VIP become, where the AS is told by the destination and
+    /// [`link`](Self::link) has no tags.
+    redirect: Option<Redirect<F::Address>>,
+    /// The AS's port behind NAT, where it is the same for all packets; host byte order.
+    port: u16,
     change: Change<F::Address>,
     /// No flow of another VIP can clash with this one's at the AS.
     alone: bool,
 }
 
-impl<F: Readdress> ServerWay<F> {
+impl<F: LaneFamily> ServerWay<F> {
     /// A way that no packet can take.
     pub(super) fn closed() -> Self {
         Self::closed_in(NO_EPOCH)
@@ -63,6 +70,8 @@ impl<F: Readdress> ServerWay<F> {
             largest: 0,
             link: L2Header::new(nobody, nobody, &[], 0),
             nat: None,
+            redirect: None,
+            port: 0,
             change: Change::DirectRouting,
             alone: false,
         }
@@ -95,7 +104,9 @@ impl<F: Readdress> ServerWay<F> {
         };
         let interface = adjacency.interface;
         let alone = nat.is_none() || is_alone(snapshot, server).unwrap_or(false);
-        Some(Self { epoch, interface, largest, link, nat, change, alone })
+        let redirect = link.untagged().and_then(|link| redirect::<F>(snapshot, server, path, link));
+        let port = nat_port(snapshot, server).unwrap_or_default();
+        Some(Self { epoch, interface, largest, link, nat, redirect, port, change, alone })
     }
 
     /// Whether a new flow through its VIP can clash with no other flow at the AS: the AS sees all of
@@ -131,7 +142,6 @@ impl<F: Readdress> ServerWay<F> {
         packet: &mut Packet,
         snapshot: &Snapshot,
         worker: &mut WorkerState,
-        flow: &FlowTuple<F::Address>,
         port: u16,
     ) -> bool {
         if let Some(server) = &self.nat {
@@ -149,9 +159,50 @@ impl<F: Readdress> ServerWay<F> {
                 }
             }
             Change::DirectRouting => return set_link(packet, &self.link).is_some(),
-            Change::Tunnel(template) => return wrap::<F>(template, packet, snapshot, worker, flow),
+            Change::Tunnel(template) => return wrap::<F>(template, packet, snapshot, worker),
         }
         true
+    }
+
+    /// The same for a packet that is to the VIP's one service, if it has only one.
+    #[inline(always)]
+    pub(super) fn change_alike(
+        &self,
+        packet: &mut Packet,
+        snapshot: &Snapshot,
+        worker: &mut WorkerState,
+    ) -> bool {
+        match &self.redirect {
+            Some(to) if F::redirect(packet.data_mut(), to) => true,
+            _ => self.change(packet, snapshot, worker, self.port),
+        }
+    }
+}
+
+/// The port of an AS behind NAT, if it is the same for all packets to the VIP; host byte order.
+fn nat_port(snapshot: &Snapshot, server: AsId) -> Option<u16> {
+    let vip = snapshot.lb.vip(snapshot.lb.server(server)?.vip)?;
+    let port = vip.key.ports.single().filter(|_| vip.node_port.is_none())?;
+    Some(vip.target_port(port))
+}
+
+/// What packets to the VIP become on their way to an AS, if they all have the same destination.
+fn redirect<F: LaneFamily>(
+    snapshot: &Snapshot,
+    server: AsId,
+    path: &ServerPath,
+    link: &[u8; L3],
+) -> Option<Redirect<F::Address>> {
+    let vip = snapshot.lb.vip(snapshot.lb.server(server)?.vip)?;
+    let from = F::address(vip.key.prefix.network).filter(|_| vip.key.prefix.is_host())?;
+    let to = F::address(path.address)?;
+    match path.method {
+        Method::Nat => {
+            let ports = Some((vip.key.ports.single()?, nat_port(snapshot, server)?));
+            Some(Redirect::new(*link, (from, to), ports, None))
+        }
+        Method::L3dsr { dscp } => Some(Redirect::new(*link, (from, to), None, Some(dscp))),
+        _ => None,
     }
 }
 
@@ -171,15 +222,17 @@ fn is_alone(snapshot: &Snapshot, server: AsId) -> Option<bool> {
 
 /// Puts the outer header around a packet.
 #[inline]
-fn wrap<F: Family>(
+fn wrap<F: LaneFamily>(
     template: &OuterTemplate,
     packet: &mut Packet,
     snapshot: &Snapshot,
     worker: &mut WorkerState,
-    flow: &FlowTuple<F::Address>,
 ) -> bool {
     let Some(header) = F::Header::at(packet.data(), L3) else { return false };
-    let hash = if template.shows_flow() { snapshot.lb.hasher.hash(flow, false) } else { 0 };
+    let hash = match F::flow(packet.data()) {
+        Some(flow) if template.shows_flow() => snapshot.lb.hasher.hash(&flow, false),
+        _ => 0,
+    };
     let inner = Inner {
         class: header.traffic_class(),
         dont_fragment: F::dont_fragment(header),

@@ -1,21 +1,22 @@
 //! [`ServerWays`]: the ways to ASs, remembered.
 
-use balancer::{AsId, MAX_SERVERS};
+use balancer::{AsId, FlowValue};
 use dataplane::snapshot::Snapshot;
 
-use super::readdress::Readdress;
+use super::lane::LaneFamily;
 use super::server_way::ServerWay;
 
 /// How many ASs are remembered.
 const WAYS: usize = 4096;
 
 #[repr(align(64))]
-struct Cell<F: Readdress> {
+struct Cell<F: LaneFamily> {
     tag: Tag,
     way: ServerWay<F>,
 }
 
-/// An AS in a snapshot.
+/// The flows of an AS in a snapshot: from the low end on, the epoch 8 bits, the AS 20, the snapshot's
+/// generation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Tag(u64);
 
@@ -23,22 +24,42 @@ impl Tag {
     /// What no AS has.
     const NONE: Self = Self(u64::MAX);
 
+    #[inline(always)]
+    fn new(snapshot: &Snapshot, flows: u32) -> Self {
+        Self(snapshot.generation << FlowValue::OWNER_BITS | u64::from(flows))
+    }
+
+    /// Whether it is of this AS in the snapshot.
     #[inline]
-    fn new(snapshot: &Snapshot, server: AsId) -> Self {
-        Self(snapshot.generation << MAX_SERVERS.ilog2() | u64::from(server.get()))
+    fn is_of(self, snapshot: &Snapshot, server: AsId) -> bool {
+        let first = FlowValue::owner_of(server, 0);
+        self.0 >> u8::BITS == Self::new(snapshot, first).0 >> u8::BITS
     }
 }
 
 /// Direct-mapped, and made of what the snapshot says: another one empties it.
-pub(super) struct ServerWays<F: Readdress>(Box<[Cell<F>; WAYS]>);
+pub(super) struct ServerWays<F: LaneFamily>(Box<[Cell<F>; WAYS]>);
 
-impl<F: Readdress> std::fmt::Debug for ServerWays<F> {
+impl<F: LaneFamily> Cell<F> {
+    #[cold]
+    #[inline(never)]
+    fn fill(&mut self, snapshot: &Snapshot, server: AsId) {
+        // Of an AS that there is not, no flow is alive.
+        let tag = snapshot
+            .lb
+            .epoch_of(server)
+            .map_or(Tag::NONE, |epoch| Tag::new(snapshot, FlowValue::owner_of(server, epoch)));
+        *self = Self { tag, way: ServerWay::of(snapshot, server) };
+    }
+}
+
+impl<F: LaneFamily> std::fmt::Debug for ServerWays<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ServerWays({})", self.0.len())
     }
 }
 
-impl<F: Readdress> Default for ServerWays<F> {
+impl<F: LaneFamily> Default for ServerWays<F> {
     fn default() -> Self {
         let cells = (0..WAYS).map(|_| Cell { tag: Tag::NONE, way: ServerWay::closed() });
         let Ok(cells) = cells.collect::<Box<[_]>>().try_into() else {
@@ -48,15 +69,32 @@ impl<F: Readdress> Default for ServerWays<F> {
     }
 }
 
-impl<F: Readdress> ServerWays<F> {
+impl<F: LaneFamily> ServerWays<F> {
     /// The way to an AS; a closed one if there is no such AS.
     #[inline(always)]
     pub(super) fn to(&mut self, snapshot: &Snapshot, server: AsId) -> &ServerWay<F> {
         let cell = &mut self.0[server.index() % WAYS];
-        let tag = Tag::new(snapshot, server);
-        if cell.tag != tag {
-            *cell = Cell { tag, way: ServerWay::of(snapshot, server) };
+        if !cell.tag.is_of(snapshot, server) {
+            cell.fill(snapshot, server);
         }
         &cell.way
+    }
+
+    /// The way of a flow with an entry that says this; `None` if its AS is not what it was.
+    #[inline(always)]
+    pub(super) fn of_flow(
+        &mut self,
+        snapshot: &Snapshot,
+        value: FlowValue,
+    ) -> Option<&ServerWay<F>> {
+        let cell = &mut self.0[value.as_id().index() % WAYS];
+        let tag = Tag::new(snapshot, value.owner());
+        if cell.tag != tag {
+            cell.fill(snapshot, value.as_id());
+            if cell.tag != tag {
+                return None;
+            }
+        }
+        Some(&cell.way)
     }
 }

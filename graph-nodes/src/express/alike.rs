@@ -1,0 +1,257 @@
+//! The two stages for packets that are like the ones before: from the same interface to the same
+//! service of a VIP whose replies come another way in. Everything about the VIP is known beforehand
+//! then, and there is little left to do for each.
+
+use balancer::{FlowTuple, KeyKind, Located, Passing, TcpFlags};
+use dataplane::frame::Frame;
+use dataplane::interface::InterfaceId;
+
+use super::declined::Declined;
+use super::first_stage::is_forged;
+use super::flow_job::FlowJob;
+use super::lane::{Cx, Lane, LaneFamily};
+use super::likeness::Varying;
+use super::pattern::Pattern;
+use super::run::Run;
+use super::second_stage::{
+    count_existing, count_received, count_sent, is_due, is_partial, sampled,
+};
+use super::{Next, STAGE};
+
+/// A pattern that fits fewer packets of a group than one in so many is given up.
+const FEW: u32 = 4;
+
+/// A packet between the two stages.
+#[derive(Clone, Copy, Debug, Default)]
+struct AlikeJob {
+    located: Located,
+    /// Bytes of the IP packet.
+    len: u16,
+    passing: Passing,
+    /// The slot in the frame.
+    at: u8,
+}
+
+/// The packets of a group that fit a pattern.
+#[derive(Debug)]
+pub(super) struct Alike<F: LaneFamily> {
+    /// `None`: there are none.
+    pattern: Option<Pattern<F>>,
+    jobs: [AlikeJob; STAGE],
+    waiting: usize,
+}
+
+impl<F: LaneFamily> Default for Alike<F> {
+    fn default() -> Self {
+        Self { pattern: None, jobs: [AlikeJob::default(); STAGE], waiting: 0 }
+    }
+}
+
+impl<F: LaneFamily> Alike<F> {
+    /// First stage: finds the packets of a group, from slot `start` on, that fit the pattern, and
+    /// fetches what is known of their flows. Returns a bit for each, counted from `start` on.
+    #[inline]
+    pub(super) fn gather(
+        &mut self,
+        cx: &Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &Frame,
+        start: usize,
+    ) -> u32 {
+        self.pattern = lane.pattern;
+        let Some(pattern) = &lane.pattern else { return 0 };
+        let taken = match pattern.destination.kind {
+            KeyKind::Exact => self.locate(cx, frame, start, pattern, KeyKind::Exact),
+            KeyKind::Tag => self.locate(cx, frame, start, pattern, KeyKind::Tag),
+            KeyKind::End => self.locate(cx, frame, start, pattern, KeyKind::End),
+            KeyKind::Full => 0,
+        };
+        let group = STAGE.min(frame.len() - start) as u32;
+        if taken.count_ones() < group.div_ceil(FEW) {
+            // The next packets are likely to be like those that did not fit.
+            lane.pattern = None;
+        }
+        taken
+    }
+
+    /// The same for keys of this kind.
+    #[inline(always)]
+    fn locate(
+        &mut self,
+        cx: &Cx<'_>,
+        frame: &Frame,
+        start: usize,
+        pattern: &Pattern<F>,
+        kind: KeyKind,
+    ) -> u32 {
+        let end = frame.len().min(start + STAGE);
+        let interfaces = &frame.lanes.rx_interface[start..end];
+        let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
+        let (vip, course) = (pattern.destination.vip, pattern.destination.course);
+        let finder = cx.worker.sticky.finder();
+        let mut jobs = self.jobs.iter_mut();
+        let mut taken = 0;
+        for (index, (slot, rx)) in frame.packets()[start..end].iter().zip(interfaces).enumerate() {
+            let Some(packet) = slot else { continue };
+            if !packet.is_plain() || *rx != pattern.interface {
+                continue;
+            }
+            let Some(varying) = F::varying(&pattern.like, packet.data()) else { continue };
+            let flow = pattern.flow(&varying);
+            // An outer header of ours that came back is somebody else's to count.
+            if tunnel_sources && F::is_tunnel_source(&cx.snapshot.tunnel_policy, flow.src)
+                || is_forged::<F>(cx, (flow.src, flow.dst), false)
+            {
+                continue;
+            }
+            let Varying { flags, len, .. } = varying;
+            let located = finder.locate(kind, vip, &flow);
+            finder.prefetch(&located);
+            let (passing, at) = (course.passing(flags), (start + index) as u8);
+            let Some(job) = jobs.next() else { break };
+            *job = AlikeJob { located, len, passing, at };
+            taken |= 1 << index;
+        }
+        self.waiting = STAGE - jobs.len();
+        taken
+    }
+
+    /// Second stage: looks up the flows of the packets that fitted, and sends them on.
+    #[inline(never)]
+    pub(super) fn finish(
+        &mut self,
+        cx: &mut Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &mut Frame,
+        declined: &mut Declined,
+    ) {
+        let waiting = std::mem::take(&mut self.waiting).min(STAGE);
+        let (Some(pattern), [first, ..]) = (&self.pattern, &self.jobs[..waiting]) else { return };
+        if cx.worker.sticky.is_large() {
+            let finder = cx.worker.sticky.finder();
+            for job in &self.jobs[..waiting] {
+                finder.prefetch_second(&job.located);
+            }
+        }
+        let (rx, first) = (pattern.interface, usize::from(first.at));
+        let partial = is_due::<F>(cx, rx) && is_partial::<F>(frame.data(first));
+        if partial {
+            declined.add_ordinary::<F>(frame.data(first));
+        }
+        let jobs = &self.jobs[usize::from(partial)..waiting];
+        let (mut others, mut new) = (0, 0);
+        for job in jobs {
+            let at = usize::from(job.at);
+            let sent = if declined.any() { None } else { forward(cx, lane, frame, job) };
+            let interface = match sent {
+                Some(interface) => interface,
+                None => match send_otherwise(cx, lane, frame, (pattern, job), declined) {
+                    Some(Otherwise { interface, counted }) => {
+                        new += u32::from(counted);
+                        interface
+                    }
+                    None => {
+                        others += 1;
+                        continue;
+                    }
+                },
+            };
+            frame.lanes.tx_interface[at] = interface;
+            cx.set_next(at, Next::Output);
+        }
+        let forwarded = jobs.len() as u32 - others;
+        let (shared, existing) = (&cx.worker.shared, u64::from(forwarded - new));
+        count_existing(shared, Run { of: pattern.destination.vip.get(), packets: existing });
+        count_received::<F>(shared, Run { of: rx, packets: u64::from(forwarded) });
+        lane.forwarded += u64::from(forwarded);
+        if !partial {
+            sampled::<F>(cx, rx, forwarded);
+        }
+    }
+}
+
+/// Sends a packet to the AS of its flow. `None` if it has none, or the packet cannot take the way to
+/// it; it is as it was then.
+#[inline(always)]
+fn forward<F: LaneFamily>(
+    cx: &mut Cx<'_>,
+    lane: &mut Lane<F>,
+    frame: &mut Frame,
+    job: &AlikeJob,
+) -> Option<InterfaceId> {
+    let known = cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s)?;
+    let way = lane.servers.of_flow(cx.snapshot, known.value)?;
+    // A SYN may start another connection.
+    if job.passing.opens() || !way.takes(job.len) {
+        return None;
+    }
+    known.keep(job.passing, &lane.updates);
+    let server = known.value.as_id();
+    let packet = frame.packet_mut(usize::from(job.at))?;
+    if !way.change_alike(packet, cx.snapshot, cx.worker) {
+        return None;
+    }
+    count_sent(cx, server, job.len);
+    Some(way.interface)
+}
+
+/// Where a packet leaves that [`forward`] did not send.
+struct Otherwise {
+    interface: InterfaceId,
+    /// The VIP has counted it already.
+    counted: bool,
+}
+
+/// Sends a packet that [`forward`] did not, or that comes when others were declined; `None` declines
+/// it.
+#[inline(never)]
+fn send_otherwise<F: LaneFamily>(
+    cx: &mut Cx<'_>,
+    lane: &mut Lane<F>,
+    frame: &mut Frame,
+    (pattern, job): (&Pattern<F>, &AlikeJob),
+    declined: &mut Declined,
+) -> Option<Otherwise> {
+    let at = usize::from(job.at);
+    let varying = F::varying(&pattern.like, frame.data(at))?;
+    let flow = pattern.flow(&varying);
+    if declined.any() && declined.has(flow.src, flow.dst) {
+        return None;
+    }
+    let sent = send_one_by_one(cx, lane, frame, (pattern, job), (&flow, varying.flags));
+    if sent.is_none() {
+        declined.add(flow.src, flow.dst);
+    }
+    sent
+}
+
+/// The same for a packet that may be sent.
+fn send_one_by_one<F: LaneFamily>(
+    cx: &mut Cx<'_>,
+    lane: &mut Lane<F>,
+    frame: &mut Frame,
+    (pattern, job): (&Pattern<F>, &AlikeJob),
+    (flow, flags): (&FlowTuple<F::Address>, TcpFlags),
+) -> Option<Otherwise> {
+    let sticky = &cx.worker.sticky;
+    let known = sticky.known::<F::Address>(&job.located, None, cx.now.tick_s);
+    let is_live =
+        known.is_some_and(|known| lane.servers.of_flow(cx.snapshot, known.value).is_some());
+    if is_live && !job.passing.opens() {
+        let interface = forward(cx, lane, frame, job)?;
+        return Some(Otherwise { interface, counted: false });
+    }
+    let Pattern { destination, .. } = pattern;
+    let flow_job = FlowJob {
+        located: job.located,
+        subject: destination.vip.get(),
+        len: job.len,
+        port: destination.target.unwrap_or_default(),
+        at: job.at,
+        from: 0,
+        passing: job.passing,
+        kind: destination.kind,
+    };
+    let interface = lane.send_new(cx, frame, &flow_job, (flow, flags))?;
+    Some(Otherwise { interface, counted: true })
+}

@@ -1,0 +1,421 @@
+//! What all ordinary packets to one service look like, so that a few comparisons of whole words tell
+//! that a packet is one of them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use balancer::TcpFlags;
+use dataplane::family::{Ip4, Ip6};
+use dataplane::wire::Header;
+use dataplane::wire::ipv4::{Ipv4Header, protocol};
+use dataplane::wire::ipv6::Ipv6Header;
+use dataplane::wire::tcp::TcpHeader;
+use dataplane::wire::udp::UdpHeader;
+
+use super::ordinary::{L3, OrdinaryFamily, Station, is_global_unicast, is_host};
+
+/// What ordinary packets to a service have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Common<A> {
+    /// Whom the frames are for.
+    pub(super) station: Station,
+    pub(super) dst: A,
+    /// Host byte order; `None`: any port.
+    pub(super) dst_port: Option<u16>,
+    /// TCP or UDP.
+    pub(super) protocol: u8,
+    /// A UDP packet without a checksum is none of them, if the family demands one.
+    pub(super) summed: bool,
+}
+
+/// What differs between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Varying<A> {
+    pub(super) src: A,
+    /// Host byte order, as the next.
+    pub(super) src_port: u16,
+    pub(super) dst_port: u16,
+    /// None of UDP.
+    pub(super) flags: TcpFlags,
+    /// Bytes of the IP packet.
+    pub(super) len: u16,
+}
+
+/// A family whose packets to one service are told from others by comparing words.
+pub(super) trait Likeness: OrdinaryFamily {
+    /// What is compared.
+    type Like: Copy + std::fmt::Debug;
+
+    /// What packets to a service are compared with.
+    fn like(common: &Common<Self::Address>) -> Self::Like;
+
+    /// What is special in a frame, if [`OrdinaryFamily::read`] takes it and it is like that; `None`
+    /// also for a frame that is shorter than Ethernet's least.
+    fn varying(like: &Self::Like, data: &[u8]) -> Option<Varying<Self::Address>>;
+}
+
+/// So many bytes of a frame, as a number whose low end comes first.
+#[inline(always)]
+fn word<const N: usize>(head: &[u8; N], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&head[at..at + 8]);
+    u64::from_le_bytes(bytes)
+}
+
+/// Two bytes as a number, most often a port.
+#[inline(always)]
+fn port<const N: usize>(head: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([head[at], head[at + 1]])
+}
+
+/// So many bytes are compared at once.
+const STRETCH: usize = 32;
+
+/// A stretch of a frame: what it is like, and the bits that count. Words, as the compiler makes three
+/// instructions of them.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    like: [u64; STRETCH / 8],
+    mask: [u64; STRETCH / 8],
+}
+
+impl Stretch {
+    /// Starts at byte `start` of frames; `parts` are where in the frame bytes are, these, and the bits
+    /// of them that count.
+    fn new(start: usize, parts: &[(usize, &[u8], &[u8])]) -> Self {
+        let (mut like, mut mask) = ([0; STRETCH], [0; STRETCH]);
+        for (at, bytes, bits) in parts {
+            for (offset, (byte, bits)) in bytes.iter().zip(*bits).enumerate() {
+                let at = at - start + offset;
+                (like[at], mask[at]) = (byte & bits, *bits);
+            }
+        }
+        let words = |bytes: &[u8; STRETCH]| std::array::from_fn(|at| word(bytes, 8 * at));
+        Self { like: words(&like), mask: words(&mask) }
+    }
+
+    /// Whether a head is like that from byte `start` on.
+    #[inline(always)]
+    fn fits<const N: usize>(&self, head: &[u8; N], start: usize) -> bool {
+        let mut other = 0;
+        for (at, (like, mask)) in self.like.iter().zip(&self.mask).enumerate() {
+            other |= (word(head, start + 8 * at) ^ like) & mask;
+        }
+        other == 0
+    }
+}
+
+/// What the Ethernet header is like: for the station, and of this type.
+fn link_parts<'a>(station: &'a [u8; 6], kind: &'a [u8; 2]) -> [(usize, &'a [u8], &'a [u8]); 2] {
+    [(0, station, &[0xff; 6]), (12, kind, &[0xff; 2])]
+}
+
+/// The bits of a port that count.
+fn port_mask(port: Option<u16>) -> [u8; 2] {
+    if port.is_some() { [0xff; 2] } else { [0; 2] }
+}
+
+/// Bytes of TCP's or UDP's header.
+fn upper_len(upper: u8) -> usize {
+    if upper == protocol::UDP { UdpHeader::LEN } else { TcpHeader::LEN }
+}
+
+/// Up to the end of TCP's header. A UDP packet in a frame of Ethernet's least length has as much.
+const HEAD4: usize = L3 + Ipv4Header::LEN + TcpHeader::LEN;
+/// TCP's flags.
+const FLAGS4: usize = L3 + Ipv4Header::LEN + 13;
+
+/// What is compared of IPv4 packets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Like4 {
+    start: Stretch,
+    /// From [`Like4::END`] on.
+    end: Stretch,
+    /// The IP packet's bytes at least.
+    least: u16,
+    /// All for TCP, none for UDP.
+    flags: u8,
+}
+
+impl Like4 {
+    const END: usize = HEAD4 - STRETCH;
+
+    /// Whether the header's checksum is right, by the words from bytes 12, 20 and 28 on: whether the
+    /// sum of the header's words, in any byte order (RFC 1071 §2), is a multiple of 0xffff other than
+    /// 0, which no header's is. As 2^16 is 1 more than that, numbers of any length can be added that
+    /// are made of such words, and so can what is carried out of 64 bits.
+    #[inline(always)]
+    fn is_whole(kind: u64, rest: u64, end: u64) -> bool {
+        let (sum, carry) = rest.overflowing_add((kind >> 16) + (end << 16 >> 16));
+        (sum + u64::from(carry)).is_multiple_of(0xffff)
+    }
+}
+
+impl Likeness for Ip4 {
+    type Like = Like4;
+
+    fn like(common: &Common<Ipv4Addr>) -> Like4 {
+        let (station, dst) = (common.station.octets(), common.dst.octets());
+        let port = common.dst_port.unwrap_or_default().to_be_bytes();
+        let [link, kind] = link_parts(&station, &[0x08, 0]);
+        // Without options; whole; of this protocol.
+        let start = [
+            link,
+            kind,
+            (14, &[0x45], &[0xff]),
+            (20, &[0, 0], &[0x3f, 0xff]),
+            (23, &[common.protocol], &[0xff]),
+        ];
+        let end = [(30, &dst[..], &[0xff; 4][..]), (36, &port, &port_mask(common.dst_port))];
+        let udp = common.protocol == protocol::UDP;
+        Like4 {
+            start: Stretch::new(0, &start),
+            end: Stretch::new(Like4::END, &end),
+            least: (Ipv4Header::LEN + upper_len(common.protocol)) as u16,
+            flags: if udp { 0 } else { u8::MAX },
+        }
+    }
+
+    #[inline(always)]
+    fn varying(like: &Like4, data: &[u8]) -> Option<Varying<Ipv4Addr>> {
+        let head = data.first_chunk::<HEAD4>()?;
+        if !like.start.fits(head, 0) || !like.end.fits(head, Like4::END) {
+            return None;
+        }
+        let (kind, rest, end) = (word(head, 12), word(head, 20), word(head, 28));
+        let len = ((kind >> 32) as u16).swap_bytes();
+        let hops = (rest >> 16) as u8;
+        let ordinary = (hops > 1)
+            & (len >= like.least)
+            & (L3 + usize::from(len) <= data.len())
+            & is_host(head[26])
+            & Like4::is_whole(kind, rest, end);
+        ordinary.then(|| Varying {
+            src: Ipv4Addr::new(head[26], head[27], head[28], head[29]),
+            src_port: port(head, 34),
+            dst_port: port(head, 36),
+            flags: TcpFlags::from_octet(head[FLAGS4] & like.flags),
+            len,
+        })
+    }
+}
+
+/// Up to the end of UDP's header.
+const HEAD6: usize = L3 + Ipv6Header::LEN + UdpHeader::LEN;
+/// TCP's flags.
+const FLAGS6: usize = L3 + Ipv6Header::LEN + 13;
+
+/// What is compared of IPv6 packets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Like6 {
+    start: Stretch,
+    /// From [`Like6::END`] on.
+    end: Stretch,
+    /// The payload's bytes at least.
+    least: u16,
+    udp: bool,
+    summed: bool,
+}
+
+impl Like6 {
+    const END: usize = HEAD6 - STRETCH;
+}
+
+impl Likeness for Ip6 {
+    type Like = Like6;
+
+    fn like(common: &Common<Ipv6Addr>) -> Like6 {
+        let (station, dst) = (common.station.octets(), common.dst.octets());
+        let port = common.dst_port.unwrap_or_default().to_be_bytes();
+        let [link, kind] = link_parts(&station, &[0x86, 0xdd]);
+        let start = [link, kind, (14, &[0x60], &[0xf0]), (20, &[common.protocol], &[0xff])];
+        let end = [(38, &dst[..], &[0xff; 16][..]), (56, &port, &port_mask(common.dst_port))];
+        Like6 {
+            start: Stretch::new(0, &start),
+            end: Stretch::new(Like6::END, &end),
+            least: upper_len(common.protocol) as u16,
+            udp: common.protocol == protocol::UDP,
+            summed: common.summed,
+        }
+    }
+
+    #[inline(always)]
+    fn varying(like: &Like6, data: &[u8]) -> Option<Varying<Ipv6Addr>> {
+        let head = data.first_chunk::<HEAD6>()?;
+        if !like.start.fits(head, 0) || !like.end.fits(head, Like6::END) {
+            return None;
+        }
+        let payload = port(head, 18);
+        let len = Ipv6Header::LEN + usize::from(payload);
+        let src = Ipv6Addr::from(*head[22..].first_chunk::<16>()?);
+        let ordinary = (head[21] > 1)
+            & (payload >= like.least)
+            & (L3 + len <= data.len())
+            & is_global_unicast(src);
+        if !ordinary {
+            return None;
+        }
+        let flags = if like.udp {
+            if like.summed && head[60..] == [0, 0] {
+                return None;
+            }
+            TcpFlags::NONE
+        } else {
+            TcpFlags::from_octet(*data.get(FLAGS6)?)
+        };
+        let (src_port, dst_port) = (port(head, 54), port(head, 56));
+        Some(Varying { src, src_port, dst_port, flags, len: len as u16 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use balancer::FlowTuple;
+    use dataplane::interface::MacAddress;
+    use dataplane::wire::ethernet::ether_type;
+    use proptest::prelude::*;
+
+    use super::super::ordinary::{Link, Ordinary};
+    use super::*;
+
+    const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
+
+    /// Does what the comparison is to do, by reading all fields.
+    fn field_by_field<F: Likeness>(
+        common: &Common<F::Address>,
+        data: &[u8],
+    ) -> Option<Varying<F::Address>> {
+        let link = Link::of(data)?;
+        let Ordinary { tuple, flags, len, unsummed } = F::read(data)?;
+        let FlowTuple { src, dst, src_port, dst_port, protocol } = tuple;
+        let like = link.station == common.station
+            && link.ether_type == F::ETHER_TYPE
+            && dst == common.dst
+            && common.dst_port.is_none_or(|port| port == dst_port)
+            && protocol == common.protocol
+            && !(common.summed && unsummed);
+        like.then_some(Varying { src, src_port, dst_port, flags, len })
+    }
+
+    fn frame(ether: u16, header: &[u8], upper: &[u8]) -> Vec<u8> {
+        let mut frame = [&MAC.0[..], &[2, 0, 0, 0, 0, 1], &ether.to_be_bytes()].concat();
+        frame.extend_from_slice(header);
+        frame.extend_from_slice(upper);
+        frame
+    }
+
+    fn ip4_frame(tcp: bool, source: u32, upper: &[u8]) -> Vec<u8> {
+        let mut header = [0; 20];
+        (header[0], header[8]) = (0x45, 64);
+        header[9] = if tcp { protocol::TCP } else { protocol::UDP };
+        header[2..4].copy_from_slice(&(20 + upper.len() as u16).to_be_bytes());
+        header[12..16].copy_from_slice(&source.to_be_bytes());
+        header[16..20].copy_from_slice(&[10, 255, 0, 1]);
+        frame(ether_type::IPV4, &header, upper)
+    }
+
+    fn fill_checksum(frame: &mut [u8]) {
+        use dataplane::wire::Header;
+        if let Some(header) = Ipv4Header::at_mut(frame, L3) {
+            header.fill_checksum();
+        }
+    }
+
+    fn ip6_frame(tcp: bool, source: u128, upper: &[u8]) -> Vec<u8> {
+        let mut header = [0; 40];
+        (header[0], header[7]) = (0x60, 64);
+        header[6] = if tcp { protocol::TCP } else { protocol::UDP };
+        header[4..6].copy_from_slice(&(upper.len() as u16).to_be_bytes());
+        header[8..24].copy_from_slice(&source.to_be_bytes());
+        header[24..40].copy_from_slice(&(0x2001_0db8_u128 << 96 | 7).to_be_bytes());
+        frame(ether_type::IPV6, &header, upper)
+    }
+
+    /// Sets bytes here and there, most often none.
+    fn changes() -> impl Strategy<Value = Vec<(usize, u8)>> {
+        prop::collection::vec((0..64_usize, any::<u8>()), 0..3)
+    }
+
+    fn apply(frame: &mut [u8], changes: &[(usize, u8)]) {
+        for (at, byte) in changes {
+            if let Some(slot) = frame.get_mut(*at) {
+                *slot = *byte;
+            }
+        }
+    }
+
+    fn ports() -> impl Strategy<Value = Option<u16>> {
+        prop_oneof![Just(None), Just(Some(0x0050)), any::<u16>().prop_map(Some)]
+    }
+
+    fn upper(tcp: bool, random: &[u8]) -> Vec<u8> {
+        let mut bytes = random.to_vec();
+        bytes[2..4].copy_from_slice(&[0, 0x50]);
+        bytes.truncate(if tcp { 60 } else { 30 });
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn ip4_is_compared_as_it_is_read(
+            tcp: bool, wanted_tcp in prop::bool::weighted(0.1), source: u32, port in ports(),
+            random in prop::collection::vec(any::<u8>(), 60), whole in prop::bool::weighted(0.9),
+            before in changes(), after in changes(),
+        ) {
+            let mut data = ip4_frame(tcp, source, &upper(tcp, &random));
+            apply(&mut data, &before);
+            if whole {
+                fill_checksum(&mut data);
+            }
+            apply(&mut data, if whole { &[] } else { &after });
+            let protocol = if tcp ^ wanted_tcp { protocol::TCP } else { protocol::UDP };
+            let common = Common {
+                station: Station::of(MAC),
+                dst: Ipv4Addr::new(10, 255, 0, 1),
+                dst_port: port,
+                protocol,
+                summed: true,
+            };
+            let found = Ip4::varying(&Ip4::like(&common), &data);
+            prop_assert_eq!(found, field_by_field::<Ip4>(&common, &data));
+        }
+
+        #[test]
+        fn ip6_is_compared_as_it_is_read(
+            tcp: bool, wanted_tcp in prop::bool::weighted(0.1), source: u128, global: bool,
+            port in ports(), summed: bool, none: bool,
+            random in prop::collection::vec(any::<u8>(), 60), changes in changes(),
+        ) {
+            let source = if global { source >> 16 | 0x2001 << 112 } else { source };
+            let mut upper = upper(tcp, &random);
+            if none {
+                upper[6..8].fill(0);
+            }
+            let mut data = ip6_frame(tcp, source, &upper);
+            apply(&mut data, &changes);
+            let common = Common {
+                station: Station::of(MAC),
+                dst: Ipv6Addr::from(0x2001_0db8_u128 << 96 | 7),
+                dst_port: port,
+                protocol: if tcp ^ wanted_tcp { protocol::TCP } else { protocol::UDP },
+                summed,
+            };
+            let found = Ip6::varying(&Ip6::like(&common), &data);
+            prop_assert_eq!(found, field_by_field::<Ip6>(&common, &data));
+        }
+    }
+
+    #[test]
+    fn most_packets_are_alike() {
+        let mut data = ip4_frame(false, 0x0b01_0203, &upper(false, &[1; 60]));
+        fill_checksum(&mut data);
+        let dst = Ipv4Addr::new(10, 255, 0, 1);
+        let (station, protocol) = (Station::of(MAC), protocol::UDP);
+        let common = Common { station, dst, dst_port: Some(80), protocol, summed: true };
+        let found = Ip4::varying(&Ip4::like(&common), &data).unwrap();
+        assert_eq!(found.src, Ipv4Addr::new(11, 1, 2, 3));
+        assert_eq!((found.src_port, found.dst_port, found.len), (0x0101, 80, 50));
+        assert!(Ip4::varying(&Ip4::like(&common), &data[..50]).is_none(), "a short frame");
+    }
+}

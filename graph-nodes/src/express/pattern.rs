@@ -1,0 +1,53 @@
+//! [`Pattern`]: what most packets of a burst have in common.
+
+use balancer::{FlowTuple, KeyKind};
+use dataplane::interface::InterfaceId;
+
+use super::destinations::Destination;
+use super::gate::Gate;
+use super::likeness::{Common, Likeness, Varying};
+use super::ordinary::Ordinary;
+
+/// Packets from one interface to one service of one VIP. What is said here holds in one snapshot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pattern<F: Likeness> {
+    pub(super) interface: InterfaceId,
+    pub(super) like: F::Like,
+    pub(super) destination: Destination,
+    dst: F::Address,
+    protocol: u8,
+}
+
+impl<F: Likeness> Pattern<F> {
+    /// The pattern of this packet, which came through this gate, to this destination. `any_port`:
+    /// whatever its port is. `None` where packets must be looked at one by one.
+    pub(super) fn of(
+        gate: &Gate,
+        packet: &Ordinary<F::Address>,
+        destination: Destination,
+        any_port: bool,
+    ) -> Option<Self> {
+        // A packet may be the reply of an AS, or its entry may have to be compared in full.
+        let replies = gate.nat_in[usize::from(F::V6)];
+        let Destination { kind, nat, mss, target, .. } = destination;
+        if replies || mss || kind == KeyKind::Full || nat && target.is_none() {
+            return None;
+        }
+        let FlowTuple { dst, dst_port, protocol, .. } = packet.tuple;
+        let like = F::like(&Common {
+            station: gate.station,
+            dst,
+            dst_port: (!any_port).then_some(dst_port),
+            protocol,
+            summed: nat,
+        });
+        Some(Self { interface: gate.interface, like, destination, dst, protocol })
+    }
+
+    /// The flow of a packet.
+    #[inline(always)]
+    pub(super) fn flow(&self, varying: &Varying<F::Address>) -> FlowTuple<F::Address> {
+        let Varying { src, src_port, dst_port, .. } = *varying;
+        FlowTuple { src, dst: self.dst, src_port, dst_port, protocol: self.protocol }
+    }
+}
