@@ -100,56 +100,79 @@ pub(crate) fn fill(
     length: u32,
     mut place: impl FnMut(u32, u32),
 ) {
-    let mut quotas = quotas(weights, length);
-    let mut next: Vec<(u32, u32)> = permutations.iter().map(|p| (p.offset, p.skip)).collect();
+    let turns = turns(weights);
+    let quotas = quotas(weights, length).into_iter();
+    let walker = |(walk, quota): (&Permutation, _)| Walker { walk: *walk, quota };
+    let mut walkers: Vec<Walker> = permutations.iter().zip(quotas).map(walker).collect();
+    let mut turn = 0;
+    // Whose turn it is and who has not got its quota yet.
+    let mut next = |walkers: &mut [Walker]| {
+        loop {
+            let member = turns[turn];
+            turn += 1;
+            if turn == turns.len() {
+                turn = 0;
+            }
+            let walker = &mut walkers[member as usize];
+            if walker.quota > 0 {
+                walker.quota -= 1;
+                return member;
+            }
+        }
+    };
+    let few = if length < 64 { 0 } else { 2 * length.isqrt() };
+    let empty = if permutations.is_empty() { 0 } else { length };
     // One bit a slot: the search for an empty one then stays in the L1 cache.
     let mut taken = vec![0u64; length.div_ceil(64) as usize];
-    let turns = turns(weights);
-    let few = if length < 64 { 0 } else { 2 * length.isqrt() };
-    let mut empty = if turns.is_empty() { 0 } else { length };
-    let mut cycle = turns.iter().cycle();
-    while empty > few
-        && let Some(&member) = cycle.next()
-    {
-        let quota = &mut quotas[member as usize];
-        if *quota == 0 {
-            continue;
-        }
-        *quota -= 1;
-        let (slot, skip) = &mut next[member as usize];
-        let chosen = loop {
-            let candidate = *slot;
-            *slot += *skip;
-            if *slot >= length {
-                *slot -= length;
-            }
-            let word = &mut taken[(candidate / 64) as usize];
-            if *word >> (candidate % 64) & 1 == 0 {
-                *word |= 1 << (candidate % 64);
-                break candidate;
-            }
-        };
-        place(chosen, member);
-        empty -= 1;
+    for _ in few..empty {
+        let member = next(&mut walkers);
+        place(walkers[member as usize].take(&mut taken, length), member);
     }
-    let is_empty = |slot: &u32| taken[(slot / 64) as usize] >> (slot % 64) & 1 == 0;
-    let mut left = LastSlots { length, slots: (0..length).filter(is_empty).collect() };
+    let mut left = LastSlots { length, slots: empty_slots(&taken, length) };
     let strides: Vec<Stride> = match left.slots.is_empty() {
         true => Vec::new(),
         false => permutations.iter().map(|p| Stride::new(p.skip, length)).collect(),
     };
-    while !left.slots.is_empty()
-        && let Some(&member) = cycle.next()
-    {
-        let quota = &mut quotas[member as usize];
-        if *quota == 0 {
-            continue;
-        }
-        *quota -= 1;
-        let (slot, _) = &mut next[member as usize];
-        let chosen = left.take(slot, &strides[member as usize]);
-        place(chosen, member);
+    for _ in 0..few.min(empty) {
+        let member = next(&mut walkers);
+        let from = &mut walkers[member as usize].walk.offset;
+        place(left.take(from, &strides[member as usize]), member);
     }
+}
+
+/// A member on its way.
+struct Walker {
+    /// The rest of its walk.
+    walk: Permutation,
+    /// So many slots it has still to take.
+    quota: u32,
+}
+
+impl Walker {
+    /// Takes the next slot that is empty.
+    fn take(&mut self, taken: &mut [u64], length: u32) -> u32 {
+        loop {
+            let slot = self.walk.offset;
+            let ahead = slot + self.walk.skip;
+            // Without a jump: where the walk wraps around is not to be foreseen.
+            self.walk.offset = ahead.min(ahead.wrapping_sub(length));
+            let word = &mut taken[(slot / 64) as usize];
+            if *word >> (slot % 64) & 1 == 0 {
+                *word |= 1 << (slot % 64);
+                return slot;
+            }
+        }
+    }
+}
+
+/// The slots that nobody has taken.
+fn empty_slots(taken: &[u64], length: u32) -> Vec<u32> {
+    let slots = taken.iter().enumerate().filter(|(_, word)| **word != u64::MAX);
+    let slots = slots.flat_map(|(at, word)| {
+        let first = at as u32 * 64;
+        (first..length.min(first + 64)).filter(move |slot| *word >> (slot - first) & 1 == 0)
+    });
+    slots.collect()
 }
 
 /// The last empty slots. The walk to the next of them would be long: a thousandth of the slots costs
@@ -203,7 +226,9 @@ impl LastSlots {
             (slot % u64::from(length)) as u32
         };
         let chosen = walk(nearest);
-        self.slots.retain(|slot| *slot != chosen);
+        if let Some(at) = self.slots.iter().position(|slot| *slot == chosen) {
+            self.slots.swap_remove(at);
+        }
         *from = walk(nearest + 1);
         chosen
     }

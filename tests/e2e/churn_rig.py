@@ -97,11 +97,9 @@ class ChurnRig:
 class Changes(threading.Thread):
     """Random changes over the API, `per_second` at most, until `stop`."""
 
-    def __init__(self, api, per_second=1000, seed=1, batch=20, resize=True):
+    def __init__(self, api, per_second=1000, seed=1, batch=20):
         super().__init__(daemon=True)
         self.api, self.per_second, self.batch = api, per_second, batch
-        # Sticky tables of another size than the file says are not used after a kill.
-        self.sizes = (16384, 32768) if resize else ()
         self.random = random.Random(seed)
         self.made = self.refused = self.failed_requests = 0
         self.seconds = 0.0
@@ -128,7 +126,7 @@ class Changes(threading.Thread):
                 # Back to the file, which knows none of the servers that come and go.
                 pick.choice(("reload", f"lb conf timeout {pick.choice((40, 41))}")),
             ]
-            + [f"lb conf buckets {size}" for size in self.sizes]
+            + [f"lb conf buckets {size}" for size in (16384, 32768)]
         )
 
     def run(self):

@@ -41,9 +41,9 @@ class Soak:
         self.faults = Faults(self.rig, self.daemon)
         self.changes = None
 
-    def start_changes(self, seed, resize):
+    def start_changes(self, seed):
         """A thousand changes a second, until `stop_changes`."""
-        self.changes = Changes(self.daemon.api, seed=seed, resize=resize)
+        self.changes = Changes(self.daemon.api, seed=seed)
         self.changes.start()
 
     def stop_changes(self):
@@ -54,7 +54,7 @@ class Soak:
     def minute(self, number, seconds, kill):
         """Traffic and faults for so long; then everything is looked at."""
         held = self.rig.hold(seconds, PER_VIP)
-        self.start_changes(number, resize=not kill)
+        self.start_changes(number)
         self.ledger.probe(self.rig.client, "before")
         until = time.monotonic() + seconds - 5
         between = lambda: self.ledger.probe(self.rig.client, "during")  # noqa: E731

@@ -5,8 +5,8 @@
 //! they mean something, and whom the indices in their entries belong to. It is always written before
 //! workers see what it describes.
 //!
-//! A table belongs to one worker. One whose worker is no more, or that another size replaced, is an
-//! orphan: all workers look into it, and control sweeps it until it is empty.
+//! A table belongs to one worker. One whose worker is no more, or that is not of the size that is
+//! configured, is an orphan: all workers look into it, and control sweeps it until it is empty.
 
 mod checksum;
 mod directory;
@@ -93,7 +93,10 @@ impl Opened {
         let found = Header::read(directory.page())
             .and_then(|header| header.check(now, last).map(|tick| (header, tick)));
         let (header, first_tick, unusable) = match found {
-            Ok((header, tick)) => (Header { workers: now.workers as u64, ..header }, tick, None),
+            Ok((header, tick)) => {
+                let (workers, buckets) = (now.workers as u64, u64::from(now.buckets));
+                (Header { workers, buckets, ..header }, tick, None)
+            }
             Err(why) => {
                 clear(&folder, &mut directory)?;
                 (new_header(now)?, 0, Some(why))

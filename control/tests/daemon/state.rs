@@ -412,6 +412,53 @@ fn more_workers_begin_empty_and_ask_the_others() {
     bench.end();
 }
 
+/// `lb conf buckets` that was not saved, or that is new in the configuration: either way the tables
+/// that are there have another size than those that are configured.
+#[test]
+fn tables_of_another_size_than_configured_are_served_until_they_are_empty() {
+    for (size, configured) in [(4096, 1024), (1024, 4096)] {
+        let place = Place::new("unsaved");
+        let servers = "192.168.1.1 192.168.1.3 192.168.1.5";
+        let mut bench = daemon(&place.0, &situation(1, 0), servers);
+        open_flows(&mut bench);
+        if size != BUCKETS {
+            bench.ok(&format!("lb conf buckets {size}"));
+            while bench.control.is_resizing() {
+                bench.turn();
+            }
+        }
+        let (flows, counted) = (all_flows(&mut bench), counts(&bench));
+        drop(bench);
+        let now = Situation { buckets: configured, ..situation(1, 1) };
+        let others = "192.168.1.9 192.168.1.5 192.168.1.8 192.168.1.3 192.168.1.7 192.168.1.1";
+        let mut bench = daemon(&place.0, &now, others);
+        let line = state_line(&mut bench);
+        let expected =
+            format!("{TOTAL} flows restored, {TOTAL} flows in 1 tables without a worker");
+        assert!(line.ends_with(&expected), "{line}");
+        assert_eq!((all_flows(&mut bench), counts(&bench)), (flows.clone(), counted.clone()));
+        // A kill right after it changes nothing.
+        drop(bench);
+        let mut bench = daemon(&place.0, &now, others);
+        for port in 0..FLOWS {
+            let server = &flows[usize::from(FLOWS + port)].1;
+            assert_eq!(reply(&mut bench, server, 4000 + port), Some([10, 10, 3, 7]));
+        }
+        open_more_packets(&mut bench);
+        let vips = bench.control.vips().vips;
+        assert!(vips.iter().all(|vip| vip.counters.first_session_packets == 0));
+        assert_eq!(all_flows(&mut bench), flows);
+        // All were taken over: what is left has the size that is configured.
+        sweep(&mut bench);
+        (0..configured / 16).for_each(|_| bench.turn());
+        let names = place.tables();
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert!(names.iter().all(|name| name.ends_with(&format!("-{configured}"))), "{names:?}");
+        assert_eq!(counts(&bench), counted);
+        bench.end();
+    }
+}
+
 #[test]
 fn a_resize_that_a_kill_interrupts_loses_nothing() {
     let place = Place::new("resize");
