@@ -1,7 +1,7 @@
 //! `show lb flows`: every flow is met once, pages are bounded, filters filter.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use control::show::flows::Flows;
 use dataplane::interface::MacAddress;
@@ -108,6 +108,33 @@ fn filters_leave_out_what_is_not_meant() {
         (full.protocol.as_deref(), full.server.to_string().as_str()),
         (Some("tcp"), "192.168.1.3")
     );
+    bench.end();
+}
+
+/// They are found by a hash of their client, which is kept all the same.
+#[test]
+fn flows_of_one_ipv6_service_show_their_clients() {
+    const VIP: &str = "2001:db8:90::1/128 protocol tcp port 80";
+    let mut bench = served();
+    bench.all(&[
+        "set interface ip address left0 2001:db8:10::1/64",
+        "set interface ip address GigabitEthernet0/9/0 2001:db8:1::1/64",
+        &format!("lb vip {VIP} encap nat6 type clusterip target_port 8080"),
+        &format!("lb as {VIP} 2001:db8:1::10 2001:db8:1::11"),
+    ]);
+    let client = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, n % 2, 9);
+    for n in 0..20 {
+        let to = (Ipv6Addr::new(0x2001, 0xdb8, 0x90, 0, 0, 0, 0, 1), 80);
+        let syn = PacketBuilder::tcp((client(n), 3_000 + n), to, SYN);
+        bench.arrive(0, &syn.macs(LEFT_MAC, CLIENT_MAC).build());
+    }
+    let all = page(&mut bench, &format!("vip {VIP}"));
+    let mut ends: Vec<_> = all.flows.iter().map(|flow| (flow.client_port, flow.client)).collect();
+    ends.sort();
+    let expected = (0..20).map(|n| (Some(3_000 + n), Some(client(n).into())));
+    assert_eq!(ends, expected.collect::<Vec<_>>());
+    let some = page(&mut bench, "client 2001:db8:10::1:0/112");
+    assert_eq!((some.flows.len(), some.without_client), (10, 0));
     bench.end();
 }
 
