@@ -39,6 +39,10 @@ pub trait Family: Copy + Debug + Default + Send + Sync + 'static {
     /// What the FIB says of a destination.
     fn lookup(snapshot: &Snapshot, address: Self::Address) -> FibEntry;
 
+    /// The first and the last of the addresses around this one of which the FIB surely says the same.
+    /// IPv4's knows of none: to ask it is as cheap as to remember what it said.
+    fn around(snapshot: &Snapshot, address: Self::Address) -> (Self::Address, Self::Address);
+
     /// False when `address` is surely in no local, VIP or broadcast prefix of the FIB, but for IPv6
     /// groups, which are no sources.
     fn may_be_ours(snapshot: &Snapshot, address: Self::Address) -> bool;
@@ -92,6 +96,10 @@ impl Family for Ip4 {
         snapshot.fib4.lookup(address)
     }
 
+    fn around(_snapshot: &Snapshot, address: Ipv4Addr) -> (Ipv4Addr, Ipv4Addr) {
+        (address, address)
+    }
+
     #[inline]
     fn may_be_ours(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
         snapshot.fib4.may_be_ours(address)
@@ -141,6 +149,10 @@ impl Family for Ip6 {
     #[inline]
     fn lookup(snapshot: &Snapshot, address: Ipv6Addr) -> FibEntry {
         snapshot.fib6.lookup(address)
+    }
+
+    fn around(snapshot: &Snapshot, address: Ipv6Addr) -> (Ipv6Addr, Ipv6Addr) {
+        snapshot.fib6.around(address)
     }
 
     #[inline]

@@ -104,6 +104,8 @@ pub struct Fib6 {
     /// The networks of all levels; of some that are gone, too.
     filter: Filter,
     default: FibEntry,
+    /// Where the entry may change from one address to the next: those behind it, in rising order.
+    bounds: Vec<u128>,
     care: CareMap,
 }
 
@@ -139,7 +141,14 @@ impl Fib6 {
         let care = CareMap::new(
             routes.iter().map(|route| (route.network, route.prefix_len.min(128), route.entry)),
         );
-        Self { levels: levels.into_boxed_slice(), filter, default, care }
+        let mut bounds: Vec<u128> = routes
+            .iter()
+            .filter_map(|route| Some((route.network.to_bits(), mask(route.prefix_len)?)))
+            .flat_map(|(network, mask)| ends(network & mask, network | !mask))
+            .collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        Self { levels: levels.into_boxed_slice(), filter, default, bounds, care }
     }
 
     /// This FIB with other entries for some addresses by themselves, or none of their own. Costs a
@@ -160,7 +169,11 @@ impl Fib6 {
             level.insert(network, *entry);
             fib.filter.add(hash_of(network));
             fib.care.add_host(*address, *entry);
+            fib.bounds.extend(ends(network, network));
         }
+        // Nearly in order, which a stable sort makes use of.
+        fib.bounds.sort();
+        fib.bounds.dedup();
         fib
     }
 
@@ -186,6 +199,19 @@ impl Fib6 {
         }
         self.default
     }
+
+    /// The first and the last of the addresses around this one that surely have its entry, too.
+    pub fn around(&self, address: Ipv6Addr) -> (Ipv6Addr, Ipv6Addr) {
+        let behind = self.bounds.partition_point(|bound| *bound <= address.to_bits());
+        let first = behind.checked_sub(1).and_then(|at| self.bounds.get(at)).copied();
+        let last = self.bounds.get(behind).map_or(u128::MAX, |bound| bound - 1);
+        (Ipv6Addr::from_bits(first.unwrap_or(0)), Ipv6Addr::from_bits(last))
+    }
+}
+
+/// The bounds of a range: its first address, and the one behind its last, if there is one.
+fn ends(first: u128, last: u128) -> impl Iterator<Item = u128> {
+    [Some(first), last.checked_add(1)].into_iter().flatten()
 }
 
 /// The network bits of a prefix of this length; `None` for `::/0`.
@@ -258,6 +284,44 @@ mod tests {
         best.map_or(FibEntry::Drop(FibDrop::NoRoute), |route| route.entry)
     }
 
+    /// Nobody around an address has another entry.
+    fn check_around(fib: &Fib6, routes: &[FibRoute6], probe: Ipv6Addr) {
+        let (first, last) = fib.around(probe);
+        assert!((first..=last).contains(&probe));
+        let inside = |route: &&FibRoute6| (first..=last).contains(&route.network);
+        let entry = naive(routes, probe);
+        for address in
+            [first, last].into_iter().chain(routes.iter().filter(inside).map(|r| r.network))
+        {
+            assert_eq!(naive(routes, address), entry, "{address} around {probe}");
+        }
+    }
+
+    #[test]
+    fn what_is_around_an_address_ends_where_others_begin() {
+        let fib = Fib6::build(&[
+            route("::/0", 1),
+            route("2001:db8:1::/48", 2),
+            route("2001:db8:1::7/128", 3),
+            route("ff00::/8", 4),
+        ]);
+        let around = |fib: &Fib6, text: &str| {
+            let (first, last) = fib.around(text.parse().unwrap());
+            format!("{first} {last}")
+        };
+        assert_eq!(around(&fib, "2001::"), ":: 2001:db8:0:ffff:ffff:ffff:ffff:ffff");
+        let wide = "2001:db8:2:: feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        assert_eq!(around(&fib, "2a00::1"), wide);
+        assert_eq!(around(&fib, "2001:db8:1::7"), "2001:db8:1::7 2001:db8:1::7");
+        assert_eq!(around(&fib, "2001:db8:1::6"), "2001:db8:1:: 2001:db8:1::6");
+        let max = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        assert_eq!(around(&fib, max), format!("ff00:: {max}"));
+        assert_eq!(around(&Fib6::default(), "::1"), format!(":: {max}"));
+        let changed = fib.with_hosts(&[("2a00::1".parse().unwrap(), Some(FibEntry::Local))]);
+        assert_eq!(around(&changed, "2a00::1"), "2a00::1 2a00::1");
+        assert_eq!(around(&changed, "2a00::"), "2001:db8:2:: 2a00::");
+    }
+
     proptest! {
         #[test]
         fn equals_a_linear_scan(
@@ -280,6 +344,7 @@ mod tests {
             let fib = Fib6::build(&routes);
             for probe in probes.iter().map(|p| spread(*p)).chain(routes.iter().map(|r| r.network)) {
                 prop_assert_eq!(fib.lookup(probe), naive(&routes, probe));
+                check_around(&fib, &routes, probe);
             }
             // Hosts on top of it, some of them taken back.
             let hosts: Vec<_> =
@@ -295,6 +360,7 @@ mod tests {
                 };
                 prop_assert_eq!(changed.lookup(*host), expected);
                 prop_assert!(changed.may_be_ours(*host) || host.is_multicast());
+                prop_assert!(expected != FibEntry::Local || changed.around(*host) == (*host, *host));
             }
             for probe in routes.iter().map(|route| route.network) {
                 if hosts.iter().all(|(host, _)| *host != probe) {

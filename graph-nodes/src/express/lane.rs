@@ -4,6 +4,7 @@ use balancer::{Address, FlowTuple, TcpFlags, Updates};
 use dataplane::family::{Ip4, Ip6};
 use dataplane::node::NodeCx;
 
+use super::client_way::ClientWays;
 use super::destinations::Destinations;
 use super::flow_job::FlowJob;
 use super::likeness::Likeness;
@@ -53,6 +54,7 @@ pub(super) struct Lane<F: LaneFamily> {
     /// What the packets of a group are, before their flows are located.
     pub(super) packets: [Arrived<F::Address>; STAGE],
     pub(super) services: Services<F>,
+    pub(super) clients: ClientWays,
     pub(super) servers: ServerWays<F>,
     pub(super) jobs: [FlowJob; STAGE],
     /// How many there are.
@@ -72,6 +74,7 @@ impl<F: LaneFamily> Default for Lane<F> {
             destinations: Destinations::default(),
             packets: [Arrived::none(); STAGE],
             services: Services::default(),
+            clients: ClientWays::default(),
             servers: ServerWays::default(),
             jobs: [FlowJob::none(); STAGE],
             waiting: 0,
