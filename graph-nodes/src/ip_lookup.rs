@@ -14,6 +14,7 @@ use dataplane::{family_next_nodes, family_node_counters};
 
 use crate::forwarding::UNRESOLVED;
 use crate::icmp_error::IcmpError;
+use crate::recent_routes::RecentRoutes;
 
 family_next_nodes! {
     /// Where packets go.
@@ -65,24 +66,26 @@ family_node_counters! {
 /// # Drops
 /// Destinations that the FIB drops; link-local packets that are not for us.
 #[derive(Debug)]
-pub struct IpLookup<F>(PhantomData<F>);
+pub struct IpLookup<F> {
+    routes: RecentRoutes,
+    family: PhantomData<F>,
+}
 
 impl<F> Default for IpLookup<F> {
     fn default() -> Self {
-        Self(PhantomData)
+        Self { routes: RecentRoutes::default(), family: PhantomData }
     }
 }
 
-/// What becomes of packet `at`. One of our own to a link-local address answers one from the link
-/// that this address is good on, which no FIB can tell from the same address on another link
-/// (RFC 4007 §6).
+/// What becomes of packet `at`; `entry` is what the FIB says of its destination. One of our own to a
+/// link-local address answers one from the link that this address is good on, which no FIB can tell
+/// from the same address on another link (RFC 4007 §6).
 fn entry<F: Family>(
     snapshot: &Snapshot,
     frame: &Frame,
     at: usize,
-    destination: F::Address,
+    (destination, entry): (F::Address, FibEntry),
 ) -> FibEntry {
-    let entry = F::lookup(snapshot, destination);
     let originated = frame.lanes.flags[at] & flag::ORIGINATED != 0;
     if !originated || !F::is_link_local(destination) || entry == FibEntry::Local {
         return entry;
@@ -112,7 +115,9 @@ impl<F: Family> Node for IpLookup<F> {
                 cx.drop_packet(frame, at, Next::Drop, Counter::TooShort);
                 continue;
             };
-            let entry = entry::<F>(cx.snapshot, frame, at, header.destination());
+            let destination = header.destination();
+            let route = self.routes.lookup::<F>(cx.snapshot, destination);
+            let entry = entry::<F>(cx.snapshot, frame, at, (destination, route));
             let originated = frame.lanes.flags[at] & flag::ORIGINATED != 0;
             if F::V6 && !originated && entry != FibEntry::Local && stays_on_link::<F>(header) {
                 cx.drop_packet(frame, at, Next::Drop, Counter::LinkLocal);
@@ -162,7 +167,9 @@ impl<F: Family> Node for IpLookup<F> {
     fn trace(&self, snapshot: &Snapshot, frame: &Frame, at: usize) -> TraceDetail {
         let l3 = usize::from(frame.lanes.l3_offset[at]);
         F::Header::at(frame.data(at), l3).map_or(TraceDetail::None, |ip| {
-            TraceDetail::Fib(entry::<F>(snapshot, frame, at, ip.destination()))
+            let destination = ip.destination();
+            let route = F::lookup(snapshot, destination);
+            TraceDetail::Fib(entry::<F>(snapshot, frame, at, (destination, route)))
         })
     }
 }

@@ -55,6 +55,7 @@ pub mod ledger;
 mod mss;
 mod neighbor_discovery;
 mod node_port;
+mod recent_routes;
 mod to_server;
 mod transport;
 pub mod upper;

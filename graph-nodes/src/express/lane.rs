@@ -4,7 +4,6 @@ use balancer::{Address, FlowTuple, TcpFlags, Updates};
 use dataplane::family::{Ip4, Ip6};
 use dataplane::node::NodeCx;
 
-use super::client_way::ClientWays;
 use super::destinations::Destinations;
 use super::flow_job::FlowJob;
 use super::likeness::Likeness;
@@ -15,6 +14,7 @@ use super::redirect::Redirected;
 use super::server_ways::ServerWays;
 use super::services::Services;
 use super::{Counter, LbExpress, STAGE};
+use crate::recent_routes::RecentRoutes;
 
 pub(super) type Cx<'a> = NodeCx<'a, LbExpress>;
 
@@ -54,7 +54,8 @@ pub(super) struct Lane<F: LaneFamily> {
     /// What the packets of a group are, before their flows are located.
     pub(super) packets: [Arrived<F::Address>; STAGE],
     pub(super) services: Services<F>,
-    pub(super) clients: ClientWays,
+    /// To clients.
+    pub(super) routes: RecentRoutes,
     pub(super) servers: ServerWays<F>,
     pub(super) jobs: [FlowJob; STAGE],
     /// How many there are.
@@ -74,7 +75,7 @@ impl<F: LaneFamily> Default for Lane<F> {
             destinations: Destinations::default(),
             packets: [Arrived::none(); STAGE],
             services: Services::default(),
-            clients: ClientWays::default(),
+            routes: RecentRoutes::default(),
             servers: ServerWays::default(),
             jobs: [FlowJob::none(); STAGE],
             waiting: 0,

@@ -7,7 +7,7 @@ use dataplane::interface::InterfaceId;
 use dataplane::wire::ip::IpHeader;
 use dataplane::worker::WorkerShared;
 
-use super::client_way::rename;
+use super::client_way::{next_hop, rename};
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::ordinary::L3;
@@ -134,7 +134,7 @@ impl<F: LaneFamily> Lane<F> {
         let service = self.services.at(job.subject as u16)?;
         let at = usize::from(job.at);
         let reply = &self.packets[usize::from(job.from) % STAGE].packet.tuple;
-        let to = self.clients.next_hop::<F>(cx.snapshot, reply.dst, job.len)?;
+        let to = next_hop::<F>(&mut self.routes, cx.snapshot, reply.dst, job.len)?;
         let known = match job.kind {
             KeyKind::Full => {
                 let (dst, dst_port) = (service.client_view.address, service.port);

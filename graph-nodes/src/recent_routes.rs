@@ -1,0 +1,116 @@
+//! [`RecentRoutes`]: what the IPv6 FIB said of the last destinations, remembered.
+
+use balancer::Address;
+use dataplane::family::Family;
+use dataplane::fib::{FibDrop, FibEntry};
+use dataplane::snapshot::Snapshot;
+
+/// How many ranges of addresses are remembered.
+const RANGES: usize = 64;
+
+/// IPv6 addresses with one entry.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    /// Of the snapshot that says so; 0 in an empty one.
+    generation: u64,
+    first: u128,
+    /// The last one less the first.
+    width: u128,
+    entry: FibEntry,
+}
+
+impl Range {
+    const EMPTY: Self =
+        Self { generation: 0, first: 0, width: 0, entry: FibEntry::Drop(FibDrop::NoRoute) };
+
+    fn new<A: Address>(generation: u64, (first, last): (A, A), entry: FibEntry) -> Self {
+        Self { generation, first: first.bits(), width: last.bits() - first.bits(), entry }
+    }
+
+    /// The range around an address.
+    #[cold]
+    #[inline(never)]
+    fn around<F: Family>(snapshot: &Snapshot, address: F::Address) -> Self {
+        let entry = F::lookup(snapshot, address);
+        Self::new(snapshot.generation, F::around(snapshot, address), entry)
+    }
+}
+
+/// Made of what the FIB says: another snapshot empties it. Most addresses are behind the default
+/// route, in a few wide ranges between the prefixes of others.
+#[derive(Debug)]
+pub(crate) struct RecentRoutes(Box<[Range; RANGES]>);
+
+impl Default for RecentRoutes {
+    fn default() -> Self {
+        Self(Box::new([Range::EMPTY; RANGES]))
+    }
+}
+
+impl RecentRoutes {
+    /// What the FIB says of a destination. IPv4's is as cheap to ask as this.
+    #[inline]
+    pub(crate) fn lookup<F: Family>(
+        &mut self,
+        snapshot: &Snapshot,
+        address: F::Address,
+    ) -> FibEntry {
+        if !F::V6 {
+            return F::lookup(snapshot, address);
+        }
+        let around = || Range::around::<F>(snapshot, address);
+        self.find(snapshot.generation, address.bits(), around)
+    }
+
+    #[inline]
+    fn find(&mut self, generation: u64, bits: u128, around: impl FnOnce() -> Range) -> FibEntry {
+        // Of each /48 the last range: neighbours most often have one in common.
+        let network = (bits >> 80) as u64;
+        let at = (network.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % RANGES;
+        let range = &mut self.0[at];
+        if range.generation != generation || bits.wrapping_sub(range.first) > range.width {
+            *range = around();
+        }
+        range.entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use dataplane::adjacency::AdjacencyId;
+    use dataplane::fib6::{Fib6, FibRoute6};
+
+    use super::*;
+
+    fn fib(routes: &[(&str, u8, u32)]) -> Fib6 {
+        let route = |&(network, prefix_len, id): &(&str, u8, u32)| FibRoute6 {
+            network: network.parse().unwrap(),
+            prefix_len,
+            entry: FibEntry::Adjacency(AdjacencyId(id)),
+        };
+        Fib6::build(&routes.iter().map(route).collect::<Vec<_>>())
+    }
+
+    /// Asked again and again for neighbours with other routes, and after changes.
+    #[test]
+    fn says_what_the_fib_says() {
+        let first = fib(&[("::", 0, 1), ("2001:db8:1::", 48, 2), ("2001:db8:1::7", 128, 3)]);
+        let second = fib(&[("::", 0, 4), ("2001:db8:1::", 64, 5)]);
+        let addresses = ["::", "2001:db8:1::7", "2001:db8:1::8", "2001:db8:1:1::7", "2a00::1"];
+        let (mut routes, mut asked) = (RecentRoutes::default(), 0);
+        for (generation, fib) in [(1, &first), (2, &second), (3, &first)] {
+            for at in 0..200 {
+                let address: Ipv6Addr = addresses[at / 20 * at % addresses.len()].parse().unwrap();
+                let around = || {
+                    asked += 1;
+                    Range::new(generation, fib.around(address), fib.lookup(address))
+                };
+                let entry = routes.find(generation, address.to_bits(), around);
+                assert_eq!(entry, fib.lookup(address), "{address}");
+            }
+        }
+        assert!(asked < 300, "remembered half of the time: {asked}");
+    }
+}
