@@ -61,9 +61,9 @@ impl<F: LaneFamily> Alike<F> {
         self.pattern = lane.pattern;
         let Some(pattern) = &lane.pattern else { return 0 };
         let taken = match pattern.destination.kind {
-            KeyKind::Exact => self.locate(cx, frame, start, pattern, KeyKind::Exact),
-            KeyKind::Tag => self.locate(cx, frame, start, pattern, KeyKind::Tag),
-            KeyKind::End => self.locate(cx, frame, start, pattern, KeyKind::End),
+            KeyKind::Exact => self.locate_exact(cx, frame, start, pattern),
+            KeyKind::Tag => self.locate_tag(cx, frame, start, pattern),
+            KeyKind::End => self.locate_end(cx, frame, start, pattern),
             KeyKind::Full => 0,
         };
         let group = STAGE.min(frame.len() - start) as u32;
@@ -72,6 +72,22 @@ impl<F: LaneFamily> Alike<F> {
             lane.pattern = None;
         }
         taken
+    }
+
+    // Functions of their own, as their loops need all registers.
+    #[inline(never)]
+    fn locate_exact(&mut self, cx: &Cx<'_>, frame: &Frame, start: usize, to: &Pattern<F>) -> u32 {
+        self.locate(cx, frame, start, to, KeyKind::Exact)
+    }
+
+    #[inline(never)]
+    fn locate_tag(&mut self, cx: &Cx<'_>, frame: &Frame, start: usize, to: &Pattern<F>) -> u32 {
+        self.locate(cx, frame, start, to, KeyKind::Tag)
+    }
+
+    #[inline(never)]
+    fn locate_end(&mut self, cx: &Cx<'_>, frame: &Frame, start: usize, to: &Pattern<F>) -> u32 {
+        self.locate(cx, frame, start, to, KeyKind::End)
     }
 
     /// The same for keys of this kind.

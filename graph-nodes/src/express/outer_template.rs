@@ -15,6 +15,7 @@ use dataplane::wire::ipv6::Ipv6Header;
 use dataplane::wire::udp::UdpHeader;
 
 use super::ordinary::L3;
+use super::readdress::fold;
 use crate::encapsulation::{Outer, OuterFamily, Shim};
 
 /// The longest template: two VLAN tags, IPv6 and UDP.
@@ -42,6 +43,14 @@ pub(super) struct OuterTemplate {
     gue: bool,
     /// The source comes from the flow.
     entropy: bool,
+    /// Nothing of the following three, and no longer than what [`copy_in_two`] takes.
+    plain: bool,
+    /// Bytes that it adds in front, the plain Ethernet header not counted.
+    front: u16,
+    /// Bits of the inner class that the outer one keeps, and those it always has.
+    class: [u8; 2],
+    /// What becomes of the inner DF: kept, and always set.
+    dont_fragment: [bool; 2],
     /// Sum of the IPv4 header, not folded, with zeros where something is to be filled in.
     sum: u32,
 }
@@ -92,15 +101,64 @@ impl OuterTemplate {
             }
             header_sum = u32::from(sum(bytes.get(l2..ip)?).fold());
         }
+        // All bits of the one, and none of the other, come from the inner class.
+        let [set, all] =
+            [0, u8::MAX].map(|inner| outer_traffic_class(inner, policy.dscp, policy.ecn));
         Some(Self {
             bytes,
             len: len as u8,
+            front: u16::try_from(len.checked_sub(L3)?).ok()?,
+            class: [all ^ set, set],
+            dont_fragment: [policy.df == TunnelDf::Copy, policy.df == TunnelDf::Set],
             l2: l2 as u8,
+            plain: !O::V6
+                && path.method != Method::Gue
+                && entropy.is_none()
+                && (HALF..=2 * HALF).contains(&len),
             v6: O::V6,
             gue: path.method == Method::Gue,
             entropy: entropy.is_some(),
             sum: header_sum,
         })
+    }
+
+    /// Whether it is IPv4's, does not depend on the flow, and is copied by two moves.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// [`wrap`](Self::wrap) for a [plain](Self::is_plain) one.
+    #[inline(always)]
+    pub(super) fn wrap_plain(
+        &self,
+        packet: &mut Packet,
+        inner: Inner,
+        next_id: impl FnOnce() -> u16,
+    ) -> bool {
+        packet.truncate(L3 + usize::from(inner.len));
+        if !packet.prepend(self.front) {
+            return false;
+        }
+        let (len, ip) = (usize::from(self.len), usize::from(self.l2));
+        let data = packet.data_mut();
+        let (Some(from), Some(to)) = (self.bytes.get(..len), data.get_mut(..len)) else {
+            return false;
+        };
+        copy_in_two(from, to);
+        let Some(header) = Ipv4Header::at_mut(to, ip) else { return false };
+        let dont_fragment = inner.dont_fragment & self.dont_fragment[0] | self.dont_fragment[1];
+        let field = u16::from(dont_fragment) << Ipv4Header::DONT_FRAGMENT.trailing_zeros();
+        let id = if dont_fragment { 0 } else { next_id() };
+        let class = inner.class & self.class[0] | self.class[1];
+        let total = self.front + L3 as u16 - u16::from(self.l2) + inner.len;
+        let words = u32::from(class) + u32::from(total) + u32::from(field) + u32::from(id);
+        header.tos = class;
+        header.total_len.set(total);
+        header.id.set(id);
+        header.fragment.set(field);
+        header.checksum.set(!fold(self.sum + words));
+        true
     }
 
     /// Whether the outer header depends on the flow.
@@ -121,7 +179,7 @@ impl OuterTemplate {
     ) -> bool {
         packet.truncate(L3 + usize::from(inner.len));
         let len = usize::from(self.len);
-        if !packet.adjust_front(len as i32 - L3 as i32) {
+        if !packet.prepend(self.front) {
             return false;
         }
         let data = packet.data_mut();
@@ -129,15 +187,13 @@ impl OuterTemplate {
             return false;
         }
         let payload = (len - usize::from(self.l2)) as u16 + inner.len;
-        let class = outer_traffic_class(inner.class, policy.dscp, policy.ecn);
+        let [kept, set] = self.class;
+        let class = inner.class & kept | set;
         if self.v6 {
             self.fill_v6(data, policy, class, payload, inner.hash);
         } else {
-            let dont_fragment = match policy.df {
-                TunnelDf::Copy => inner.dont_fragment,
-                TunnelDf::Set => true,
-                TunnelDf::Clear => false,
-            };
+            let [kept, set] = self.dont_fragment;
+            let dont_fragment = inner.dont_fragment & kept | set;
             let id = if dont_fragment { 0 } else { next_id() };
             self.fill_v4(data, policy, (class, payload, dont_fragment, id), inner.hash);
         }
@@ -153,21 +209,14 @@ impl OuterTemplate {
     /// Nearly all lengths are copied by two moves of 32 bytes that overlap, instead of by a call.
     #[inline(always)]
     fn copy_to(&self, data: &mut [u8]) -> bool {
-        const HALF: usize = 32;
         let len = usize::from(self.len);
         let (Some(from), Some(to)) = (self.bytes.get(..len), data.get_mut(..len)) else {
             return false;
         };
-        match (from.first_chunk::<HALF>(), from.last_chunk::<HALF>()) {
-            (Some(start), Some(end)) if len <= 2 * HALF => {
-                if let Some(to) = to.last_chunk_mut::<HALF>() {
-                    *to = *end;
-                }
-                if let Some(to) = to.first_chunk_mut::<HALF>() {
-                    *to = *start;
-                }
-            }
-            _ => copy_long(from, to),
+        if (HALF..=2 * HALF).contains(&len) {
+            copy_in_two(from, to);
+        } else {
+            copy_long(from, to);
         }
         true
     }
@@ -191,13 +240,11 @@ impl OuterTemplate {
             sum += (bits >> 16) + (bits & 0xffff);
             header.source = source.octets();
         }
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
         header.tos = class;
         header.total_len.set(len);
         header.id.set(id);
         header.fragment.set(field);
-        header.checksum.set(!(sum as u16));
+        header.checksum.set(!fold(sum));
     }
 
     #[inline]
@@ -210,6 +257,20 @@ impl OuterTemplate {
         {
             header.source = Ipv6Addr::octets(&source);
         }
+    }
+}
+
+/// A move of this many bytes is one instruction.
+const HALF: usize = 32;
+
+/// Copies from 32 to 64 bytes by two moves that overlap.
+#[inline(always)]
+fn copy_in_two(from: &[u8], to: &mut [u8]) {
+    if let (Some(from), Some(to)) = (from.last_chunk::<HALF>(), to.last_chunk_mut::<HALF>()) {
+        *to = *from;
+    }
+    if let (Some(from), Some(to)) = (from.first_chunk::<HALF>(), to.first_chunk_mut::<HALF>()) {
+        *to = *from;
     }
 }
 

@@ -174,8 +174,24 @@ impl<F: LaneFamily> ServerWay<F> {
     ) -> bool {
         match &self.redirect {
             Some(to) if F::redirect(packet.data_mut(), to) => true,
-            _ => self.change(packet, snapshot, worker, self.port),
+            _ => match &self.change {
+                Change::Tunnel(template) if self.nat.is_none() => {
+                    wrap::<F>(template, packet, snapshot, worker)
+                }
+                _ => self.change_apart(packet, snapshot, worker),
+            },
         }
+    }
+
+    /// Apart, as a loop needs its registers for what is done to most packets.
+    #[inline(never)]
+    fn change_apart(
+        &self,
+        packet: &mut Packet,
+        snapshot: &Snapshot,
+        worker: &mut WorkerState,
+    ) -> bool {
+        self.change(packet, snapshot, worker, self.port)
     }
 }
 
@@ -221,7 +237,7 @@ fn is_alone(snapshot: &Snapshot, server: AsId) -> Option<bool> {
 }
 
 /// Puts the outer header around a packet.
-#[inline]
+#[inline(never)]
 fn wrap<F: LaneFamily>(
     template: &OuterTemplate,
     packet: &mut Packet,
@@ -229,17 +245,21 @@ fn wrap<F: LaneFamily>(
     worker: &mut WorkerState,
 ) -> bool {
     let Some(header) = F::Header::at(packet.data(), L3) else { return false };
-    let hash = match F::flow(packet.data()) {
-        Some(flow) if template.shows_flow() => snapshot.lb.hasher.hash(&flow, false),
-        _ => 0,
-    };
-    let inner = Inner {
+    let mut inner = Inner {
         class: header.traffic_class(),
         dont_fragment: F::dont_fragment(header),
         len: header.packet_len() as u16,
-        hash,
+        hash: 0,
     };
-    template.wrap(packet, &snapshot.tunnel_policy, inner, || worker.next_outer_id() as u16)
+    let next_id = || worker.next_outer_id() as u16;
+    if template.is_plain() {
+        return template.wrap_plain(packet, inner, next_id);
+    }
+    if template.shows_flow() {
+        let Some(flow) = F::flow(packet.data()) else { return false };
+        inner.hash = snapshot.lb.hasher.hash(&flow, false);
+    }
+    template.wrap(packet, &snapshot.tunnel_policy, inner, next_id)
 }
 
 /// Puts an Ethernet header in the place of the plain one, and says where the IP header is then.
