@@ -33,8 +33,11 @@ pub const PUNTS_PER_SECOND: u32 = 10_000;
 pub const NEIGHBOR_EVENTS_PER_SECOND: u32 = 1000;
 /// Fragmented datagrams of one family that a worker knows the way of at least.
 pub const FRAGMENTED_DATAGRAMS: usize = 4096;
-/// Sticky buckets swept per turn, so that expired flows leave the count of live ones.
+/// Sticky buckets swept per turn without a packet, so that expired flows leave the count of live ones.
 pub const SWEEP_BUCKETS: usize = 16;
+/// The same in turns with packets, which it makes longer: each bucket of a large table is a line from
+/// far away. Four still come by everywhere in some seconds.
+pub const SWEEP_BUCKETS_BUSY: usize = 4;
 /// Sticky buckets whose flows follow per turn into a table that replaces theirs: some microseconds.
 pub const MIGRATE_BUCKETS: usize = 16;
 /// Requests of control that a worker takes up per turn.
@@ -200,10 +203,11 @@ impl WorkerState {
     }
 
     /// What is due of the sticky tables per turn, however large they are.
-    fn tend_tables(&mut self, lb: &LbTables, now_s: u32) {
+    fn tend_tables(&mut self, lb: &LbTables, now_s: u32, is_busy: bool) {
         if self.shared.may_sweep() {
             let epoch_of = |id| lb.epoch_of(id);
-            self.sticky.sweep(SWEEP_BUCKETS, now_s, epoch_of);
+            let buckets = if is_busy { SWEEP_BUCKETS_BUSY } else { SWEEP_BUCKETS };
+            self.sticky.sweep(buckets, now_s, epoch_of);
             let Followed { lost, retired } = self.sticky.follow(MIGRATE_BUCKETS, now_s, epoch_of);
             if lost > 0 {
                 self.shared.flows_lost.add(lost as u64);
@@ -292,7 +296,7 @@ impl<I: PacketIo, C: Clock> Worker<I, C> {
         if !state.garbage.is_empty() {
             io.free(&mut state.garbage);
         }
-        state.tend_tables(&snapshot.lb, now.tick_s);
+        state.tend_tables(&snapshot.lb, now.tick_s, brought > 0);
         if brought == 0 && state.shared.turns.get().is_multiple_of(LOOK_EVERY) && io.is_starved() {
             state.shared.rare.starved.add(1);
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use balancer::{StickyOwner, StickyTable};
 use dataplane::event::Request;
-use dataplane::worker::{MIGRATE_BUCKETS, SWEEP_BUCKETS};
+use dataplane::worker::{MIGRATE_BUCKETS, SWEEP_BUCKETS_BUSY};
 
 use super::WorkerHandle;
 
@@ -139,6 +139,6 @@ impl Resize {
     pub(super) fn round(&self, worker: usize, workers: &[WorkerHandle]) -> u64 {
         let of_worker = self.tables(workers).filter(|(index, _)| *index == worker);
         let buckets: usize = of_worker.map(|(_, table)| table.buckets()).sum();
-        buckets.div_ceil(SWEEP_BUCKETS.min(MIGRATE_BUCKETS)) as u64
+        buckets.div_ceil(SWEEP_BUCKETS_BUSY.min(MIGRATE_BUCKETS)) as u64
     }
 }

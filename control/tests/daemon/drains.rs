@@ -64,7 +64,7 @@ fn settle(bench: &mut Bench) {
 /// Enough turns for the sweep to come by everywhere.
 fn sweep(bench: &mut Bench) {
     let buckets = bench.control.workers()[0].sticky.buckets();
-    for _ in 0..=buckets.div_ceil(dataplane::worker::SWEEP_BUCKETS) {
+    for _ in 0..=buckets.div_ceil(dataplane::worker::SWEEP_BUCKETS_BUSY) {
         bench.turn();
     }
     bench.pass(200);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use balancer::{AsId, FlowKey, FlowState, NewEntry, StickyOwner};
 use dataplane::event::{Event, Request};
 use dataplane::interface::InterfaceId;
-use dataplane::worker::{MIGRATE_BUCKETS, REQUESTS_PER_TURN, SWEEP_BUCKETS};
+use dataplane::worker::{MIGRATE_BUCKETS, REQUESTS_PER_TURN, SWEEP_BUCKETS, SWEEP_BUCKETS_BUSY};
 use testkit::harness::Harness;
 use testkit::world::World;
 
@@ -106,19 +106,25 @@ fn a_turn_moves_the_flows_of_so_many_buckets_whatever_the_size() {
 
 #[test]
 fn a_turn_sweeps_so_many_buckets_whatever_the_size() {
-    for buckets in [256, 8192] {
+    let cases = [(false, SWEEP_BUCKETS), (true, SWEEP_BUCKETS_BUSY)];
+    for (buckets, (is_busy, per_turn)) in
+        [256, 8192].into_iter().flat_map(|buckets| cases.map(|case| (buckets, case)))
+    {
         let (mut harness, _) = filled(buckets, 1010);
         harness.wait(20);
         let table = Arc::clone(harness.worker.state.sticky.table());
         let mut turns = 0;
         while table.used() > 0 {
             let left = table.used();
+            if is_busy {
+                harness.arrive(LINK, &[0; 60]);
+            }
             harness.turn();
             turns += 1;
             let swept = (left - table.used()) as usize;
-            assert!(swept <= SWEEP_BUCKETS * WAYS, "{swept} flows in a turn");
+            assert!(swept <= per_turn * WAYS, "{swept} flows in a turn");
         }
-        assert_eq!(turns, buckets as usize / SWEEP_BUCKETS);
+        assert_eq!(turns, buckets as usize / per_turn);
     }
 }
 
