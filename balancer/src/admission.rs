@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
+use crate::address::Address;
 use crate::bucket::Entries;
 use crate::flow_key::{FlowKey, WordKey};
+use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::staged::Located;
 use crate::sticky::StickyTable;
@@ -14,12 +16,19 @@ use crate::sticky_owner::{NewEntry, StickyOwner};
 
 impl StickyOwner {
     /// Makes the entry of a flow of which [`known`](Self::known) found nothing, in the simple case: its
-    /// keys have no cells, nothing is left of it, and in one of its buckets is a free or expired entry,
-    /// which is the one that [`insert`](Self::insert) would take. False, and nothing is changed,
-    /// otherwise: `insert` looks closer.
+    /// key is its word alone, nothing is left of it, and in one of its buckets is a free or expired
+    /// entry, which is the one that [`insert`](Self::insert) would take. `note` is the tuple of the
+    /// client's packets where the VIP's keys are [`KeyKind::End`](crate::KeyKind::End). False, and
+    /// nothing is changed, otherwise: `insert` looks closer.
     #[inline]
     #[must_use]
-    pub fn admit(&mut self, located: &Located, entry: NewEntry, now_s: u32) -> bool {
+    pub fn admit<A: Address>(
+        &mut self,
+        located: &Located,
+        note: Option<&FlowTuple<A>>,
+        entry: NewEntry,
+        now_s: u32,
+    ) -> bool {
         if self.old.is_some() {
             // The flow may be in the table before.
             return false;
@@ -41,12 +50,12 @@ impl StickyOwner {
         self.uncount(entries.bucket.word(way), old);
         let sequence = old.sequence().wrapping_add(1);
         let value = FlowValue::new(as_id, epoch, state, expiry_tick, sequence);
-        entries.replace(way, &FlowKey::of_word(located.word), value);
+        entries.replace(way, &FlowKey::of_word(located.word, note), value);
         table.live_flows().enter(as_id, false);
         true
     }
 
-    /// Whether a flow, whose keys have no cells, has an entry in one of several tables, this owner's own
+    /// Whether a flow, whose key is its word alone, has an entry in one of several tables, this owner's own
     /// aside, that did not expire. One of another epoch counts as well.
     #[inline]
     #[must_use]
@@ -64,11 +73,14 @@ impl StickyOwner {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::application_server::AsId;
-    use crate::flow_tuple::FlowTuple;
     use crate::tcp_state::FlowState;
     use crate::vip::{KeyKind, VipId};
+
+    const NO_NOTE: Option<&FlowTuple<Ipv4Addr>> = None;
 
     #[test]
     fn what_is_admitted_is_known_and_what_is_known_is_not_admitted() {
@@ -78,8 +90,8 @@ mod tests {
         let mut admitted = 0;
         for port in 0..100 {
             let tuple = FlowTuple {
-                src: std::net::Ipv4Addr::new(10, 0, 0, 1),
-                dst: std::net::Ipv4Addr::new(10, 0, 0, 2),
+                src: Ipv4Addr::new(10, 0, 0, 1),
+                dst: Ipv4Addr::new(10, 0, 0, 2),
                 src_port: port,
                 dst_port: 80,
                 protocol: 17,
@@ -88,11 +100,11 @@ mod tests {
             let as_id = AsId::new(u32::from(port) % 16).unwrap();
             let state = FlowState::Udp;
             let entry = NewEntry { as_id, epoch: 0, state, expiry_tick: 50 };
-            if owner.admit(&located, entry, 10) {
+            if owner.admit(&located, NO_NOTE, entry, 10) {
                 admitted += 1;
-                let known = owner.known(&located, None::<&FlowTuple<std::net::Ipv4Addr>>, 10);
+                let known = owner.known(&located, NO_NOTE, 10);
                 assert_eq!(known.unwrap().value.as_id(), as_id);
-                assert!(!owner.admit(&located, entry, 10));
+                assert!(!owner.admit(&located, NO_NOTE, entry, 10));
                 let key = FlowKey::exact(tuple.src, port, vip);
                 assert_eq!(owner.lookup(&key, 10).unwrap().as_id(), as_id);
             }
@@ -113,13 +125,17 @@ mod tests {
             // More at once than fit, now and then.
             let (now_s, life_s) = (n / 3, if n % 1000 < 300 { 40 } else { 12 });
             let tuple = FlowTuple {
-                src: std::net::Ipv4Addr::from(n.wrapping_mul(0x9e37_79b1)),
-                dst: std::net::Ipv4Addr::new(10, 0, 0, 2),
+                src: Ipv4Addr::from(n.wrapping_mul(0x9e37_79b1)),
+                dst: Ipv4Addr::new(10, 0, 0, 2),
                 src_port: 7,
                 dst_port: 80,
                 protocol: 17,
             };
-            let key = FlowKey::exact(tuple.src, tuple.src_port, vip);
+            // By turns with a note and without.
+            let (kind, key, note) = match n % 2 {
+                0 => (KeyKind::Exact, FlowKey::exact(tuple.src, tuple.src_port, vip), None),
+                _ => (KeyKind::End, FlowKey::end(&instance, &tuple, vip), Some(&tuple)),
+            };
             let entry = NewEntry {
                 as_id: AsId::new(n % 4).unwrap(),
                 epoch: 0,
@@ -127,8 +143,8 @@ mod tests {
                 expiry_tick: (now_s + life_s) as u16,
             };
             let place = plain.insert(&key, entry, now_s, |_| Some(0)).ok();
-            let located = quick.locate(KeyKind::Exact, vip, &tuple);
-            if quick.admit(&located, entry, now_s) {
+            let located = quick.locate(kind, vip, &tuple);
+            if quick.admit(&located, note, entry, now_s) {
                 admitted += 1;
                 let slot = place.expect("a place for who is admitted");
                 in_second += u32::from(slot.bucket() == quick.table().bucket_of(&key).second);

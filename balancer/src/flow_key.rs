@@ -99,9 +99,10 @@ impl FlowKey {
         }
     }
 
-    /// The key of a flow without a cell, by its word.
-    pub(crate) const fn of_word(word: u64) -> Self {
-        Self { word, cell: None }
+    /// The key of a flow that its word tells from all others; `note` is what its cell is to say, if it
+    /// has one.
+    pub(crate) fn of_word<A: Address>(word: u64, note: Option<&FlowTuple<A>>) -> Self {
+        Self { word, cell: note.map(Cell::note_of) }
     }
 
     /// The word of the flow, or of all full flows, of a client's address and port (host byte order)

@@ -350,7 +350,7 @@ mod tests {
         fn other_word(entries: &Entries<'_>, way: usize) {
             let value = entries.bucket.value(way);
             let word = entries.bucket.word(way) ^ 1 << 40;
-            entries.replace(way, &FlowKey::of_word(word), value);
+            entries.replace(way, &FlowKey::of_word::<Ipv4Addr>(word, None), value);
         }
         fn other_cell(entries: &Entries<'_>, way: usize) {
             let cell = Cell { client_port: 1, ..entries.cell(way) };

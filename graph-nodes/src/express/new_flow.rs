@@ -84,13 +84,14 @@ impl<F: LaneFamily> Lane<F> {
         let epoch = way.epoch()?;
         let owner = &mut cx.worker.sticky;
         // A SYN starts a connection here, whatever others know.
-        let simple = !job.kind.has_cell()
+        let simple = job.kind != KeyKind::Full
             && (job.passing.opens()
                 || peers.len() <= 1
                 || !owner.is_known_elsewhere(peers, &job.located, now_s));
         let (state, expiry_tick) = self.updates.beginning(job.passing, flow.protocol);
         let entry = NewEntry { as_id: first, epoch, state, expiry_tick };
-        if simple && owner.admit(&job.located, entry, now_s) {
+        let note = (job.kind == KeyKind::End).then_some(flow);
+        if simple && owner.admit(&job.located, note, entry, now_s) {
             return Some(Decision::New(first));
         }
         Some(select::<F>(cx, vip, flow, flags))
