@@ -8,8 +8,9 @@ use crate::flow_key::{FlowKey, WordKey};
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::lb_tables::LbTables;
+use crate::placement::Place;
 use crate::sticky::StickyTable;
-use crate::sticky_owner::{NewEntry, Place, Slot, StickyOwner};
+use crate::sticky_owner::{NewEntry, Slot, StickyOwner};
 use crate::tcp_state::FlowState;
 use crate::timeouts::ProfileId;
 use crate::vip::{KeyKind, Vip};
@@ -102,7 +103,7 @@ impl Balancer<'_> {
     }
 
     /// Where the entry of a flow goes that has none and begins in this state.
-    pub(crate) fn new_place(&self, key: &FlowKey, state: FlowState) -> Option<Place> {
+    pub(crate) fn new_place(&mut self, key: &FlowKey, state: FlowState) -> Option<Place> {
         let tables = self.tables;
         self.owner.new_place(key, state, self.now_s, |as_id| tables.epoch_of(as_id))
     }

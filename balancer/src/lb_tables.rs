@@ -214,12 +214,14 @@ impl LbTables {
     }
 
     /// A VIP by id.
+    #[inline]
     #[must_use]
     pub fn vip(&self, id: VipId) -> Option<&Vip> {
         self.vips.get(id.index())?.as_ref()
     }
 
     /// An AS by id.
+    #[inline]
     #[must_use]
     pub fn server(&self, id: AsId) -> Option<&ApplicationServer> {
         self.servers.get(id.index())?.as_ref()

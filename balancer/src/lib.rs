@@ -91,6 +91,7 @@ mod mapped_file;
 mod nat_reverse;
 mod new_flow_cache;
 mod new_flow_table;
+mod placement;
 mod ports;
 mod prefetch;
 mod prefix;

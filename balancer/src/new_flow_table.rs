@@ -142,12 +142,14 @@ impl NewFlowTable {
     }
 
     /// The slot that a flow hash selects, by its high bits.
+    #[inline]
     #[must_use]
     pub fn slot_of(&self, hash: u64) -> usize {
         maglev::scale(hash, self.length.get()) as usize
     }
 
     /// The position in [`members`](Self::members) of the AS in a slot; `None` in an empty table.
+    #[inline]
     #[must_use]
     pub fn member_in_slot(&self, slot: usize) -> Option<usize> {
         match &self.slots {

@@ -11,6 +11,7 @@ use crate::bucket::{Bucket, Entries, WAYS};
 use crate::flow_key::{FlowKey, Wanted, is_direct_word};
 use crate::flow_value::FlowValue;
 use crate::instance_key::{BucketPair, InstanceKey};
+use crate::placement::{InVain, Place};
 use crate::sticky::{BucketCountError, StickyTable};
 use crate::tcp_state::FlowState;
 
@@ -22,6 +23,8 @@ pub struct StickyOwner {
     cursor: u32,
     /// How often the sweep went through the whole table.
     sweeps: u64,
+    /// Searches for flows that could move.
+    pub(crate) in_vain: InVain,
     /// The table before this one, as long as it has flows that have not followed.
     pub(crate) old: Option<Box<StickyOwner>>,
 }
@@ -29,10 +32,10 @@ pub struct StickyOwner {
 /// The place of an entry, valid until the owner's next change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
-    bucket: u32,
-    way: u8,
+    pub(crate) bucket: u32,
+    pub(crate) way: u8,
     /// In the table before this one.
-    in_old: bool,
+    pub(crate) in_old: bool,
 }
 
 impl Slot {
@@ -51,20 +54,6 @@ impl Slot {
     pub(crate) const fn of_old(self, in_old: bool) -> Self {
         Self { in_old, ..self }
     }
-}
-
-/// Where the entry of a flow goes, until the owner's next change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Its own entry, a vacant one, or that of a flow which makes room.
-    Take(Slot),
-    /// That of a live flow, which moves to its other bucket.
-    Vacate {
-        /// The place.
-        from: Slot,
-        /// Where the live flow goes: a vacant entry.
-        to: Slot,
-    },
 }
 
 /// What a new entry says.
@@ -102,7 +91,7 @@ impl StickyOwner {
         servers_max: usize,
     ) -> Result<Self, BucketCountError> {
         let table = Arc::new(StickyTable::new(buckets, instance, servers_max)?);
-        Ok(Self { table, cursor: 0, sweeps: 0, old: None })
+        Ok(Self { table, cursor: 0, sweeps: 0, in_vain: InVain::default(), old: None })
     }
 
     /// A table in files; entries that are there count only once stock was taken of them
@@ -120,7 +109,7 @@ impl StickyOwner {
         servers_max: usize,
     ) -> std::io::Result<Self> {
         let table = Arc::new(StickyTable::in_files(buckets, files, instance, servers_max)?);
-        Ok(Self { table, cursor: 0, sweeps: 0, old: None })
+        Ok(Self { table, cursor: 0, sweeps: 0, in_vain: InVain::default(), old: None })
     }
 
     /// A new, empty table of another size, with the key and bounds of an existing one.
@@ -190,8 +179,9 @@ impl StickyOwner {
     ///
     /// Takes, in this order: the flow's own entry; a free or expired one in the first of its two
     /// buckets, then in the second; a dead one in either; one of a flow that can move to a vacant one in
-    /// its other bucket; of those that [make room](FlowState::may_displace) for it, the one that would expire
-    /// first. Never one that is at work, nor UDP.
+    /// its other bucket, unless too many searches for such were in vain in this second; of those that
+    /// [make room](FlowState::may_displace) for it, the one that would expire first. Never one that is at
+    /// work, nor UDP.
     /// `epoch_of` gives the epoch of an AS, `None` if there is no such AS.
     ///
     /// First the first bucket, so that most lookups need one cache line; as entries move, tables
@@ -348,71 +338,6 @@ impl StickyOwner {
     #[must_use]
     pub fn instance(&self) -> &InstanceKey {
         self.table.instance()
-    }
-
-    /// The place for a flow that has no entry and begins in this state.
-    pub(crate) fn new_place(
-        &self,
-        key: &FlowKey,
-        state: FlowState,
-        now_s: u32,
-        epoch_of: impl Fn(AsId) -> Option<u8>,
-    ) -> Option<Place> {
-        let pair = self.table.bucket_of(key);
-        let vacant = self.vacancy(pair.first, now_s).or_else(|| self.vacancy(pair.second, now_s));
-        vacant.map(Place::Take).or_else(|| self.place_in_full(pair, state, now_s, &epoch_of))
-    }
-
-    /// A free entry of a bucket; else an expired one.
-    #[inline]
-    fn vacancy(&self, index: u32, now_s: u32) -> Option<Slot> {
-        let way = self.table.entries(index).bucket.vacancy(now_s)?;
-        Some(Slot { bucket: index, way: way as u8, in_old: false })
-    }
-
-    /// An entry of a bucket that counts no more, be it that its AS has another epoch now.
-    fn dead(&self, index: u32, now_s: u32, epoch_of: &impl Fn(AsId) -> Option<u8>) -> Option<Slot> {
-        let bucket = self.table.entries(index).bucket;
-        let is_alive = |way| is_alive(bucket.word(way), bucket.value(way), now_s, epoch_of);
-        let way = (0..WAYS).find(|&way| !is_alive(way))?;
-        Some(Slot { bucket: index, way: way as u8, in_old: false })
-    }
-
-    /// The place for a flow whose buckets are full of entries that did not expire. Who sent but a SYN
-    /// has not proved that he exists, and may not cost another his entry who has.
-    #[cold]
-    fn place_in_full(
-        &self,
-        pair: BucketPair,
-        state: FlowState,
-        now_s: u32,
-        epoch_of: &impl Fn(AsId) -> Option<u8>,
-    ) -> Option<Place> {
-        let buckets = [pair.first, pair.second];
-        let dead = buckets.into_iter().find_map(|bucket| self.dead(bucket, now_s, epoch_of));
-        if let Some(slot) = dead {
-            return Some(Place::Take(slot));
-        }
-        let slots = buckets.into_iter().flat_map(|bucket| {
-            (0..WAYS).map(move |way| {
-                (Slot { bucket, way: way as u8, in_old: false }, self.table.entries(bucket))
-            })
-        });
-        for (from, entries) in slots.clone() {
-            let choices = self.table.buckets_of(entries.bucket.word(usize::from(from.way)));
-            let other = if choices.first == from.bucket { choices.second } else { choices.first };
-            if !buckets.contains(&other)
-                && let Some(to) =
-                    self.vacancy(other, now_s).or_else(|| self.dead(other, now_s, epoch_of))
-            {
-                return Some(Place::Vacate { from, to });
-            }
-        }
-        let lesser = slots.filter_map(|(slot, entries)| {
-            let value = entries.bucket.value(usize::from(slot.way));
-            state.may_displace(value.state()).then(|| (slot, value.remaining_s(now_s)))
-        });
-        lesser.min_by_key(|&(_, remaining_s)| remaining_s).map(|(slot, _)| Place::Take(slot))
     }
 
     pub(crate) fn free(&self, bucket: &Bucket, way: usize) {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use crate::application_server::AsId;
 use crate::bucket::WAYS;
 use crate::flow_key::Wanted;
+use crate::placement::Place;
 use crate::sticky::StickyTable;
-use crate::sticky_owner::{NewEntry, Place, Slot, StickyOwner, is_alive};
+use crate::sticky_owner::{NewEntry, Slot, StickyOwner, is_alive};
 
 /// What became of a slice of a table that is being replaced.
 #[derive(Debug, Default)]

@@ -218,6 +218,7 @@ impl Vip {
     }
 
     /// The AS in a slot of the new-flow table; `None` when no AS takes new flows.
+    #[inline]
     #[must_use]
     pub fn server_in_slot(&self, slot: usize) -> Option<AsId> {
         let member = self.table.member_in_slot(slot)?;
@@ -225,6 +226,7 @@ impl Vip {
     }
 
     /// The AS that the new-flow table gives to a flow hash; `None` when no AS takes new flows.
+    #[inline]
     #[must_use]
     pub fn server_for(&self, hash: u64) -> Option<AsId> {
         self.server_in_slot(self.table.slot_of(hash))
