@@ -15,13 +15,13 @@ Usage: ./fuzz.sh TARGET [SECONDS [LIBFUZZER-OPTION...]]
 Runs for 60 seconds unless told otherwise; ends at once with a file crash-... below target/fuzz/TARGET
 when something is wrong: cargo run -p fuzz -- TARGET FILE runs it again.
 
-Targets: wire (headers), lines (commands), startup (TOML), http (the socket), graph (everything, beside
-the reference model)
+Targets: wire (headers), lines (commands), startup (TOML), http (the socket), state (files of kept
+state), graph (everything, beside the reference model)
 USAGE
 }
 
 case ${1:-} in
-    wire | lines | startup | http | graph) target=$1 ;;
+    wire | lines | startup | http | state | graph) target=$1 ;;
     -h | --help) usage && exit ;;
     *) usage >&2 && exit 2 ;;
 esac

@@ -10,6 +10,7 @@ mod http;
 mod lines;
 mod packets;
 mod startup_file;
+mod state;
 mod wire;
 
 use std::path::PathBuf;
@@ -26,11 +27,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "wire", run: wire::run, seeds: wire::seeds },
     Target { name: "lines", run: lines::run, seeds: lines::seeds },
     Target { name: "startup", run: startup_file::run, seeds: startup_file::seeds },
     Target { name: "http", run: http::run, seeds: http::seeds },
+    Target { name: "state", run: state::run, seeds: state::seeds },
     Target { name: "graph", run: graph::run, seeds: graph::seeds },
 ];
 

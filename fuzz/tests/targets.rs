@@ -39,6 +39,11 @@ fn the_socket_takes_any_bytes() {
 }
 
 #[test]
+fn kept_state_takes_any_bytes() {
+    hold("state", 40);
+}
+
+#[test]
 fn the_graph_takes_any_bytes_and_does_what_the_reference_does() {
     hold("graph", 60);
 }

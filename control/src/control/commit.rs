@@ -11,6 +11,7 @@ use super::keeping::new_table;
 use super::rebuild::Published;
 use crate::compile::LbCompiler;
 use crate::model::{Effect, Kind, Model};
+use crate::show::vips::{ServerCounters, VipCounters};
 
 /// A copy of the model that commands are applied to. It replaces the model when it is committed;
 /// dropped, it was never there.
@@ -111,7 +112,10 @@ impl Control {
         let mut servers = Vec::new();
         for (index, before, vip) in new.lb.vips.since(&self.model.lb.vips) {
             if before.is_none() {
-                self.baseline.vips.insert(index, self.vip_counted(index));
+                let counted = self.vip_counted(index);
+                if counted != VipCounters::default() {
+                    self.baseline.vips.insert(index, counted);
+                }
             }
             let had: BTreeSet<u32> =
                 before.iter().flat_map(|vip| &vip.servers).map(|server| server.index).collect();
@@ -119,7 +123,10 @@ impl Control {
             servers.extend(has.filter(|index| !had.contains(index)));
         }
         for index in servers {
-            self.baseline.servers.insert(index, self.server_counted(index));
+            let counted = self.server_counted(index);
+            if counted != ServerCounters::default() {
+                self.baseline.servers.insert(index, counted);
+            }
         }
         for link in new.interfaces.iter() {
             if self.model.interface(link.id).is_none_or(|old| old.name != link.name) {

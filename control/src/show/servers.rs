@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use config::Admin;
 use serde::Serialize;
 
 use super::drain::state_word;
-use super::vips::{VipStatus, Vips};
 
 /// One AS.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,7 +35,7 @@ pub struct ServerStatus {
     /// Interface that its packets leave by.
     pub interface: Option<String>,
     /// Neighbour that they go to.
-    pub next_hop: Option<String>,
+    pub next_hop: Option<IpAddr>,
     /// `resolved`, `unresolved` while the neighbour does not answer, `no route`, or `no tunnel
     /// source` when there is no address to send from.
     pub path: &'static str,
@@ -81,12 +81,12 @@ impl ServerStatus {
     }
 
     /// Configured or not, and what keeps packets from it.
-    pub fn state(&self) -> String {
-        let state = self.word();
-        match self.path {
-            "resolved" => state.to_owned(),
-            path => format!("{state}, {path}"),
-        }
+    pub fn state(&self) -> impl Display {
+        let (word, path) = (self.word(), self.path);
+        std::fmt::from_fn(move |f| match path {
+            "resolved" => f.write_str(word),
+            path => write!(f, "{word}, {path}"),
+        })
     }
 }
 
@@ -130,7 +130,7 @@ pub struct Servers {
 pub struct ServerOfVip {
     /// The VIP, as tables name it.
     #[serde(skip)]
-    pub vip: String,
+    pub vip: Arc<str>,
     /// Index of the VIP.
     pub vip_index: u32,
     /// Addresses and length of the VIP.
@@ -146,22 +146,6 @@ pub struct ServerOfVip {
     pub server: ServerStatus,
 }
 
-impl From<&Vips> for Servers {
-    fn from(vips: &Vips) -> Self {
-        let of_vip = |vip: &VipStatus, server: &ServerStatus| ServerOfVip {
-            vip: vip.title(),
-            vip_index: vip.index,
-            vip_prefix: vip.prefix.clone(),
-            protocol: vip.protocol,
-            port: vip.port,
-            port_last: vip.port_last,
-            server: server.clone(),
-        };
-        let all = vips.vips.iter().flat_map(|vip| vip.servers.iter().map(move |s| of_vip(vip, s)));
-        Self { servers: all.collect() }
-    }
-}
-
 impl Display for Servers {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let head = ["Encap", "Weight", "Buckets", "Flows", "Packets", "Bytes"];
@@ -174,8 +158,6 @@ impl Display for Servers {
         for ServerOfVip { vip, server, .. } in &self.servers {
             let ServerStatus { address, weight, encap, buckets, flows, counters, .. } = server;
             let ServerCounters { packets, bytes, .. } = counters;
-            // Left-aligned padding does not reach an address.
-            let address = address.to_string();
             writeln!(
                 f,
                 "{vip:<43} {address:<25} {encap:<7}{weight:>7}{buckets:>9}{flows:>10}{packets:>14}\

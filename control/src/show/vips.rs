@@ -105,6 +105,21 @@ fn ports(first: u16, last: Option<u16>) -> String {
     }
 }
 
+/// `10.10.2.2/32 tcp port 8080`, as tables name a VIP.
+pub(crate) fn title(
+    prefix: &str,
+    protocol: Option<&str>,
+    port: Option<u16>,
+    port_last: Option<u16>,
+) -> String {
+    match (protocol, port) {
+        (Some(protocol), Some(port)) => {
+            format!("{prefix} {protocol} port {}", ports(port, port_last))
+        }
+        _ => prefix.to_owned(),
+    }
+}
+
 impl VipStatus {
     /// VPP's name of the kind of VIP: its family and encap.
     fn kind(&self) -> String {
@@ -141,14 +156,9 @@ impl VipStatus {
         options
     }
 
-    /// `10.10.2.2/32 tcp port 8080`, as tables name a VIP.
+    /// As tables name it.
     pub fn title(&self) -> String {
-        match (self.protocol, self.port) {
-            (Some(protocol), Some(port)) => {
-                format!("{} {protocol} port {}", self.prefix, ports(port, self.port_last))
-            }
-            _ => self.prefix.clone(),
-        }
+        title(&self.prefix, self.protocol, self.port, self.port_last)
     }
 
     /// One line, as `show lb vips` and a trace have it.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::checksum::checksum;
 
 /// Counts up whenever a table, a key word, a flow value or a record means something else. Written
-/// by another Sluice, state is of no use.
+/// by another Sluice, state is of no use. What that is in bytes is in `layout.txt`.
 pub const LAYOUT: u64 = 2;
 
 /// Longest time, in seconds, for which flows outlive the daemon. They expire modulo 2^16 seconds:

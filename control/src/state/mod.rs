@@ -12,6 +12,8 @@ mod checksum;
 mod directory;
 mod folder;
 mod header;
+#[cfg(test)]
+mod layout;
 mod orphan;
 mod record;
 mod status;

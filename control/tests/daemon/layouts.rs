@@ -15,7 +15,9 @@ use control::show::neighbors::{NeighborStatus, Neighbors};
 use control::show::no_match::{NoMatchStatus, PrefixPolicy};
 use control::show::timeouts::TimeoutStatus;
 use control::show::tunnels::Tunnels;
-use control::show::vips::{ServerCounters, ServerStatus, Servers, VipCounters, VipStatus, Vips};
+use control::show::vips::{
+    ServerCounters, ServerOfVip, ServerStatus, Servers, VipCounters, VipStatus, Vips,
+};
 use control::state::StateStatus;
 use serde::Serialize;
 
@@ -115,7 +117,7 @@ fn server(index: u32, last: u8, removed: bool) -> ServerStatus {
         counters: ServerCounters { packets: 7, bytes: 420, reply_packets: 5, reply_bytes: 300 },
         adjacency: (last != 9).then_some(27),
         interface: (last != 9).then(|| "pg1".into()),
-        next_hop: (last != 9).then(|| format!("10.0.0.{last}")),
+        next_hop: (last != 9).then(|| Ipv4Addr::new(10, 0, 0, last).into()),
         path: if last == 9 { "no route" } else { "resolved" },
         tunnel_source: None,
         removed,
@@ -242,7 +244,18 @@ fn lb_vips_of_every_kind() {
 
 #[test]
 fn lb_as() {
-    let servers = Servers::from(&vips());
+    let of_vip = |vip: &VipStatus, server: &ServerStatus| ServerOfVip {
+        vip: vip.title().into(),
+        vip_index: vip.index,
+        vip_prefix: vip.prefix.clone(),
+        protocol: vip.protocol,
+        port: vip.port,
+        port_last: vip.port_last,
+        server: server.clone(),
+    };
+    let vips = vips().vips;
+    let servers = vips.iter().flat_map(|vip| vip.servers.iter().map(move |s| of_vip(vip, s)));
+    let servers = Servers { servers: servers.collect() };
     assert_eq!(
         servers.to_string(),
         "VIP                                         AS                        Encap   Weight  Buckets     Flows       Packets           Bytes  State

@@ -1,6 +1,7 @@
 //! The load balancer.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use balancer::{AsId, Backing, StickyTable};
 use config::{Admin, FlowTimeout, FlowTimeouts, Problem, TargetPort};
@@ -11,7 +12,9 @@ use crate::model::{Server, Vip};
 use crate::show::lb::{LbStatus, StickyUsage, TunnelStatus};
 use crate::show::no_match::{NoMatchStatus, PrefixPolicy};
 use crate::show::timeouts::TimeoutStatus;
-use crate::show::vips::{ServerCounters, ServerStatus, Servers, VipCounters, VipStatus, Vips};
+use crate::show::vips::{
+    ServerCounters, ServerOfVip, ServerStatus, Servers, VipCounters, VipStatus, Vips, title,
+};
 
 fn sticky_usage(thread: usize, table: &StickyTable) -> StickyUsage {
     let bytes = table.bytes() as u64;
@@ -117,7 +120,9 @@ impl Control {
     /// `show lb vips`. A removed VIP is not shown: its flows ended with it, only their entries are
     /// still to be swept away.
     pub fn vips(&self) -> Vips {
-        Vips { vips: self.model.lb.active().map(|vip| self.vip_status(vip)).collect() }
+        let tables = self.sticky_tables();
+        let status = |vip: &Arc<Vip>| self.vip_status_with(vip, &tables);
+        Vips { vips: self.model.lb.active().map(status).collect() }
     }
 
     /// `show lb as`: of all VIPs, or of those that `key` names; one without ports names all of its
@@ -127,7 +132,7 @@ impl Control {
     ///
     /// There is no such VIP.
     pub fn servers(&self, key: Option<&config::VipKey>) -> Result<Servers, Problem> {
-        let Some(key) = key else { return Ok(Servers::from(&self.vips())) };
+        let Some(key) = key else { return Ok(self.servers_of(self.model.lb.active())) };
         let network = crate::model::Network::new(key.prefix.address(), key.prefix.length());
         let of_prefix: Vec<_> = self.model.lb.on_prefix(network).collect();
         let wanted: Vec<_> = match key.port {
@@ -137,11 +142,36 @@ impl Control {
                 self.model.lb.vips.get(index).into_iter().collect()
             }
         };
-        let vips = wanted.into_iter().map(|vip| self.vip_status(vip)).collect();
-        Ok(Servers::from(&Vips { vips }))
+        Ok(self.servers_of(wanted))
+    }
+
+    /// With a hundred thousand ASs, what is the same for all of a VIP is found out once.
+    fn servers_of<'a>(&self, vips: impl IntoIterator<Item = &'a Arc<Vip>>) -> Servers {
+        let tables = self.sticky_tables();
+        let mut servers = Vec::new();
+        for vip in vips {
+            let prefix = vip.key.prefix.to_string();
+            let protocol = vip.key.ports.protocol().map(balancer::Protocol::name);
+            let (port, port_last) = vip.key.ports.range().unzip();
+            let title: Arc<str> = title(&prefix, protocol, port, port_last).into();
+            servers.extend(vip.servers.iter().map(|server| ServerOfVip {
+                vip: Arc::clone(&title),
+                vip_index: vip.index,
+                vip_prefix: prefix.clone(),
+                protocol,
+                port,
+                port_last,
+                server: self.server_status(vip, server, &tables),
+            }));
+        }
+        Servers { servers }
     }
 
     pub(super) fn vip_status(&self, vip: &Vip) -> VipStatus {
+        self.vip_status_with(vip, &self.sticky_tables())
+    }
+
+    fn vip_status_with(&self, vip: &Vip, tables: &[Arc<StickyTable>]) -> VipStatus {
         let table = self.compiler.lb.table(vip.index);
         let spread = table.and_then(balancer::NewFlowTable::spread);
         let counted = self.vip_counted(vip.index);
@@ -187,7 +217,11 @@ impl Control {
             share_of_ideal_max: spread.map(|spread| spread.max),
             src_ip_sticky: spec.src_ip_sticky,
             counters: counted.since(&before),
-            servers: vip.servers.iter().map(|server| self.server_status(vip, server)).collect(),
+            servers: vip
+                .servers
+                .iter()
+                .map(|server| self.server_status(vip, server, tables))
+                .collect(),
         }
     }
 
@@ -215,7 +249,12 @@ impl Control {
         sum
     }
 
-    pub(super) fn server_status(&self, vip: &Vip, server: &Server) -> ServerStatus {
+    fn server_status(
+        &self,
+        vip: &Vip,
+        server: &Server,
+        tables: &[Arc<StickyTable>],
+    ) -> ServerStatus {
         let table = self.compiler.lb.table(vip.index).filter(|_| !server.removed);
         let path = AsId::new(server.index).and_then(|id| self.snapshot().server_path(id));
         let adjacency = path.and_then(|path| self.snapshot().adjacency(path.adjacency?));
@@ -228,11 +267,11 @@ impl Control {
             dscp: server.l3dsr(&vip.spec),
             buckets: table.map_or(0, |table| table.share(server.address)),
             buckets_ideal: table.map_or(0.0, |table| table.ideal_share(server.address)),
-            flows: self.live_flows(server.index),
+            flows: self.flushes.live(server.index, tables),
             counters: self.server_counted(server.index).since(&before),
             adjacency: path.and_then(|path| path.adjacency).map(|id| id.0),
             interface: adjacency.map(|a| self.model.name_of(a.interface).to_owned()),
-            next_hop: adjacency.map(|adjacency| adjacency.next_hop.to_string()),
+            next_hop: adjacency.map(|adjacency| adjacency.next_hop),
             path: self.path_state(path),
             tunnel_source: path.and_then(|path| path.tunnel_source),
             removed: server.removed,
