@@ -16,6 +16,7 @@ use super::run::Run;
 use super::second_stage::{
     count_existing, count_received, count_sent, is_due, is_partial, sampled,
 };
+use super::services::Source;
 use super::{Next, STAGE};
 
 /// A pattern that fits fewer packets of a group than one in so many is given up.
@@ -59,11 +60,12 @@ impl<F: LaneFamily> Alike<F> {
         start: usize,
     ) -> u32 {
         self.pattern = lane.pattern;
-        let Some(pattern) = &lane.pattern else { return 0 };
+        let Some(pattern) = &self.pattern else { return 0 };
         let taken = match pattern.destination.kind {
-            KeyKind::Exact => self.locate_exact(cx, frame, start, pattern),
-            KeyKind::Tag => self.locate_tag(cx, frame, start, pattern),
-            KeyKind::End => self.locate_end(cx, frame, start, pattern),
+            _ if pattern.replies => self.locate_among_replies(cx, lane, frame, start),
+            KeyKind::Exact => self.locate_exact(cx, lane, frame, start),
+            KeyKind::Tag => self.locate_tag(cx, lane, frame, start),
+            KeyKind::End => self.locate_end(cx, lane, frame, start),
             KeyKind::Full => 0,
         };
         let group = STAGE.min(frame.len() - start) as u32;
@@ -76,30 +78,54 @@ impl<F: LaneFamily> Alike<F> {
 
     // Functions of their own, as their loops need all registers.
     #[inline(never)]
-    fn locate_exact(&mut self, cx: &Cx<'_>, frame: &Frame, start: usize, to: &Pattern<F>) -> u32 {
-        self.locate(cx, frame, start, to, KeyKind::Exact)
+    fn locate_exact(
+        &mut self,
+        cx: &Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &Frame,
+        start: usize,
+    ) -> u32 {
+        self.locate(cx, lane, frame, start, (KeyKind::Exact, false))
     }
 
     #[inline(never)]
-    fn locate_tag(&mut self, cx: &Cx<'_>, frame: &Frame, start: usize, to: &Pattern<F>) -> u32 {
-        self.locate(cx, frame, start, to, KeyKind::Tag)
+    fn locate_tag(&mut self, cx: &Cx<'_>, lane: &mut Lane<F>, frame: &Frame, start: usize) -> u32 {
+        self.locate(cx, lane, frame, start, (KeyKind::Tag, false))
     }
 
     #[inline(never)]
-    fn locate_end(&mut self, cx: &Cx<'_>, frame: &Frame, start: usize, to: &Pattern<F>) -> u32 {
-        self.locate(cx, frame, start, to, KeyKind::End)
+    fn locate_end(&mut self, cx: &Cx<'_>, lane: &mut Lane<F>, frame: &Frame, start: usize) -> u32 {
+        self.locate(cx, lane, frame, start, (KeyKind::End, false))
     }
 
-    /// The same for keys of this kind.
+    #[inline(never)]
+    fn locate_among_replies(
+        &mut self,
+        cx: &Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &Frame,
+        start: usize,
+    ) -> u32 {
+        match self.pattern.as_ref().map(|pattern| pattern.destination.kind) {
+            Some(kind @ (KeyKind::Exact | KeyKind::Tag | KeyKind::End)) => {
+                self.locate(cx, lane, frame, start, (kind, true))
+            }
+            _ => 0,
+        }
+    }
+
+    /// The same for keys of this kind, where packets may be `replies` or not.
     #[inline(always)]
     fn locate(
         &mut self,
         cx: &Cx<'_>,
+        lane: &mut Lane<F>,
         frame: &Frame,
         start: usize,
-        pattern: &Pattern<F>,
-        kind: KeyKind,
+        (kind, replies): (KeyKind, bool),
     ) -> u32 {
+        // A copy, as it is nothing to the loop what else is written then.
+        let Some(pattern) = self.pattern else { return 0 };
         let end = frame.len().min(start + STAGE);
         let interfaces = &frame.lanes.rx_interface[start..end];
         let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
@@ -118,6 +144,9 @@ impl<F: LaneFamily> Alike<F> {
             if tunnel_sources && F::is_tunnel_source(&cx.snapshot.tunnel_policy, flow.src)
                 || is_forged::<F>(cx, (flow.src, flow.dst), false)
             {
+                continue;
+            }
+            if replies && !matches!(lane.services.find(cx.snapshot, &flow), (_, Source::Stranger)) {
                 continue;
             }
             let Varying { flags, len, .. } = varying;

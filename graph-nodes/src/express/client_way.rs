@@ -6,6 +6,7 @@ use dataplane::fib::FibEntry;
 use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
 
+use super::lane::LaneFamily;
 use super::readdress::{Readdress, Side};
 use super::server_way::set_link;
 use super::services::Service;
@@ -23,6 +24,20 @@ pub(super) fn next_hop<'s, F: Family>(
     let adjacency = snapshot.adjacency(id)?;
     let open = adjacency.rewrite.is_some() && adjacency.tunnel.is_none() && len <= adjacency.mtu;
     open.then_some(adjacency)
+}
+
+/// [`rename`], for packets from the one service that is meant.
+#[inline(always)]
+pub(super) fn restore<F: LaneFamily>(
+    packet: &mut Packet,
+    service: &Service<F::Address>,
+    to: &Adjacency,
+) -> bool {
+    let Some(link) = &to.rewrite else { return false };
+    match link.untagged() {
+        Some(link) if F::restore(packet.data_mut(), link, &service.restored) => true,
+        _ => rename::<F>(packet, service, to),
+    }
 }
 
 /// Gives an ordinary packet the name under which the client knows the AS, and the Ethernet header to

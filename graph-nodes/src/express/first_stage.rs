@@ -5,6 +5,7 @@ use dataplane::family::Family;
 use dataplane::frame::Frame;
 
 use super::STAGE;
+use super::answers::AnswerPattern;
 use super::destinations::Destination;
 use super::flow_job::FlowJob;
 use super::gate::Gate;
@@ -32,6 +33,10 @@ impl<F: LaneFamily> Lane<F> {
         let nat_in = self.packets[..arrived].iter().any(|arrived| arrived.nat_in);
         if nat_in {
             self.locate_replies(cx, arrived);
+            self.learn_answers(gate);
+            if self.pattern.is_none() {
+                self.learn(cx, gate);
+            }
         } else {
             self.locate(cx, arrived);
             if self.pattern.is_none() {
@@ -108,11 +113,23 @@ impl<F: LaneFamily> Lane<F> {
 
     /// Expects the next packets to be like the first that was found.
     fn learn(&mut self, cx: &Cx<'_>, gate: &Gate) {
-        let Some(job) = self.jobs[..self.waiting].first() else { return };
+        let mut jobs = self.jobs[..self.waiting].iter();
+        let Some(job) = jobs.find(|job| !job.passing.is_reply()) else { return };
         let Arrived { packet, .. } = self.packets[usize::from(job.from) % STAGE];
         if let Some(&destination) = self.destinations.find(cx.snapshot, &packet.tuple) {
             let any_port = self.destinations.last_has_any_port();
             self.pattern = Pattern::of(gate, &packet, destination, any_port);
+        }
+    }
+
+    /// Expects the next replies to be like the first of these.
+    fn learn_answers(&mut self, gate: &Gate) {
+        let mut jobs = self.jobs[..self.waiting].iter();
+        if let Some(job) = jobs.find(|job| job.passing.is_reply())
+            && self.answers.is_none()
+        {
+            let protocol = self.packets[usize::from(job.from) % STAGE].packet.tuple.protocol;
+            self.answers = AnswerPattern::of(gate, protocol, job.kind);
         }
     }
 

@@ -4,6 +4,7 @@ use balancer::{Address, FlowTuple, TcpFlags, Updates};
 use dataplane::family::{Ip4, Ip6};
 use dataplane::node::NodeCx;
 
+use super::answers::AnswerPattern;
 use super::destinations::Destinations;
 use super::flow_job::FlowJob;
 use super::likeness::Likeness;
@@ -48,7 +49,9 @@ impl LaneFamily for Ip6 {}
 pub(super) struct Lane<F: LaneFamily> {
     /// What the last packets had in common, if anything.
     pub(super) pattern: Option<Pattern<F>>,
-    /// The snapshot that the pattern holds in.
+    /// The same of replies.
+    pub(super) answers: Option<AnswerPattern<F>>,
+    /// The snapshot that the patterns hold in.
     generation: u64,
     pub(super) destinations: Destinations<F>,
     /// What the packets of a group are, before their flows are located.
@@ -71,6 +74,7 @@ impl<F: LaneFamily> Default for Lane<F> {
     fn default() -> Self {
         Self {
             pattern: None,
+            answers: None,
             generation: 0,
             destinations: Destinations::default(),
             packets: [Arrived::none(); STAGE],
@@ -95,6 +99,7 @@ impl<F: LaneFamily> Lane<F> {
         if self.generation != snapshot.generation {
             self.generation = snapshot.generation;
             self.pattern = None;
+            self.answers = None;
         }
         self.updates.renew(&snapshot.lb.timeouts, snapshot.generation, cx.now.tick_s);
         self.any_direct = any_direct(cx);

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use balancer::TcpFlags;
+use balancer::{FlowTuple, TcpFlags};
 use dataplane::family::{Ip4, Ip6};
 use dataplane::wire::Header;
 use dataplane::wire::ipv4::{Ipv4Header, protocol};
@@ -18,7 +18,8 @@ use super::ordinary::{L3, OrdinaryFamily, Station, is_global_unicast, is_host};
 pub(super) struct Common<A> {
     /// Whom the frames are for.
     pub(super) station: Station,
-    pub(super) dst: A,
+    /// `None`: any address.
+    pub(super) dst: Option<A>,
     /// Host byte order; `None`: any port.
     pub(super) dst_port: Option<u16>,
     /// TCP or UDP.
@@ -31,6 +32,7 @@ pub(super) struct Common<A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Varying<A> {
     pub(super) src: A,
+    pub(super) dst: A,
     /// Host byte order, as the next.
     pub(super) src_port: u16,
     pub(super) dst_port: u16,
@@ -38,6 +40,15 @@ pub(super) struct Varying<A> {
     pub(super) flags: TcpFlags,
     /// Bytes of the IP packet.
     pub(super) len: u16,
+}
+
+impl<A: Copy> Varying<A> {
+    /// The flow, of this protocol.
+    #[inline(always)]
+    pub(super) fn flow(&self, protocol: u8) -> FlowTuple<A> {
+        let Self { src, dst, src_port, dst_port, .. } = *self;
+        FlowTuple { src, dst, src_port, dst_port, protocol }
+    }
 }
 
 /// A family whose packets to one service are told from others by comparing words.
@@ -154,7 +165,9 @@ impl Likeness for Ip4 {
     type Like = Like4;
 
     fn like(common: &Common<Ipv4Addr>) -> Like4 {
-        let (station, dst) = (common.station.octets(), common.dst.octets());
+        let station = common.station.octets();
+        let dst = common.dst.unwrap_or(Ipv4Addr::UNSPECIFIED).octets();
+        let dst_mask = if common.dst.is_some() { [0xff; 4] } else { [0; 4] };
         let port = common.dst_port.unwrap_or_default().to_be_bytes();
         let [link, kind] = link_parts(&station, &[0x08, 0]);
         // Without options; whole; of this protocol.
@@ -165,7 +178,7 @@ impl Likeness for Ip4 {
             (20, &[0, 0], &[0x3f, 0xff]),
             (23, &[common.protocol], &[0xff]),
         ];
-        let end = [(30, &dst[..], &[0xff; 4][..]), (36, &port, &port_mask(common.dst_port))];
+        let end = [(30, &dst[..], &dst_mask[..]), (36, &port, &port_mask(common.dst_port))];
         let udp = common.protocol == protocol::UDP;
         Like4 {
             start: Stretch::new(0, &start),
@@ -191,6 +204,7 @@ impl Likeness for Ip4 {
             & Like4::is_whole(kind, rest, end);
         ordinary.then(|| Varying {
             src: Ipv4Addr::new(head[26], head[27], head[28], head[29]),
+            dst: Ipv4Addr::new(head[30], head[31], head[32], head[33]),
             src_port: port(head, 34),
             dst_port: port(head, 36),
             flags: TcpFlags::from_octet(head[FLAGS4] & like.flags),
@@ -224,11 +238,13 @@ impl Likeness for Ip6 {
     type Like = Like6;
 
     fn like(common: &Common<Ipv6Addr>) -> Like6 {
-        let (station, dst) = (common.station.octets(), common.dst.octets());
+        let station = common.station.octets();
+        let dst = common.dst.unwrap_or(Ipv6Addr::UNSPECIFIED).octets();
+        let dst_mask = if common.dst.is_some() { [0xff; 16] } else { [0; 16] };
         let port = common.dst_port.unwrap_or_default().to_be_bytes();
         let [link, kind] = link_parts(&station, &[0x86, 0xdd]);
         let start = [link, kind, (14, &[0x60], &[0xf0]), (20, &[common.protocol], &[0xff])];
-        let end = [(38, &dst[..], &[0xff; 16][..]), (56, &port, &port_mask(common.dst_port))];
+        let end = [(38, &dst[..], &dst_mask[..]), (56, &port, &port_mask(common.dst_port))];
         Like6 {
             start: Stretch::new(0, &start),
             end: Stretch::new(Like6::END, &end),
@@ -262,8 +278,9 @@ impl Likeness for Ip6 {
         } else {
             TcpFlags::from_octet(*data.get(FLAGS6)?)
         };
+        let dst = Ipv6Addr::from(*head[38..].first_chunk::<16>()?);
         let (src_port, dst_port) = (port(head, 54), port(head, 56));
-        Some(Varying { src, src_port, dst_port, flags, len: len as u16 })
+        Some(Varying { src, dst, src_port, dst_port, flags, len: len as u16 })
     }
 }
 
@@ -289,11 +306,11 @@ mod tests {
         let FlowTuple { src, dst, src_port, dst_port, protocol } = tuple;
         let like = link.station == common.station
             && link.ether_type == F::ETHER_TYPE
-            && dst == common.dst
+            && common.dst.is_none_or(|wanted| wanted == dst)
             && common.dst_port.is_none_or(|port| port == dst_port)
             && protocol == common.protocol
             && !(common.summed && unsummed);
-        like.then_some(Varying { src, src_port, dst_port, flags, len })
+        like.then_some(Varying { src, dst, src_port, dst_port, flags, len })
     }
 
     fn frame(ether: u16, header: &[u8], upper: &[u8]) -> Vec<u8> {
@@ -359,7 +376,7 @@ mod tests {
 
         #[test]
         fn ip4_is_compared_as_it_is_read(
-            tcp: bool, wanted_tcp in prop::bool::weighted(0.1), source: u32, port in ports(),
+            tcp: bool, wanted_tcp in prop::bool::weighted(0.1), source: u32, one: bool, port in ports(),
             random in prop::collection::vec(any::<u8>(), 60), whole in prop::bool::weighted(0.9),
             before in changes(), after in changes(),
         ) {
@@ -372,7 +389,7 @@ mod tests {
             let protocol = if tcp ^ wanted_tcp { protocol::TCP } else { protocol::UDP };
             let common = Common {
                 station: Station::of(MAC),
-                dst: Ipv4Addr::new(10, 255, 0, 1),
+                dst: one.then_some(Ipv4Addr::new(10, 255, 0, 1)),
                 dst_port: port,
                 protocol,
                 summed: true,
@@ -384,7 +401,7 @@ mod tests {
         #[test]
         fn ip6_is_compared_as_it_is_read(
             tcp: bool, wanted_tcp in prop::bool::weighted(0.1), source: u128, global: bool,
-            port in ports(), summed: bool, none: bool,
+            one: bool, port in ports(), summed: bool, none: bool,
             random in prop::collection::vec(any::<u8>(), 60), changes in changes(),
         ) {
             let source = if global { source >> 16 | 0x2001 << 112 } else { source };
@@ -396,7 +413,7 @@ mod tests {
             apply(&mut data, &changes);
             let common = Common {
                 station: Station::of(MAC),
-                dst: Ipv6Addr::from(0x2001_0db8_u128 << 96 | 7),
+                dst: one.then_some(Ipv6Addr::from(0x2001_0db8_u128 << 96 | 7)),
                 dst_port: port,
                 protocol: if tcp ^ wanted_tcp { protocol::TCP } else { protocol::UDP },
                 summed,
@@ -410,7 +427,7 @@ mod tests {
     fn most_packets_are_alike() {
         let mut data = ip4_frame(false, 0x0b01_0203, &upper(false, &[1; 60]));
         fill_checksum(&mut data);
-        let dst = Ipv4Addr::new(10, 255, 0, 1);
+        let dst = Some(Ipv4Addr::new(10, 255, 0, 1));
         let (station, protocol) = (Station::of(MAC), protocol::UDP);
         let common = Common { station, dst, dst_port: Some(80), protocol, summed: true };
         let found = Ip4::varying(&Ip4::like(&common), &data).unwrap();

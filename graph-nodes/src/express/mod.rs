@@ -1,6 +1,7 @@
 //! `lb-express`: the whole way of an ordinary packet through the load balancer in one node.
 
 mod alike;
+mod answers;
 mod client_way;
 mod declined;
 mod destinations;
@@ -29,6 +30,7 @@ use dataplane::trace::TraceDetail;
 use dataplane::{next_nodes, node_counters};
 
 use alike::Alike;
+use answers::Answers;
 use declined::Declined;
 use gate::Gate;
 use lane::Lane;
@@ -93,6 +95,8 @@ pub struct LbExpress {
     ip6: Lane<Ip6>,
     alike4: Alike<Ip4>,
     alike6: Alike<Ip6>,
+    answers4: Answers<Ip4>,
+    answers6: Answers<Ip6>,
     declined: Declined,
     /// Frames to let pass: in the last one there was nothing to do here.
     pass: u32,
@@ -134,6 +138,12 @@ impl Node for LbExpress {
                 others &= !self.alike6.gather(cx, &mut self.ip6, frame, start);
             }
             if others != 0 {
+                others &= !self.answers4.gather(cx, &mut self.ip4, frame, start, others);
+            }
+            if others != 0 {
+                others &= !self.answers6.gather(cx, &mut self.ip6, frame, start, others);
+            }
+            if others != 0 {
                 others = self.ip4.gather(cx, &mut gate, frame, start, others);
             }
             if others != 0 {
@@ -144,6 +154,8 @@ impl Node for LbExpress {
             }
             self.alike4.finish(cx, &mut self.ip4, frame, &mut self.declined);
             self.alike6.finish(cx, &mut self.ip6, frame, &mut self.declined);
+            self.answers4.finish(cx, &mut self.ip4, frame, &mut self.declined);
+            self.answers6.finish(cx, &mut self.ip6, frame, &mut self.declined);
             self.ip4.finish(cx, frame, &mut self.declined);
             self.ip6.finish(cx, frame, &mut self.declined);
         }

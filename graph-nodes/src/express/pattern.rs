@@ -12,6 +12,8 @@ use super::ordinary::Ordinary;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pattern<F: Likeness> {
     pub(super) interface: InterfaceId,
+    /// ASs' replies come from there, too.
+    pub(super) replies: bool,
     pub(super) like: F::Like,
     pub(super) destination: Destination,
     dst: F::Address,
@@ -27,21 +29,21 @@ impl<F: Likeness> Pattern<F> {
         destination: Destination,
         any_port: bool,
     ) -> Option<Self> {
-        // A packet may be the reply of an AS, or its entry may have to be compared in full.
-        let replies = gate.nat_in[usize::from(F::V6)];
         let Destination { kind, nat, mss, target, .. } = destination;
-        if replies || mss || kind == KeyKind::Full || nat && target.is_none() {
+        // An entry may have to be compared in full.
+        if mss || kind == KeyKind::Full || nat && target.is_none() {
             return None;
         }
         let FlowTuple { dst, dst_port, protocol, .. } = packet.tuple;
         let like = F::like(&Common {
             station: gate.station,
-            dst,
+            dst: Some(dst),
             dst_port: (!any_port).then_some(dst_port),
             protocol,
             summed: nat,
         });
-        Some(Self { interface: gate.interface, like, destination, dst, protocol })
+        let replies = gate.nat_in[usize::from(F::V6)];
+        Some(Self { interface: gate.interface, replies, like, destination, dst, protocol })
     }
 
     /// The flow of a packet.

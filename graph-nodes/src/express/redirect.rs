@@ -55,6 +55,26 @@ impl<A: SummedAddress> Redirect<A> {
     }
 }
 
+/// What the source of an AS's packets becomes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Restored<A> {
+    address: A,
+    /// Host byte order.
+    port: u16,
+    /// As those of a [`Redirect`].
+    header: u16,
+    upper: u16,
+}
+
+impl<A: SummedAddress> Restored<A> {
+    /// From one address to another, and from one port to another (host byte order).
+    pub(super) fn new((from, to): (A, A), (old, port): (u16, u16)) -> Self {
+        let as_there = Redirect::new([0; L3], (from, to), Some((old, port)), None);
+        let Redirect { address, header, upper, .. } = as_there;
+        Self { address, port, header, upper }
+    }
+}
+
 /// A checksum after a change, the sum of all `~m + m'` (RFC 1624 eqn. 3).
 #[inline(always)]
 fn updated(checksum: u16, change: u16) -> u16 {
@@ -81,6 +101,9 @@ pub(super) trait Redirected: Family {
     /// [`Side::Destination`](super::readdress::Side::Destination). False, and it is as it was, when its
     /// frame is shorter than Ethernet's least.
     fn redirect(data: &mut [u8], to: &Redirect<Self::Address>) -> bool;
+
+    /// The same for its source.
+    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Self::Address>) -> bool;
 }
 
 const HEAD4: usize = L3 + Ipv4Header::LEN + TcpHeader::LEN;
@@ -90,7 +113,9 @@ mod at4 {
     pub(super) const HOPS: usize = 22;
     pub(super) const PROTOCOL: usize = 23;
     pub(super) const CHECKSUM: usize = 24;
+    pub(super) const SOURCE: usize = 26;
     pub(super) const DESTINATION: usize = 30;
+    pub(super) const SOURCE_PORT: usize = 34;
     pub(super) const PORT: usize = 36;
     pub(super) const UDP_CHECKSUM: usize = 40;
     pub(super) const TCP_CHECKSUM: usize = 50;
@@ -102,6 +127,20 @@ fn part<const N: usize, const LEN: usize>(head: &mut [u8; LEN], at: usize) -> Op
     head.get_mut(at..)?.first_chunk_mut()
 }
 
+/// Takes a hop off an IPv4 packet, and lets its checksums follow.
+#[inline(always)]
+fn settle4(head: &mut [u8; HEAD4], header: u16, upper: u16) -> Option<()> {
+    head[at4::HOPS] = head[at4::HOPS].wrapping_sub(1);
+    let checksum = part(head, at4::CHECKSUM)?;
+    *checksum = updated(u16::from_ne_bytes(*checksum), header).to_ne_bytes();
+    if head[at4::PROTOCOL] == protocol::UDP {
+        follow(part(head, at4::UDP_CHECKSUM)?, true, upper);
+    } else {
+        follow(part(head, at4::TCP_CHECKSUM)?, false, upper);
+    }
+    Some(())
+}
+
 impl Redirected for Ip4 {
     #[inline(always)]
     fn redirect(data: &mut [u8], to: &Redirect<Ipv4Addr>) -> bool {
@@ -109,24 +148,28 @@ impl Redirected for Ip4 {
         let change = |head: &mut [u8; HEAD4]| {
             *part(head, 0)? = to.link;
             *part(head, at4::DESTINATION)? = to.address.octets();
-            head[at4::HOPS] = head[at4::HOPS].wrapping_sub(1);
-            let checksum = part(head, at4::CHECKSUM)?;
-            *checksum = updated(u16::from_ne_bytes(*checksum), to.header).to_ne_bytes();
             if let Some(port) = to.port {
                 *part(head, at4::PORT)? = port.to_be_bytes();
             }
-            if head[at4::PROTOCOL] == protocol::UDP {
-                follow(part(head, at4::UDP_CHECKSUM)?, true, to.upper);
-            } else {
-                follow(part(head, at4::TCP_CHECKSUM)?, false, to.upper);
-            }
-            Some(())
+            settle4(head, to.header, to.upper)
         };
         if change(head).is_none() {
             return false;
         }
         set_dscp::<Self>(data, to.dscp);
         true
+    }
+
+    #[inline(always)]
+    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Ipv4Addr>) -> bool {
+        let Some(head) = data.first_chunk_mut::<HEAD4>() else { return false };
+        let change = |head: &mut [u8; HEAD4]| {
+            *part(head, 0)? = *link;
+            *part(head, at4::SOURCE)? = to.address.octets();
+            *part(head, at4::SOURCE_PORT)? = to.port.to_be_bytes();
+            settle4(head, to.header, to.upper)
+        };
+        change(head).is_some()
     }
 }
 
@@ -146,38 +189,56 @@ const HEAD6: usize = L3 + Ipv6Header::LEN + 8;
 mod at6 {
     pub(super) const PROTOCOL: usize = 20;
     pub(super) const HOPS: usize = 21;
+    pub(super) const SOURCE: usize = 22;
     pub(super) const DESTINATION: usize = 38;
+    pub(super) const SOURCE_PORT: usize = 54;
     pub(super) const PORT: usize = 56;
     pub(super) const UDP_CHECKSUM: usize = 60;
     pub(super) const TCP_CHECKSUM: usize = 70;
 }
 
+/// Takes a hop off an IPv6 packet, and lets its checksum follow. `None`, and it is as it was, when
+/// that is not there.
+#[inline(always)]
+fn settle6(data: &mut [u8], upper: u16) -> Option<&mut [u8; HEAD6]> {
+    let udp = data.get(at6::PROTOCOL) == Some(&protocol::UDP);
+    let checksum_at = if udp { at6::UDP_CHECKSUM } else { at6::TCP_CHECKSUM };
+    follow(data.get_mut(checksum_at..)?.first_chunk_mut()?, udp, upper);
+    // Shorter than where the checksum was.
+    let head = data.first_chunk_mut::<HEAD6>()?;
+    head[at6::HOPS] = head[at6::HOPS].wrapping_sub(1);
+    Some(head)
+}
+
 impl Redirected for Ip6 {
     #[inline(always)]
     fn redirect(data: &mut [u8], to: &Redirect<Ipv6Addr>) -> bool {
-        let udp = data.get(at6::PROTOCOL) == Some(&protocol::UDP);
-        let checksum_at = if udp { at6::UDP_CHECKSUM } else { at6::TCP_CHECKSUM };
-        if data.len() < checksum_at + 2 {
-            return false;
-        }
-        if let Some(field) = data[checksum_at..].first_chunk_mut() {
-            follow(field, udp, to.upper);
-        }
-        let Some(head) = data.first_chunk_mut::<HEAD6>() else { return false };
-        let change = |head: &mut [u8; HEAD6]| {
+        let change = |data: &mut [u8]| {
+            let head = settle6(data, to.upper)?;
             *part(head, 0)? = to.link;
             *part(head, at6::DESTINATION)? = to.address.octets();
-            head[at6::HOPS] = head[at6::HOPS].wrapping_sub(1);
             if let Some(port) = to.port {
                 *part(head, at6::PORT)? = port.to_be_bytes();
             }
             Some(())
         };
-        if change(head).is_none() {
+        if change(data).is_none() {
             return false;
         }
         set_dscp::<Self>(data, to.dscp);
         true
+    }
+
+    #[inline(always)]
+    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Ipv6Addr>) -> bool {
+        let change = |data: &mut [u8]| {
+            let head = settle6(data, to.upper)?;
+            *part(head, 0)? = *link;
+            *part(head, at6::SOURCE)? = to.address.octets();
+            *part(head, at6::SOURCE_PORT)? = to.port.to_be_bytes();
+            Some(())
+        };
+        change(data).is_some()
     }
 }
 
@@ -240,6 +301,48 @@ mod tests {
             }
             let to = Redirect::new([9; L3], (from, to), ports, dscp);
             prop_assert!(Ip6::redirect(&mut data, &to));
+            prop_assert_eq!(data, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ip4_is_restored_as_it_is_readdressed(
+            mut data in prop::collection::vec(any::<u8>(), 60), tcp: bool, from: u32, to: u32,
+            ports: (u16, u16), none in 0..8,
+        ) {
+            let [from, to] = [from, to].map(Ipv4Addr::from_bits);
+            data[at4::PROTOCOL] = if tcp { protocol::TCP } else { protocol::UDP };
+            data[at4::SOURCE..][..4].copy_from_slice(&from.octets());
+            data[at4::SOURCE_PORT..][..2].copy_from_slice(&ports.0.to_be_bytes());
+            (data[14], data[at4::HOPS]) = (0x45, data[at4::HOPS].max(2));
+            if none == 0 && !tcp {
+                data[at4::UDP_CHECKSUM..][..2].fill(0);
+            }
+            Ipv4Header::at_mut(&mut data, L3).unwrap().fill_checksum();
+            let mut expected = data.clone();
+            Ip4::readdress(&mut expected, L3, Side::Source, &NewEnd::new(to), Some(ports.1));
+            expected[..L3].fill(9);
+            let to = Restored::new((from, to), ports);
+            prop_assert!(Ip4::restore(&mut data, &[9; L3], &to));
+            prop_assert_eq!(data, expected);
+        }
+
+        #[test]
+        fn ip6_is_restored_as_it_is_readdressed(
+            mut data in prop::collection::vec(any::<u8>(), 74), tcp: bool, from: u128, to: u128,
+            ports: (u16, u16),
+        ) {
+            let [from, to] = [from, to].map(Ipv6Addr::from_bits);
+            data[at6::PROTOCOL] = if tcp { protocol::TCP } else { protocol::UDP };
+            data[at6::SOURCE..][..16].copy_from_slice(&from.octets());
+            data[at6::SOURCE_PORT..][..2].copy_from_slice(&ports.0.to_be_bytes());
+            (data[14], data[at6::HOPS]) = (0x60, data[at6::HOPS].max(2));
+            let mut expected = data.clone();
+            Ip6::readdress(&mut expected, L3, Side::Source, &NewEnd::new(to), Some(ports.1));
+            expected[..L3].fill(9);
+            let to = Restored::new((from, to), ports);
+            prop_assert!(Ip6::restore(&mut data, &[9; L3], &to));
             prop_assert_eq!(data, expected);
         }
     }

@@ -131,9 +131,9 @@ impl<F: LaneFamily> Lane<F> {
         index: usize,
     ) -> Option<InterfaceId> {
         let job = &self.jobs[index];
-        let service = self.services.at(job.subject as u16)?;
         let at = usize::from(job.at);
         let reply = &self.packets[usize::from(job.from) % STAGE].packet.tuple;
+        let service = self.services.at(job.subject as u16, reply)?;
         let to = next_hop::<F>(&mut self.routes, cx.snapshot, reply.dst, job.len)?;
         let known = match job.kind {
             KeyKind::Full => {

@@ -6,6 +6,7 @@ use dataplane::fib::FibEntry;
 use dataplane::snapshot::Snapshot;
 
 use super::readdress::NewEnd;
+use super::redirect::Restored;
 
 /// A service that answers for the one address and port of one VIP.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Service<A> {
     /// What clients know it by; the port in host byte order.
     pub(super) client_view: NewEnd<A>,
     pub(super) port: u16,
+    /// What becomes of its packets.
+    pub(super) restored: Restored<A>,
     /// The VIP's SYNs are changed.
     pub(super) mss: bool,
     /// What its packets do to their flows.
@@ -57,6 +60,12 @@ impl<F: Family> Default for Services<F> {
     }
 }
 
+/// Protocol and source port.
+#[inline(always)]
+fn number<A>(flow: &FlowTuple<A>) -> u32 {
+    u32::from(flow.protocol) << 16 | u32::from(flow.src_port)
+}
+
 impl<F: Family> Services<F> {
     /// What the source of a packet is, and where that is remembered.
     #[inline]
@@ -65,7 +74,7 @@ impl<F: Family> Services<F> {
         snapshot: &Snapshot,
         tuple: &FlowTuple<F::Address>,
     ) -> (u16, &Source<F::Address>) {
-        let service = u32::from(tuple.protocol) << 16 | u32::from(tuple.src_port);
+        let service = number(tuple);
         let bits = tuple.src.bits();
         let folded = bits as u64 ^ (bits >> 64) as u64 ^ u64::from(service) << 32;
         let at = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % CELLS;
@@ -78,11 +87,19 @@ impl<F: Family> Services<F> {
         (at as u16, &cell.source)
     }
 
-    /// The service at a position that [`find`](Self::find) gave.
+    /// The service of an AS at a position that [`find`](Self::find) gave; `None` if another one of the
+    /// group took the place since.
     #[inline]
-    pub(super) fn at(&self, position: u16) -> Option<&Service<F::Address>> {
-        match &self.0[usize::from(position) % CELLS].source {
-            Source::One(service) => Some(service),
+    pub(super) fn at(
+        &self,
+        position: u16,
+        flow: &FlowTuple<F::Address>,
+    ) -> Option<&Service<F::Address>> {
+        let cell = &self.0[usize::from(position) % CELLS];
+        match &cell.source {
+            Source::One(service) if cell.address == flow.src && cell.service == number(flow) => {
+                Some(service)
+            }
             _ => None,
         }
     }
@@ -110,6 +127,7 @@ fn source<F: Family>(snapshot: &Snapshot, tuple: &FlowTuple<F::Address>) -> Sour
             server: candidate.as_id,
             kind: vip.key_kind(),
             client_view: NewEnd::new(address),
+            restored: Restored::new((tuple.src, address), (tuple.src_port, port)),
             port,
             mss: policy.mss != dataplane::forwarding::MssClamp::Keep,
             course: Course::new(Direction::ToClient, vip.profile)?,

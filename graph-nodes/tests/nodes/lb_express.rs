@@ -6,8 +6,8 @@ use testkit::harness::Harness;
 use testkit::packet_builder::PacketBuilder;
 
 use crate::plan::{
-    CLIENT, CLIENT_LINK, SERVER_LINK, SERVERS, VIP, balanced_harness, balanced_world, destination,
-    from_client, from_server, vip_counts,
+    CLIENT, CLIENT_LINK, HOST, SERVER_LINK, SERVERS, VIP, balanced_harness, balanced_world,
+    destination, from_client, from_host, from_server, vip_counts,
 };
 
 const NODE: &str = "lb-express";
@@ -176,5 +176,68 @@ fn vips_with_one_set_of_timeouts_too_many_go_past_it() {
         }
         let taken = on_the_express_way(&harness) - before;
         assert_eq!(taken, if n < 7 { 5 } else { 0 }, "VIP {n}");
+    }
+}
+
+/// What is remembered of services has a place for each by a hash: two of a burst may have the same.
+#[test]
+fn replies_of_many_services_come_from_the_vips_they_are_of() {
+    const SERVICES: u16 = 200;
+    /// Many ports that differ by this have the same place.
+    const APART: u16 = 3791;
+    let port = |service: u16| 1001 + 37 * (service / 2) + service % 2 * APART;
+    let mut world = balanced_world();
+    for service in 0..SERVICES {
+        let vip = world.balanced.add_vip(VIP, Protocol::Udp, 30_000 + service, port(service));
+        world.balanced.add_server(vip, SERVERS[0]);
+    }
+    let mut harness = Harness::new(world);
+    // Each round in another order, so that any two are in one group sooner or later.
+    for step in (1..60).step_by(2).filter(|step| !SERVICES.is_multiple_of(*step)) {
+        for at in 0..SERVICES {
+            let service = at * step % SERVICES;
+            let from = (SERVERS[0], port(service));
+            let answer = PacketBuilder::udp(from, (CLIENT, 2000 + service)).data(*b"twelve bytes");
+            harness.arrive(SERVER_LINK, &from_server(SERVERS[0], answer).build());
+        }
+        let sent = harness.turn();
+        assert_eq!(sent.len(), usize::from(SERVICES));
+        for (_, frame) in sent {
+            let packet = testkit::packet_builder::validated(&frame);
+            assert_eq!(packet.src_addr(), VIP);
+            let ports = [34, 36].map(|at| u16::from_be_bytes([frame[at], frame[at + 1]]));
+            assert_eq!(ports[0] - 30_000, ports[1] - 2000, "round {step}");
+        }
+    }
+    assert!(on_the_express_way(&harness) > 0);
+}
+
+/// With one arm, requests and replies come from one link, between each other.
+#[test]
+fn requests_and_replies_of_one_link_take_it_together() {
+    let mut harness = balanced_harness();
+    let from = |at: u16| (HOST, 5000 + at);
+    let request = |at: u16| {
+        let packet = PacketBuilder::udp(from(at), (VIP, 20000)).data(*b"what time is it, please?");
+        from_host(packet).build()
+    };
+    for round in 0..3 {
+        let before = on_the_express_way(&harness);
+        for at in 0..20 {
+            harness.arrive(SERVER_LINK, &request(at));
+            if round > 0 {
+                let answer = PacketBuilder::udp((SERVERS[0], 3307), from(at)).data([7; 24]);
+                harness.arrive(SERVER_LINK, &from_server(SERVERS[0], answer).build());
+            }
+        }
+        let sent = harness.turn();
+        assert_eq!(sent.len(), if round > 0 { 40 } else { 20 });
+        for (_, frame) in &sent {
+            let packet = testkit::packet_builder::validated(frame);
+            let (source, target) = (packet.src_addr(), packet.dst_addr());
+            let right = if target == HOST { source == VIP } else { SERVERS.contains(&target) };
+            assert!(right, "{source} to {target}");
+        }
+        assert_eq!(on_the_express_way(&harness) - before, sent.len() as u64, "round {round}");
     }
 }
