@@ -176,7 +176,11 @@ impl<F: LaneFamily> ServerWay<F> {
             Some(to) if F::redirect(packet.data_mut(), to) => true,
             _ => match &self.change {
                 Change::Tunnel(template) if self.nat.is_none() => {
-                    wrap::<F>(template, packet, snapshot, worker)
+                    if template.is_plain() {
+                        wrap_plain::<F>(template, packet, worker)
+                    } else {
+                        wrap::<F>(template, packet, snapshot, worker)
+                    }
                 }
                 _ => self.change_apart(packet, snapshot, worker),
             },
@@ -244,22 +248,35 @@ fn wrap<F: LaneFamily>(
     snapshot: &Snapshot,
     worker: &mut WorkerState,
 ) -> bool {
-    let Some(header) = F::Header::at(packet.data(), L3) else { return false };
-    let mut inner = Inner {
-        class: header.traffic_class(),
-        dont_fragment: F::dont_fragment(header),
-        len: header.packet_len() as u16,
-        hash: 0,
-    };
-    let next_id = || worker.next_outer_id() as u16;
-    if template.is_plain() {
-        return template.wrap_plain(packet, inner, next_id);
-    }
+    let Some(mut inner) = inner::<F>(packet) else { return false };
     if template.shows_flow() {
         let Some(flow) = F::flow(packet.data()) else { return false };
         inner.hash = snapshot.lb.hasher.hash(&flow, false);
     }
-    template.wrap(packet, &snapshot.tunnel_policy, inner, next_id)
+    template.wrap(packet, &snapshot.tunnel_policy, inner, || worker.next_outer_id() as u16)
+}
+
+/// The same for a [plain](OuterTemplate::is_plain) one.
+#[inline(never)]
+fn wrap_plain<F: LaneFamily>(
+    template: &OuterTemplate,
+    packet: &mut Packet,
+    worker: &mut WorkerState,
+) -> bool {
+    let Some(inner) = inner::<F>(packet) else { return false };
+    template.wrap_plain(packet, inner, || worker.next_outer_id() as u16)
+}
+
+/// What outer headers show of a packet, but for its flow.
+#[inline(always)]
+fn inner<F: LaneFamily>(packet: &Packet) -> Option<Inner> {
+    let header = F::Header::at(packet.data(), L3)?;
+    Some(Inner {
+        class: header.traffic_class(),
+        dont_fragment: F::dont_fragment(header),
+        len: header.packet_len() as u16,
+        hash: 0,
+    })
 }
 
 /// Puts an Ethernet header in the place of the plain one, and says where the IP header is then.
