@@ -19,8 +19,8 @@ use super::second_stage::{
 use super::services::Source;
 use super::{Next, STAGE};
 
-/// A pattern that fits fewer packets of a group than one in so many is given up.
-const FEW: u32 = 4;
+/// A pattern that no packet of so many groups in a row fits is given up.
+const PATIENCE: u8 = 8;
 
 /// A packet between the two stages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,38 +40,60 @@ pub(super) struct Alike<F: LaneFamily> {
     pattern: Option<Pattern<F>>,
     jobs: [AlikeJob; STAGE],
     waiting: usize,
+    /// Groups in a row of which no packet fitted.
+    in_vain: u8,
 }
 
 impl<F: LaneFamily> Default for Alike<F> {
     fn default() -> Self {
-        Self { pattern: None, jobs: [AlikeJob::default(); STAGE], waiting: 0 }
+        Self { pattern: None, jobs: [AlikeJob::default(); STAGE], waiting: 0, in_vain: 0 }
     }
 }
 
 impl<F: LaneFamily> Alike<F> {
-    /// First stage: finds the packets of a group, from slot `start` on, that fit the pattern, and
-    /// fetches what is known of their flows. Returns a bit for each, counted from `start` on.
+    /// Whether any packets can fit.
+    pub(super) fn has_pattern(&self) -> bool {
+        self.pattern.is_some()
+    }
+
+    /// Whether packets of this pattern are meant.
+    pub(super) fn expects(&self, pattern: &Pattern<F>) -> bool {
+        self.pattern.as_ref().is_some_and(|own| own.is_of_the_same(pattern))
+    }
+
+    /// From now on packets of this pattern are meant.
+    pub(super) fn expect(&mut self, pattern: Pattern<F>) {
+        self.pattern = Some(pattern);
+        self.in_vain = 0;
+    }
+
+    /// First stage: finds the packets of a group, from slot `start` on, that are wanted and fit the
+    /// pattern, and fetches what is known of their flows. Returns a bit for each, counted from `start`
+    /// on.
     #[inline]
     pub(super) fn gather(
         &mut self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        start: usize,
+        group: (usize, u32),
     ) -> u32 {
-        self.pattern = lane.pattern;
         let Some(pattern) = &self.pattern else { return 0 };
         let taken = match pattern.destination.kind {
-            _ if pattern.replies => self.locate_among_replies(cx, lane, frame, start),
-            KeyKind::Exact => self.locate_exact(cx, lane, frame, start),
-            KeyKind::Tag => self.locate_tag(cx, lane, frame, start),
-            KeyKind::End => self.locate_end(cx, lane, frame, start),
+            _ if pattern.replies => self.locate_among_replies(cx, lane, frame, group),
+            KeyKind::Exact => self.locate_exact(cx, lane, frame, group),
+            KeyKind::Tag => self.locate_tag(cx, lane, frame, group),
+            KeyKind::End => self.locate_end(cx, lane, frame, group),
             KeyKind::Full => 0,
         };
-        let group = STAGE.min(frame.len() - start) as u32;
-        if taken.count_ones() < group.div_ceil(FEW) {
-            // The next packets are likely to be like those that did not fit.
-            lane.pattern = None;
+        if taken == 0 {
+            self.waiting = 0;
+            self.in_vain += 1;
+            if self.in_vain >= PATIENCE {
+                self.pattern = None;
+            }
+        } else {
+            self.in_vain = 0;
         }
         taken
     }
@@ -83,19 +105,31 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        start: usize,
+        group: (usize, u32),
     ) -> u32 {
-        self.locate(cx, lane, frame, start, (KeyKind::Exact, false))
+        self.locate(cx, lane, frame, group, (KeyKind::Exact, false))
     }
 
     #[inline(never)]
-    fn locate_tag(&mut self, cx: &Cx<'_>, lane: &mut Lane<F>, frame: &Frame, start: usize) -> u32 {
-        self.locate(cx, lane, frame, start, (KeyKind::Tag, false))
+    fn locate_tag(
+        &mut self,
+        cx: &Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &Frame,
+        group: (usize, u32),
+    ) -> u32 {
+        self.locate(cx, lane, frame, group, (KeyKind::Tag, false))
     }
 
     #[inline(never)]
-    fn locate_end(&mut self, cx: &Cx<'_>, lane: &mut Lane<F>, frame: &Frame, start: usize) -> u32 {
-        self.locate(cx, lane, frame, start, (KeyKind::End, false))
+    fn locate_end(
+        &mut self,
+        cx: &Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &Frame,
+        group: (usize, u32),
+    ) -> u32 {
+        self.locate(cx, lane, frame, group, (KeyKind::End, false))
     }
 
     #[inline(never)]
@@ -104,11 +138,11 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        start: usize,
+        group: (usize, u32),
     ) -> u32 {
         match self.pattern.as_ref().map(|pattern| pattern.destination.kind) {
             Some(kind @ (KeyKind::Exact | KeyKind::Tag | KeyKind::End)) => {
-                self.locate(cx, lane, frame, start, (kind, true))
+                self.locate(cx, lane, frame, group, (kind, true))
             }
             _ => 0,
         }
@@ -121,7 +155,7 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        start: usize,
+        (start, wanted): (usize, u32),
         (kind, replies): (KeyKind, bool),
     ) -> u32 {
         // A copy, as it is nothing to the loop what else is written then.
@@ -135,7 +169,7 @@ impl<F: LaneFamily> Alike<F> {
         let mut taken = 0;
         for (index, (slot, rx)) in frame.packets()[start..end].iter().zip(interfaces).enumerate() {
             let Some(packet) = slot else { continue };
-            if !packet.is_plain() || *rx != pattern.interface {
+            if wanted >> index & 1 == 0 || !packet.is_plain() || *rx != pattern.interface {
                 continue;
             }
             let Some(varying) = F::varying(&pattern.like, packet.data()) else { continue };

@@ -34,14 +34,10 @@ impl<F: LaneFamily> Lane<F> {
         if nat_in {
             self.locate_replies(cx, arrived);
             self.learn_answers(gate);
-            if self.pattern.is_none() {
-                self.learn(cx, gate);
-            }
+            self.learn(cx, gate);
         } else {
             self.locate(cx, arrived);
-            if self.pattern.is_none() {
-                self.learn(cx, gate);
-            }
+            self.learn(cx, gate);
         }
         let taken = self.jobs[..self.waiting]
             .iter()

@@ -47,7 +47,7 @@ impl LaneFamily for Ip6 {}
 /// Packets of one family on their way, and what is remembered for them.
 #[derive(Debug)]
 pub(super) struct Lane<F: LaneFamily> {
-    /// What the last packets had in common, if anything.
+    /// What a packet that fitted no pattern may have in common with the next ones.
     pub(super) pattern: Option<Pattern<F>>,
     /// The same of replies.
     pub(super) answers: Option<AnswerPattern<F>>,
@@ -98,7 +98,6 @@ impl<F: LaneFamily> Lane<F> {
         let snapshot = cx.snapshot;
         if self.generation != snapshot.generation {
             self.generation = snapshot.generation;
-            self.pattern = None;
             self.answers = None;
         }
         self.updates.renew(&snapshot.lb.timeouts, snapshot.generation, cx.now.tick_s);

@@ -59,8 +59,7 @@ pub(super) trait Likeness: OrdinaryFamily {
     /// What packets to a service are compared with.
     fn like(common: &Common<Self::Address>) -> Self::Like;
 
-    /// What is special in a frame, if [`OrdinaryFamily::read`] takes it and it is like that; `None`
-    /// also for a frame that is shorter than Ethernet's least.
+    /// What is special in a frame, if [`OrdinaryFamily::read`] takes it and it is like that.
     fn varying(like: &Self::Like, data: &[u8]) -> Option<Varying<Self::Address>>;
 }
 
@@ -190,16 +189,35 @@ impl Likeness for Ip4 {
 
     #[inline(always)]
     fn varying(like: &Like4, data: &[u8]) -> Option<Varying<Ipv4Addr>> {
-        let head = data.first_chunk::<HEAD4>()?;
-        if !like.start.fits(head, 0) || !like.end.fits(head, Like4::END) {
+        match data.first_chunk() {
+            Some(head) => like.varying(head, data.len()),
+            None => like.varying_short(data),
+        }
+    }
+}
+
+impl Like4 {
+    /// The same in a shorter frame than Ethernet's least, which a virtual port may bring: a flow's
+    /// packets must all be told alike, or some would overtake others.
+    #[cold]
+    fn varying_short(&self, data: &[u8]) -> Option<Varying<Ipv4Addr>> {
+        let mut head = [0; HEAD4];
+        head.get_mut(..data.len())?.copy_from_slice(data);
+        self.varying(&head, data.len())
+    }
+
+    /// What is special in a frame of so many bytes that begins like this.
+    #[inline(always)]
+    fn varying(&self, head: &[u8; HEAD4], frame_len: usize) -> Option<Varying<Ipv4Addr>> {
+        if !self.start.fits(head, 0) || !self.end.fits(head, Like4::END) {
             return None;
         }
         let (kind, rest, end) = (word(head, 12), word(head, 20), word(head, 28));
         let len = ((kind >> 32) as u16).swap_bytes();
         let hops = (rest >> 16) as u8;
         let ordinary = (hops > 1)
-            & (len >= like.least)
-            & (L3 + usize::from(len) <= data.len())
+            & (len >= self.least)
+            & (L3 + usize::from(len) <= frame_len)
             & is_host(head[26])
             & Like4::is_whole(kind, rest, end);
         ordinary.then(|| Varying {
@@ -207,7 +225,7 @@ impl Likeness for Ip4 {
             dst: Ipv4Addr::new(head[30], head[31], head[32], head[33]),
             src_port: port(head, 34),
             dst_port: port(head, 36),
-            flags: TcpFlags::from_octet(head[FLAGS4] & like.flags),
+            flags: TcpFlags::from_octet(head[FLAGS4] & self.flags),
             len,
         })
     }
@@ -367,7 +385,7 @@ mod tests {
     fn upper(tcp: bool, random: &[u8]) -> Vec<u8> {
         let mut bytes = random.to_vec();
         bytes[2..4].copy_from_slice(&[0, 0x50]);
-        bytes.truncate(if tcp { 60 } else { 30 });
+        bytes.truncate(if tcp { 60 } else { 8 + usize::from(random[59] % 30) });
         bytes
     }
 
@@ -427,12 +445,17 @@ mod tests {
     fn most_packets_are_alike() {
         let mut data = ip4_frame(false, 0x0b01_0203, &upper(false, &[1; 60]));
         fill_checksum(&mut data);
+        data.resize(60, 0);
         let dst = Some(Ipv4Addr::new(10, 255, 0, 1));
         let (station, protocol) = (Station::of(MAC), protocol::UDP);
         let common = Common { station, dst, dst_port: Some(80), protocol, summed: true };
         let found = Ip4::varying(&Ip4::like(&common), &data).unwrap();
         assert_eq!(found.src, Ipv4Addr::new(11, 1, 2, 3));
-        assert_eq!((found.src_port, found.dst_port, found.len), (0x0101, 80, 50));
-        assert!(Ip4::varying(&Ip4::like(&common), &data[..50]).is_none(), "a short frame");
+        assert_eq!((found.src_port, found.dst_port, found.len), (0x0101, 80, 29));
+        let mut short = ip4_frame(false, 0x0b01_0203, &upper(false, &[1; 60])[..8]);
+        fill_checksum(&mut short);
+        let found = Ip4::varying(&Ip4::like(&common), &short).unwrap();
+        assert_eq!((short.len(), found.len), (42, 28));
+        assert!(Ip4::varying(&Ip4::like(&common), &short[..41]).is_none());
     }
 }

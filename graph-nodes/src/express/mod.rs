@@ -3,6 +3,7 @@
 mod alike;
 mod answers;
 mod client_way;
+mod crowd;
 mod declined;
 mod destinations;
 mod first_stage;
@@ -29,8 +30,8 @@ use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
 use dataplane::{next_nodes, node_counters};
 
-use alike::Alike;
 use answers::Answers;
+use crowd::Crowd;
 use declined::Declined;
 use gate::Gate;
 use lane::Lane;
@@ -93,8 +94,8 @@ node_counters! {
 pub struct LbExpress {
     ip4: Lane<Ip4>,
     ip6: Lane<Ip6>,
-    alike4: Alike<Ip4>,
-    alike6: Alike<Ip6>,
+    crowd4: Crowd<Ip4>,
+    crowd6: Crowd<Ip6>,
     answers4: Answers<Ip4>,
     answers6: Answers<Ip6>,
     declined: Declined,
@@ -131,11 +132,13 @@ impl Node for LbExpress {
         self.declined.clear();
         self.ip4.begin(cx);
         self.ip6.begin(cx);
+        self.crowd4.begin(cx);
+        self.crowd6.begin(cx);
         for start in (0..frame.len()).step_by(STAGE) {
             let all = u32::MAX >> STAGE.saturating_sub(frame.len() - start);
-            let mut others = all & !self.alike4.gather(cx, &mut self.ip4, frame, start);
+            let mut others = all & !self.crowd4.gather(cx, &mut self.ip4, frame, start, all);
             if others != 0 {
-                others &= !self.alike6.gather(cx, &mut self.ip6, frame, start);
+                others &= !self.crowd6.gather(cx, &mut self.ip6, frame, start, others);
             }
             if others != 0 {
                 others &= !self.answers4.gather(cx, &mut self.ip4, frame, start, others);
@@ -152,8 +155,8 @@ impl Node for LbExpress {
             if others != 0 {
                 self.decline(frame, start, others);
             }
-            self.alike4.finish(cx, &mut self.ip4, frame, &mut self.declined);
-            self.alike6.finish(cx, &mut self.ip6, frame, &mut self.declined);
+            self.crowd4.finish(cx, &mut self.ip4, frame, &mut self.declined);
+            self.crowd6.finish(cx, &mut self.ip6, frame, &mut self.declined);
             self.answers4.finish(cx, &mut self.ip4, frame, &mut self.declined);
             self.answers6.finish(cx, &mut self.ip6, frame, &mut self.declined);
             self.ip4.finish(cx, frame, &mut self.declined);

@@ -17,6 +17,8 @@ pub(super) struct Pattern<F: Likeness> {
     pub(super) like: F::Like,
     pub(super) destination: Destination,
     dst: F::Address,
+    /// `None`: any.
+    dst_port: Option<u16>,
     protocol: u8,
 }
 
@@ -35,15 +37,31 @@ impl<F: Likeness> Pattern<F> {
             return None;
         }
         let FlowTuple { dst, dst_port, protocol, .. } = packet.tuple;
+        let dst_port = (!any_port).then_some(dst_port);
         let like = F::like(&Common {
             station: gate.station,
             dst: Some(dst),
-            dst_port: (!any_port).then_some(dst_port),
+            dst_port,
             protocol,
             summed: nat,
         });
         let replies = gate.nat_in[usize::from(F::V6)];
-        Some(Self { interface: gate.interface, replies, like, destination, dst, protocol })
+        Some(Self {
+            interface: gate.interface,
+            replies,
+            like,
+            destination,
+            dst,
+            dst_port,
+            protocol,
+        })
+    }
+
+    /// Whether packets of both are the same.
+    pub(super) fn is_of_the_same(&self, other: &Self) -> bool {
+        let of =
+            |pattern: &Self| (pattern.interface, pattern.dst, pattern.dst_port, pattern.protocol);
+        of(self) == of(other)
     }
 
     /// The flow of a packet.

@@ -241,3 +241,39 @@ fn requests_and_replies_of_one_link_take_it_together() {
         assert_eq!(on_the_express_way(&harness) - before, sent.len() as u64, "round {round}");
     }
 }
+
+/// More services at once than patterns are kept, and some of them again and again.
+#[test]
+fn packets_to_many_services_in_any_order() {
+    const SERVICES: u16 = 40;
+    let mut world = balanced_world();
+    for service in 0..SERVICES {
+        let vip = world.balanced.add_vip(VIP, Protocol::Udp, 30_000 + service, 1000 + service);
+        world.balanced.add_server(vip, SERVERS[usize::from(service) % 2]);
+    }
+    let mut harness = Harness::new(world);
+    let mut random = 1_u32;
+    for services in [2, 5, SERVICES, 3, SERVICES, 4] {
+        for _ in 0..60 {
+            let mut wanted = Vec::new();
+            for packet in 0..50 {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let service = (random >> 16) as u16 % services;
+                let from = (CLIENT, 4000 + packet % 7);
+                let request = PacketBuilder::udp(from, (VIP, 30_000 + service));
+                harness.arrive(CLIENT_LINK, &from_client(request.data([7; 24])).build());
+                wanted.push((SERVERS[usize::from(service) % 2], 1000 + service));
+            }
+            let sent = harness.turn();
+            let got = sent
+                .iter()
+                .map(|(_, frame)| (destination(frame), u16::from_be_bytes([frame[36], frame[37]])));
+            assert_eq!(got.collect::<Vec<_>>(), wanted, "{services} services");
+        }
+    }
+    assert_eq!(on_the_express_way(&harness), 6 * 60 * 50);
+    let counted: u64 = (0..usize::from(SERVICES) + 2)
+        .map(|vip| vip_counts(&harness, vip).iter().sum::<u64>())
+        .sum();
+    assert_eq!(counted, 6 * 60 * 50);
+}
