@@ -76,16 +76,20 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        group: (usize, u32),
+        (start, wanted): (usize, u32),
     ) -> u32 {
         let Some(pattern) = &self.pattern else { return 0 };
         let taken = match pattern.destination.kind {
-            _ if pattern.replies => self.locate_among_replies(cx, lane, frame, group),
-            KeyKind::Exact => self.locate_exact(cx, lane, frame, group),
-            KeyKind::Tag => self.locate_tag(cx, lane, frame, group),
-            KeyKind::End => self.locate_end(cx, lane, frame, group),
+            _ if pattern.replies => self.locate_among_replies(cx, lane, frame, start),
+            KeyKind::Exact => self.locate_exact(cx, lane, frame, start),
+            KeyKind::Tag => self.locate_tag(cx, lane, frame, start),
+            KeyKind::End => self.locate_end(cx, lane, frame, start),
             KeyKind::Full => 0,
         };
+        if taken & !wanted != 0 {
+            self.keep(start, wanted);
+        }
+        let taken = taken & wanted;
         if taken == 0 {
             self.waiting = 0;
             self.in_vain += 1;
@@ -98,6 +102,20 @@ impl<F: LaneFamily> Alike<F> {
         taken
     }
 
+    /// Forgets the packets that are not wanted; they fitted an earlier pattern, too.
+    #[cold]
+    fn keep(&mut self, start: usize, wanted: u32) {
+        let mut kept = 0;
+        for index in 0..self.waiting.min(STAGE) {
+            let job = self.jobs[index];
+            if wanted >> (usize::from(job.at) - start) & 1 != 0 {
+                self.jobs[kept] = job;
+                kept += 1;
+            }
+        }
+        self.waiting = kept;
+    }
+
     // Functions of their own, as their loops need all registers.
     #[inline(never)]
     fn locate_exact(
@@ -105,31 +123,19 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        group: (usize, u32),
+        start: usize,
     ) -> u32 {
-        self.locate(cx, lane, frame, group, (KeyKind::Exact, false))
+        self.locate(cx, lane, frame, start, (KeyKind::Exact, false))
     }
 
     #[inline(never)]
-    fn locate_tag(
-        &mut self,
-        cx: &Cx<'_>,
-        lane: &mut Lane<F>,
-        frame: &Frame,
-        group: (usize, u32),
-    ) -> u32 {
-        self.locate(cx, lane, frame, group, (KeyKind::Tag, false))
+    fn locate_tag(&mut self, cx: &Cx<'_>, lane: &mut Lane<F>, frame: &Frame, start: usize) -> u32 {
+        self.locate(cx, lane, frame, start, (KeyKind::Tag, false))
     }
 
     #[inline(never)]
-    fn locate_end(
-        &mut self,
-        cx: &Cx<'_>,
-        lane: &mut Lane<F>,
-        frame: &Frame,
-        group: (usize, u32),
-    ) -> u32 {
-        self.locate(cx, lane, frame, group, (KeyKind::End, false))
+    fn locate_end(&mut self, cx: &Cx<'_>, lane: &mut Lane<F>, frame: &Frame, start: usize) -> u32 {
+        self.locate(cx, lane, frame, start, (KeyKind::End, false))
     }
 
     #[inline(never)]
@@ -138,11 +144,11 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        group: (usize, u32),
+        start: usize,
     ) -> u32 {
         match self.pattern.as_ref().map(|pattern| pattern.destination.kind) {
             Some(kind @ (KeyKind::Exact | KeyKind::Tag | KeyKind::End)) => {
-                self.locate(cx, lane, frame, group, (kind, true))
+                self.locate(cx, lane, frame, start, (kind, true))
             }
             _ => 0,
         }
@@ -155,7 +161,7 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        (start, wanted): (usize, u32),
+        start: usize,
         (kind, replies): (KeyKind, bool),
     ) -> u32 {
         // A copy, as it is nothing to the loop what else is written then.
@@ -169,7 +175,7 @@ impl<F: LaneFamily> Alike<F> {
         let mut taken = 0;
         for (index, (slot, rx)) in frame.packets()[start..end].iter().zip(interfaces).enumerate() {
             let Some(packet) = slot else { continue };
-            if wanted >> index & 1 == 0 || !packet.is_plain() || *rx != pattern.interface {
+            if !packet.is_plain() || *rx != pattern.interface {
                 continue;
             }
             let Some(varying) = F::varying(&pattern.like, packet.data()) else { continue };
