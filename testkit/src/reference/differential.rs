@@ -643,6 +643,10 @@ fn loosen(outcome: &mut Outcome) {
             frame[at + 4..at + 6].fill(0);
             frame[at + 10..at + 12].fill(0);
         }
+        if let Some(inner) = error_inside(frame, at) {
+            frame[inner + 4..inner + 6].fill(0);
+            frame[inner + 10..inner + 12].fill(0);
+        }
         let fragment6 = frame.get(at).is_some_and(|byte| byte >> 4 == 6)
             && frame.get(at + 6) == Some(&44)
             && frame.len() >= at + 48;
@@ -676,6 +680,18 @@ fn is_tunnelled(frame: &[u8]) -> bool {
         Some(17) => gue.iter().any(|gue| port == Some(gue)),
         protocol => matches!(protocol, Some(4 | 41 | 44 | 47)),
     }
+}
+
+/// Where in a frame with a packet in the packet at `at` the IPv4 header of an ICMP error of ours is:
+/// behind nothing, GRE, or GUE of either variant.
+fn error_inside(frame: &[u8], at: usize) -> Option<usize> {
+    let outer = if frame.get(at)? >> 4 == 6 { 40 } else { 20 };
+    let is_error = |inner: &usize| {
+        let header = frame.get(*inner..*inner + 21);
+        header.is_some_and(|ip| ip[..2] == [0x45, 0xc0] && ip[9] == ICMP && ip[20] != 0)
+    };
+    let inside = is_tunnelled(frame).then(|| [0, 4, 8, 12].map(|shim| at + outer + shim))?;
+    inside.into_iter().find(is_error)
 }
 
 /// Where the IP packet of a frame starts, behind tags.
