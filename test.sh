@@ -10,12 +10,16 @@ cd "$(dirname "$(readlink -f "$0")")" || exit 1
 exec </dev/null
 
 SECTIONS=(packages fmt clippy doc shellcheck scripts unit loom instructions e2e)
+# Only by name.
+MORE_SECTIONS=(explore)
+# Property tests try the same cases each time, so that a change passes or fails for what it is.
+SEED=20261122
 
 usage() {
     cat <<USAGE
 Usage: ./test.sh [SECTION...] [-- PYTEST-ARGUMENT...]
 
-Runs all sections, or those named:
+Runs all sections but the last, or those named:
   packages    install the Debian packages that building and testing need, download a kernel for
               the virtual servers of the end-to-end tests
   fmt         cargo fmt --check
@@ -23,13 +27,16 @@ Runs all sections, or those named:
   doc         rustdoc, warnings are errors
   shellcheck  every shell script
   scripts     tests/scripts: hugepages-setup.sh, packaging, licences
-  unit        cargo test: unit, property, node and golden tests
+  unit        cargo test: unit, property, node and golden tests; property tests with the same cases each
+              time, or those that PROPTEST_RNG_SEED=NUMBER makes
   loom        every interleaving of the lock-free parts, by model checking
   instructions
               what packets cost: instructions of fixed work, counted by Callgrind, against
               benches/instructions.json (benches/instructions.sh update renews it)
   e2e         tests/e2e: sluiced between real clients and servers in network namespaces and virtual
               machines (root)
+  explore     the graph against its reference model with cases that nobody tried yet, many times as many
+              as in \`unit\` (PROPTEST_CASES of each): what it finds is a bug, or a test that is too strict
 
   ./test.sh e2e -- -k first_light -x     passes the rest on to pytest
 USAGE
@@ -49,7 +56,7 @@ while (($#)); do
             break
             ;;
         *)
-            if [[ " ${SECTIONS[*]} " != *" $1 "* ]]; then
+            if [[ " ${SECTIONS[*]} ${MORE_SECTIONS[*]} " != *" $1 "* ]]; then
                 echo "test.sh: no section '$1'" >&2
                 usage >&2
                 exit 2
@@ -161,7 +168,15 @@ section_shellcheck() {
 
 section_scripts() { run_pytest scripts tests/scripts; }
 
-section_unit() { cargo_tests unit --workspace; }
+section_unit() { PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-$SEED} cargo_tests unit --workspace; }
+
+# Optimised, with all assertions.
+section_explore() {
+    PROPTEST_CASES=${PROPTEST_CASES:-40000} \
+        CARGO_PROFILE_E2E_DEBUG_ASSERTIONS=true CARGO_PROFILE_E2E_OVERFLOW_CHECKS=true \
+        cargo_tests explore --profile e2e --target-dir "${CARGO_TARGET_DIR:-target}/explore" \
+        --package graph-nodes --test graph_equals_reference
+}
 
 # A target folder of its own: the flag rebuilds every dependency.
 section_loom() {

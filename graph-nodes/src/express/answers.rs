@@ -1,7 +1,7 @@
 //! The two stages for replies of ASs behind NAT that are like the ones before: from the same
 //! interface and of the same protocol, to VIPs with keys of the same kind.
 
-use balancer::{KeyKind, Located, Passing};
+use balancer::{KeyKind, Located, Passing, TcpFlags};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
@@ -141,7 +141,7 @@ impl<F: LaneFamily> Answers<F> {
             };
             let Varying { flags, len, .. } = varying;
             let passing = service.course.passing(flags);
-            if service.kind != kind || service.mss && passing.opens() {
+            if service.kind != kind || service.mss && flags.contains(TcpFlags::SYN) {
                 continue;
             }
             let located = finder.locate(kind, service.vip, &flow.reversed());

@@ -283,6 +283,11 @@ fn f_07_what_nat_servers_announce_is_clamped_too() {
             PacketBuilder::tcp(from, (client(v6), 4000), SYN | ACK)
                 .tcp_options(&[&[2, 4][..], &mss.to_be_bytes()].concat())
         };
+        // Others have gone the express way before.
+        for _ in 0..3 {
+            let data = PacketBuilder::tcp((server(v6), 8080), (client(v6), 4000), ACK);
+            harness.forward(SERVER_LINK, &answering(data));
+        }
         let frame = answering(answer((server(v6), 8080), 1460));
         let (_, sent) = harness.forward(SERVER_LINK, &frame);
         assert_eq!(sent, delivered(answer((vip(v6), 80), 1000).ttl(63)));

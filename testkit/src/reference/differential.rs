@@ -17,9 +17,10 @@ use dataplane::snapshot::Snapshot;
 use dataplane::sync::qsbr::Publisher;
 use dataplane::worker::{PollMode, RxAssignment, Worker, WorkerShared, WorkerState};
 
+use super::bursts;
 use super::config::{Config, Kind};
 use super::forward::HELD_MAX;
-use super::ip::{Header, ICMP, TCP};
+use super::ip::{Header, TCP};
 use super::outcome::{Outcome, Reason, VipCounts};
 use super::player::Player;
 use super::scenario::{Action, Change, Scenario, Step, Universe};
@@ -294,10 +295,7 @@ impl<C: Compiler> Differential<C> {
                 frames.push((interface, frame));
             }
         }
-        // Queues are polled one after the other, so that only one of them keeps its order.
-        if let Some((first, _)) = frames.first().cloned() {
-            frames.retain(|(interface, _)| *interface == first);
-        }
+        bursts::choose(&mut frames, universe);
         both.receive(&frames)?;
         both.audit()?;
         both.finish()
@@ -370,7 +368,9 @@ impl<C: Compiler> Differential<C> {
             io.arrive(port(*interface), QueueId(0), packet);
         }
         self.arrived += frames.len() as u64;
-        self.compare(expected, frames.len() as u64 + held, frames.len() > 1)
+        // Also those that were held until this one came.
+        let packets = frames.len() as u64 + held;
+        self.compare(expected, packets, packets > 1)
     }
 
     fn turn(&mut self) -> Result<(), String> {
@@ -439,8 +439,8 @@ impl<C: Compiler> Differential<C> {
         }
         let sent = expected.sent.clone();
         if self.loose || several && seen != expected {
-            loosen(&mut expected);
-            loosen(&mut seen);
+            bursts::loosen(&mut expected);
+            bursts::loosen(&mut seen);
         }
         if seen != expected {
             return Err(seen.difference(&expected));
@@ -567,7 +567,7 @@ impl<C: Compiler> Differential<C> {
 
 /// True for large TCP and UDP packets. What the box answers itself it wants in one buffer.
 fn is_cut(frame: &[u8]) -> bool {
-    let at = ip_at(frame);
+    let at = bursts::ip_at(frame);
     let protocol = match frame.get(at).map(|byte| byte >> 4) {
         Some(6) => frame.get(at + 6),
         _ => frame.get(at + 9),
@@ -624,85 +624,6 @@ impl Totals {
             }
         }
     }
-}
-
-/// Forgets what may differ between packets handled one by one and in a burst: the order of events,
-/// of flows among each other, which packet is the sample of its interface, and the identification of
-/// our own packets.
-fn loosen(outcome: &mut Outcome) {
-    for v6 in [false, true] {
-        outcome.counts.remove(&super::reason::of(v6).partial_checksum);
-    }
-    outcome.needed.sort_unstable();
-    outcome.seen.sort_unstable();
-    for (_, frame) in &mut outcome.sent {
-        let at = ip_at(frame);
-        let error =
-            frame.get(at + 9) == Some(&ICMP) && frame.get(at + 20).is_some_and(|kind| *kind != 0);
-        if frame.get(at).is_some_and(|byte| byte >> 4 == 4) && (error || is_tunnelled(frame)) {
-            frame[at + 4..at + 6].fill(0);
-            frame[at + 10..at + 12].fill(0);
-        }
-        if let Some(inner) = error_inside(frame, at) {
-            frame[inner + 4..inner + 6].fill(0);
-            frame[inner + 10..inner + 12].fill(0);
-        }
-        let fragment6 = frame.get(at).is_some_and(|byte| byte >> 4 == 6)
-            && frame.get(at + 6) == Some(&44)
-            && frame.len() >= at + 48;
-        if fragment6 {
-            frame[at + 44..at + 48].fill(0);
-        }
-    }
-    // Stable: packets with the same addresses, protocol and ports keep their order, unless they are
-    // inside others. Fragments that waited for their first come behind whole packets.
-    outcome.sent.sort_by_key(|(interface, frame)| {
-        let at = ip_at(frame);
-        let parts = match frame.get(at).map(|byte| byte >> 4) {
-            _ if is_tunnelled(frame) => [at..frame.len(), 0..0, 0..0, 0..0],
-            Some(6) => [at + 6..at + 7, at + 8..at + 40, at + 40..at + 44, 0..0],
-            _ => [at + 9..at + 10, at + 12..at + 20, at + 20..at + 24, at + 6..at + 8],
-        };
-        let parts = parts.map(|part| frame.get(part).map(<[u8]>::to_vec));
-        (*interface, frame[12..at].to_vec(), parts)
-    });
-}
-
-/// True for a frame with a packet in a packet, or a fragment of one.
-fn is_tunnelled(frame: &[u8]) -> bool {
-    let at = ip_at(frame);
-    let (protocol, port) = match frame.get(at).map(|byte| byte >> 4) {
-        Some(6) => (frame.get(at + 6), frame.get(at + 42..at + 44)),
-        _ => (frame.get(at + 9), frame.get(at + 22..at + 24)),
-    };
-    let gue = [6080_u16, 6081].map(u16::to_be_bytes);
-    match protocol {
-        Some(17) => gue.iter().any(|gue| port == Some(gue)),
-        protocol => matches!(protocol, Some(4 | 41 | 44 | 47)),
-    }
-}
-
-/// Where in a frame with a packet in the packet at `at` the IPv4 header of an ICMP error of ours is:
-/// behind nothing, GRE, or GUE of either variant.
-fn error_inside(frame: &[u8], at: usize) -> Option<usize> {
-    let outer = if frame.get(at)? >> 4 == 6 { 40 } else { 20 };
-    let is_error = |inner: &usize| {
-        let header = frame.get(*inner..*inner + 21);
-        header.is_some_and(|ip| ip[..2] == [0x45, 0xc0] && ip[9] == ICMP && ip[20] != 0)
-    };
-    let inside = is_tunnelled(frame).then(|| [0, 4, 8, 12].map(|shim| at + outer + shim))?;
-    inside.into_iter().find(is_error)
-}
-
-/// Where the IP packet of a frame starts, behind tags.
-fn ip_at(frame: &[u8]) -> usize {
-    let mut at = 14;
-    while frame.len() >= at
-        && [[0x81, 0x00], [0x88, 0xa8]].contains(&[frame[at - 2], frame[at - 1]])
-    {
-        at += 4;
-    }
-    at
 }
 
 fn port(index: u16) -> PortId {

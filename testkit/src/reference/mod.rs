@@ -13,6 +13,7 @@
 
 mod arp;
 mod balance;
+mod bursts;
 pub mod checksum;
 pub mod config;
 #[cfg(test)]
