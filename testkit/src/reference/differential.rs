@@ -352,9 +352,10 @@ impl<C: Compiler> Differential<C> {
             expected.add(self.reference.receive_at(at, *interface, frame, &Tables(snapshot)));
         }
         if let Some(before) = before
-            && frames.len() as u64 + expected.made > FRAME_MAX as u64
+            && 2 * frames.len() as u64 + expected.made > FRAME_MAX as u64
         {
-            // More than a frame of the graph holds while a neighbour is not known.
+            // More than a frame of the graph holds while a neighbour is not known, or while packets are
+            // in it and all their pieces.
             self.reference = before;
             let (some, rest) = frames.split_at(frames.len() / 2);
             return self.receive(some).and_then(|()| self.receive(rest));
