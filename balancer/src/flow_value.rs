@@ -97,6 +97,11 @@ impl FlowValue {
         Self((state as u64) << STATE_SHIFT | (expiry as u64) << EXPIRY_SHIFT)
     }
 
+    /// An update that no flow's entry is up to date by: its state is none.
+    pub(crate) const fn no_update() -> Self {
+        Self((STATE_MASK as u64) << STATE_SHIFT)
+    }
+
     /// The same flow with another one's state and expiry.
     #[inline]
     pub(crate) const fn updated(self, update: Self) -> Self {

@@ -34,6 +34,9 @@ pub struct Updates {
     /// The snapshot and second that they are of.
     of: Option<(u64, u32)>,
     values: [[FlowValue; STATES]; Passing::KINDS * Course::PROFILES],
+    /// The same for flows that live on; [`FlowValue::no_update`] for those that end at once (timeouts
+    /// of 0).
+    lasting: [[FlowValue; STATES]; Passing::KINDS * Course::PROFILES],
 }
 
 /// States fit into this many; those that are none are never asked for.
@@ -55,8 +58,8 @@ impl Updates {
     /// None yet: they have to be [renewed](Self::renew) first.
     #[must_use]
     pub const fn new() -> Self {
-        let none = [FlowValue::free(0); STATES];
-        Self { of: None, values: [none; Passing::KINDS * Course::PROFILES] }
+        let none = [[FlowValue::free(0); STATES]; Passing::KINDS * Course::PROFILES];
+        Self { of: None, values: none, lasting: none }
     }
 
     /// Makes these those of this second. `generation` tells snapshots apart, of which each has its
@@ -80,6 +83,20 @@ impl Updates {
         (value.state(), value.expiry_tick())
     }
 
+    /// What a packet makes of a flow's entry.
+    #[inline(always)]
+    pub(crate) fn after(&self, value: FlowValue, passing: Passing) -> FlowValue {
+        let states = &self.values[passing.index()];
+        value.updated(states[usize::from(value.state_bits()) % STATES])
+    }
+
+    /// Whether an entry is as a packet of this second leaves it, and alive.
+    #[inline(always)]
+    pub(crate) fn has_seen(&self, value: FlowValue, passing: Passing) -> bool {
+        let states = &self.lasting[passing.index()];
+        value.updated(states[usize::from(value.state_bits()) % STATES]) == value
+    }
+
     #[cold]
     fn compute(&mut self, timeouts: &TimeoutProfiles, now_s: u32) {
         for (of_profile, timeouts) in self.values.chunks_mut(Passing::KINDS).zip(timeouts.iter()) {
@@ -99,6 +116,10 @@ impl Updates {
                     }
                 }
             }
+        }
+        let all = self.values.iter().flatten().zip(self.lasting.iter_mut().flatten());
+        for (value, lasting) in all {
+            *lasting = if value.is_live(now_s) { *value } else { FlowValue::no_update() };
         }
     }
 }
@@ -184,8 +205,8 @@ static OF_FLAGS: [Passing; 256] = {
 /// What a loop over a burst needs to [locate](StickyOwner::locate) flows, close at hand.
 #[derive(Clone, Copy, Debug)]
 pub struct Finder<'a> {
-    table: &'a StickyTable,
-    instance: InstanceKey,
+    pub(crate) table: &'a StickyTable,
+    pub(crate) instance: InstanceKey,
 }
 
 impl Finder<'_> {
@@ -215,8 +236,8 @@ impl Finder<'_> {
 /// A live entry, until the owner's next change.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    bucket: &'a Bucket,
-    way: usize,
+    pub(crate) bucket: &'a Bucket,
+    pub(crate) way: usize,
     /// What it says.
     pub value: FlowValue,
 }
@@ -346,8 +367,7 @@ impl Known<'_> {
     /// clean.
     #[inline(always)]
     pub fn keep(&self, passing: Passing, updates: &Updates) {
-        let states = &updates.values[passing.index()];
-        let new = self.value.updated(states[usize::from(self.value.state_bits()) % STATES]);
+        let new = updates.after(self.value, passing);
         if new != self.value {
             self.bucket.set_value(self.way, new);
         }

@@ -199,6 +199,12 @@ impl StickyTable {
         }
     }
 
+    /// The number of the bucket where a lookup of a key word with this hash starts.
+    #[inline(always)]
+    pub(crate) fn first_bucket(&self, hash: u64) -> u32 {
+        BucketPair::of(hash, self.mask).first & self.mask
+    }
+
     /// Starts to fetch the second bucket.
     #[inline(always)]
     pub(crate) fn prefetch_second(&self, hash: u64) {

@@ -13,7 +13,8 @@ const WORDS: usize = 1 << (BITS - 6);
 /// IPv6; there, addresses by themselves have bits of their own, as hosts of others are their
 /// neighbours.
 ///
-/// Groups (RFC 4291 §2.7) are no sources, which is told without a map.
+/// Addresses that no host has (RFC 1122 §3.2.1.3) are marked in IPv4. IPv6 groups (RFC 4291 §2.7) are
+/// not: that they are no sources is told without a map.
 #[derive(Clone)]
 pub(crate) struct CareMap {
     bits: Box<[u64; WORDS]>,
@@ -68,6 +69,12 @@ impl CareMap {
     /// The map of these routes: network, prefix length, entry.
     pub(crate) fn new<A: Address>(routes: impl Iterator<Item = (A, u8, FibEntry)>) -> Self {
         let mut map = Self { bits: Box::new([0; WORDS]), blocks6: false };
+        if !A::IS_V6 {
+            // "This" network, loopback; groups, reserved and broadcast.
+            for (first_octet, len) in [(0, 8), (127, 8), (224, 3)] {
+                map.mark(A::from_bits(first_octet << 24), len);
+            }
+        }
         for (network, len, _) in routes.filter(|&(_, _, entry)| is_of_care(entry)) {
             map.mark(network, len);
         }
@@ -110,7 +117,8 @@ impl CareMap {
         self.bits[bit / 64 % WORDS] >> (bit % 64) & 1 != 0
     }
 
-    /// False when the address is surely in no local, VIP or broadcast prefix.
+    /// False when the address is surely in no local, VIP or broadcast prefix, and in IPv4 may be a
+    /// host's.
     #[inline(always)]
     pub(crate) fn may_hold<A: Address>(&self, address: A) -> bool {
         if !A::IS_V6 {

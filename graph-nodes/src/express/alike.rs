@@ -2,12 +2,11 @@
 //! service of a VIP whose replies come another way in. Everything about the VIP is known beforehand
 //! then, and there is little left to do for each.
 
-use balancer::{FlowTuple, KeyKind, Located, Passing, TcpFlags};
+use balancer::{FlowTuple, KeyKind, Passing, Place, TcpFlags};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
 use super::declined::Declined;
-use super::first_stage::is_forged;
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::likeness::Varying;
@@ -18,6 +17,7 @@ use super::second_stage::{
 };
 use super::services::Source;
 use super::{Next, STAGE};
+use crate::ip_input::check_source;
 
 /// A pattern that no packet of so many groups in a row fits is given up.
 const PATIENCE: u8 = 8;
@@ -25,7 +25,7 @@ const PATIENCE: u8 = 8;
 /// A packet between the two stages.
 #[derive(Clone, Copy, Debug, Default)]
 struct AlikeJob {
-    located: Located,
+    place: Place,
     /// Bytes of the IP packet.
     len: u16,
     passing: Passing,
@@ -168,11 +168,10 @@ impl<F: LaneFamily> Alike<F> {
         let Some(pattern) = self.pattern else { return 0 };
         let end = frame.len().min(start + STAGE);
         let interfaces = &frame.lanes.rx_interface[start..end];
-        let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
         let (vip, course) = (pattern.destination.vip, pattern.destination.course);
         let finder = cx.worker.sticky.finder();
         let mut jobs = self.jobs.iter_mut();
-        let mut taken = 0;
+        let (mut taken, mut marked) = (0, 0);
         for (index, (slot, rx)) in frame.packets()[start..end].iter().zip(interfaces).enumerate() {
             let Some(packet) = slot else { continue };
             if !packet.is_plain() || *rx != pattern.interface {
@@ -180,29 +179,33 @@ impl<F: LaneFamily> Alike<F> {
             }
             let Some(varying) = F::varying(&pattern.like, packet.data()) else { continue };
             let flow = pattern.flow(&varying);
-            // An outer header of ours that came back is somebody else's to count.
-            if tunnel_sources && F::is_tunnel_source(&cx.snapshot.tunnel_policy, flow.src)
-                || is_forged::<F>(cx, (flow.src, flow.dst), false)
-            {
-                continue;
-            }
             if replies && !matches!(lane.services.find(cx.snapshot, &flow), (_, Source::Stranger)) {
                 continue;
             }
             let Varying { flags, len, .. } = varying;
-            let located = finder.locate(kind, vip, &flow);
-            finder.prefetch(&located);
+            let place = finder.place(kind, vip, &flow);
             let (passing, at) = (course.passing(flags), (start + index) as u8);
             let Some(job) = jobs.next() else { break };
-            *job = AlikeJob { located, len, passing, at };
+            *job = AlikeJob { place, len, passing, at };
+            marked |= u32::from(F::may_be_ours(cx.snapshot, flow.src)) << index;
             taken |= 1 << index;
         }
         self.waiting = STAGE - jobs.len();
+        if cx.snapshot.tunnel_policy.has_sources() {
+            marked = taken;
+        }
+        if marked != 0 {
+            taken &= !odd_ones::<F>(cx, &pattern, frame, start, marked);
+            self.keep(start, taken);
+        }
+        for job in self.jobs[..self.waiting.min(STAGE)].iter_mut() {
+            finder.fetch(&mut job.place);
+        }
         taken
     }
 
     /// Second stage: looks up the flows of the packets that fitted, and sends them on.
-    #[inline(never)]
+    #[inline]
     pub(super) fn finish(
         &mut self,
         cx: &mut Cx<'_>,
@@ -210,20 +213,32 @@ impl<F: LaneFamily> Alike<F> {
         frame: &mut Frame,
         declined: &mut Declined,
     ) {
-        let waiting = std::mem::take(&mut self.waiting).min(STAGE);
-        let (Some(pattern), [first, ..]) = (&self.pattern, &self.jobs[..waiting]) else { return };
-        if cx.worker.sticky.is_large() {
-            let finder = cx.worker.sticky.finder();
-            for job in &self.jobs[..waiting] {
-                finder.prefetch_second(&job.located);
-            }
+        if self.waiting > 0 {
+            self.finish_some(cx, lane, frame, declined);
         }
+    }
+
+    #[inline(never)]
+    fn finish_some(
+        &mut self,
+        cx: &mut Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &mut Frame,
+        declined: &mut Declined,
+    ) {
+        let waiting = std::mem::take(&mut self.waiting).min(STAGE);
+        let jobs = &mut self.jobs[..waiting];
+        let (finder, large) = (cx.worker.sticky.finder(), cx.worker.sticky.is_large());
+        for job in &mut *jobs {
+            finder.see(&mut job.place, large);
+        }
+        let (Some(pattern), [first, ..]) = (&self.pattern, &*jobs) else { return };
         let (rx, first) = (pattern.interface, usize::from(first.at));
         let partial = is_due::<F>(cx, rx) && is_partial::<F>(frame.data(first));
         if partial {
             declined.add_ordinary::<F>(frame.data(first));
         }
-        let jobs = &self.jobs[usize::from(partial)..waiting];
+        let jobs = &jobs[usize::from(partial)..];
         let (mut others, mut new) = (0, 0);
         for job in jobs {
             let at = usize::from(job.at);
@@ -255,6 +270,28 @@ impl<F: LaneFamily> Alike<F> {
     }
 }
 
+/// Of marked packets that fit the pattern those whose source is none that others may have, or that of
+/// outer headers of ours: if they come back, they are somebody else's to count.
+#[cold]
+fn odd_ones<F: LaneFamily>(
+    cx: &Cx<'_>,
+    pattern: &Pattern<F>,
+    frame: &Frame,
+    start: usize,
+    marked: u32,
+) -> u32 {
+    let is_odd = |index: &usize| {
+        let varying = F::varying(&pattern.like, frame.data(start + index));
+        varying.is_none_or(|Varying { src, dst, .. }| {
+            let forged = |src| check_source::<F>(cx.snapshot, (src, dst), false).is_some();
+            F::is_tunnel_source(&cx.snapshot.tunnel_policy, src)
+                || F::may_be_ours(cx.snapshot, src) && (!F::is_source(src) || forged(src))
+        })
+    };
+    let marked = (0..STAGE).filter(|index| marked >> index & 1 != 0);
+    marked.filter(is_odd).fold(0, |odd, index| odd | 1 << index)
+}
+
 /// Sends a packet to the AS of its flow. `None` if it has none, or the packet cannot take the way to
 /// it; it is as it was then.
 #[inline(always)]
@@ -264,14 +301,20 @@ fn forward<F: LaneFamily>(
     frame: &mut Frame,
     job: &AlikeJob,
 ) -> Option<InterfaceId> {
-    let known = cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s)?;
-    let way = lane.servers.of_flow(cx.snapshot, known.value)?;
+    let sticky = &cx.worker.sticky;
+    let seen = match sticky.seen(&job.place) {
+        Some(seen) => seen,
+        None => sticky.seen_anywhere(&job.place, cx.now.tick_s)?,
+    };
+    let way = lane.servers.of_flow(cx.snapshot, seen.value)?;
     // A SYN may start another connection.
     if job.passing.opens() || !way.takes(job.len) {
         return None;
     }
-    known.keep(job.passing, &lane.updates);
-    let server = known.value.as_id();
+    if !seen.keep(job.passing, &lane.updates, cx.now.tick_s) {
+        return None;
+    }
+    let server = seen.value.as_id();
     let packet = frame.packet_mut(usize::from(job.at))?;
     if !way.change_alike(packet, cx.snapshot, cx.worker) {
         return None;
@@ -319,7 +362,8 @@ fn send_one_by_one<F: LaneFamily>(
     (flow, flags): (&FlowTuple<F::Address>, TcpFlags),
 ) -> Option<Otherwise> {
     let sticky = &cx.worker.sticky;
-    let known = sticky.known::<F::Address>(&job.located, None, cx.now.tick_s);
+    let located = sticky.located(&job.place);
+    let known = sticky.known::<F::Address>(&located, None, cx.now.tick_s);
     let is_live =
         known.is_some_and(|known| lane.servers.of_flow(cx.snapshot, known.value).is_some());
     if is_live && !job.passing.opens() {
@@ -328,7 +372,7 @@ fn send_one_by_one<F: LaneFamily>(
     }
     let Pattern { destination, .. } = pattern;
     let flow_job = FlowJob {
-        located: job.located,
+        located,
         subject: destination.vip.get(),
         len: job.len,
         port: destination.target.unwrap_or_default(),

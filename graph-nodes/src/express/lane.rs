@@ -95,6 +95,7 @@ impl<F: LaneFamily> Lane<F> {
     /// Before the first packet of a frame.
     pub(super) fn begin(&mut self, cx: &Cx<'_>) {
         self.destinations.begin(cx.snapshot);
+        self.servers.begin(cx.snapshot);
         let snapshot = cx.snapshot;
         if self.generation != snapshot.generation {
             self.generation = snapshot.generation;

@@ -59,8 +59,13 @@ pub(super) trait Likeness: OrdinaryFamily {
     /// What packets to a service are compared with.
     fn like(common: &Common<Self::Address>) -> Self::Like;
 
-    /// What is special in a frame, if [`OrdinaryFamily::read`] takes it and it is like that.
+    /// What is special in a frame, if [`OrdinaryFamily::read`] takes it and it is like that; but its
+    /// source may be one that [`Self::is_source`] refuses.
     fn varying(like: &Self::Like, data: &[u8]) -> Option<Varying<Self::Address>>;
+
+    /// Whether a host can have this address that the FIB marks
+    /// ([`may_be_ours`](dataplane::family::Family::may_be_ours)). Of others it need not be asked.
+    fn is_source(address: Self::Address) -> bool;
 }
 
 /// So many bytes of a frame, as a number whose low end comes first.
@@ -149,14 +154,19 @@ pub(super) struct Like4 {
 impl Like4 {
     const END: usize = HEAD4 - STRETCH;
 
-    /// Whether the header's checksum is right, by the words from bytes 12, 20 and 28 on: whether the
-    /// sum of the header's words, in any byte order (RFC 1071 §2), is a multiple of 0xffff other than
-    /// 0, which no header's is. As 2^16 is 1 more than that, numbers of any length can be added that
-    /// are made of such words, and so can what is carried out of 64 bits.
+    /// Whether the header's checksum is right, by its first 8 bytes, the 4 that follow and the
+    /// addresses: whether the sum of the header's words, in any byte order (RFC 1071 §2), is a multiple
+    /// of 0xffff other than 0, which no header's is. As 2^16 is 1 more than that, numbers of any length
+    /// can be added that are made of such words, and so can what is carried out of 64 bits.
     #[inline(always)]
-    fn is_whole(kind: u64, rest: u64, end: u64) -> bool {
-        let (sum, carry) = rest.overflowing_add((kind >> 16) + (end << 16 >> 16));
-        (sum + u64::from(carry)).is_multiple_of(0xffff)
+    fn is_whole(start: u64, middle: u32, addresses: u64) -> bool {
+        // What times 0xffff is 1. Multiples of 0xffff, and only they, become less than 2^64 / 0xffff
+        // (Warren, Hacker's Delight §10-17).
+        const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+        const { assert!(INVERSE.wrapping_mul(0xffff) == 1) }
+        let (sum, one) = start.overflowing_add(addresses);
+        let (sum, other) = sum.overflowing_add(u64::from(middle) + u64::from(one));
+        (sum + u64::from(other)).wrapping_mul(INVERSE) <= u64::MAX / 0xffff
     }
 }
 
@@ -194,6 +204,11 @@ impl Likeness for Ip4 {
             None => like.varying_short(data),
         }
     }
+
+    #[inline]
+    fn is_source(address: Ipv4Addr) -> bool {
+        is_host(address.octets()[0])
+    }
 }
 
 impl Like4 {
@@ -202,27 +217,32 @@ impl Like4 {
     #[cold]
     fn varying_short(&self, data: &[u8]) -> Option<Varying<Ipv4Addr>> {
         let mut head = [0; HEAD4];
+        if data.len() < L3 + usize::from(self.least) {
+            return None;
+        }
         head.get_mut(..data.len())?.copy_from_slice(data);
         self.varying(&head, data.len())
     }
 
-    /// What is special in a frame of so many bytes that begins like this.
+    /// What is special in a frame of so many bytes that begins like this: not fewer than the headers
+    /// have.
     #[inline(always)]
     fn varying(&self, head: &[u8; HEAD4], frame_len: usize) -> Option<Varying<Ipv4Addr>> {
         if !self.start.fits(head, 0) || !self.end.fits(head, Like4::END) {
             return None;
         }
-        let (kind, rest, end) = (word(head, 12), word(head, 20), word(head, 28));
-        let len = ((kind >> 32) as u16).swap_bytes();
-        let hops = (rest >> 16) as u8;
-        let ordinary = (hops > 1)
-            & (len >= self.least)
-            & (L3 + usize::from(len) <= frame_len)
-            & is_host(head[26])
-            & Like4::is_whole(kind, rest, end);
+        let (start, addresses) = (word(head, L3), word(head, L3 + 12));
+        // Hops, protocol and checksum.
+        let middle = word(head, L3 + 8) as u32;
+        let len = ((start >> 16) as u16).swap_bytes();
+        // At least `least`, and not more than there is.
+        let more = u32::from(len).wrapping_sub(u32::from(self.least));
+        let most = (frame_len as u32).wrapping_sub(L3 as u32 + u32::from(self.least));
+        let ordinary =
+            (middle as u8 > 1) & (more <= most) & Like4::is_whole(start, middle, addresses);
         ordinary.then(|| Varying {
-            src: Ipv4Addr::new(head[26], head[27], head[28], head[29]),
-            dst: Ipv4Addr::new(head[30], head[31], head[32], head[33]),
+            src: Ipv4Addr::from_bits((addresses as u32).swap_bytes()),
+            dst: Ipv4Addr::from_bits(((addresses >> 32) as u32).swap_bytes()),
             src_port: port(head, 34),
             dst_port: port(head, 36),
             flags: TcpFlags::from_octet(head[FLAGS4] & self.flags),
@@ -299,6 +319,12 @@ impl Likeness for Ip6 {
         let dst = Ipv6Addr::from(*head[38..].first_chunk::<16>()?);
         let (src_port, dst_port) = (port(head, 54), port(head, 56));
         Some(Varying { src, dst, src_port, dst_port, flags, len: len as u16 })
+    }
+
+    /// All of them; the map of the FIB knows nothing of these.
+    #[inline]
+    fn is_source(_: Ipv6Addr) -> bool {
+        true
     }
 }
 
@@ -413,6 +439,7 @@ mod tests {
                 summed: true,
             };
             let found = Ip4::varying(&Ip4::like(&common), &data);
+            let found = found.filter(|varying| Ip4::is_source(varying.src));
             prop_assert_eq!(found, field_by_field::<Ip4>(&common, &data));
         }
 

@@ -75,6 +75,13 @@ impl<A: SummedAddress> Restored<A> {
     }
 }
 
+/// The change of an IPv4 header's checksum where its class becomes another, too.
+#[inline(always)]
+fn with_class(change: u16, old: u8, new: u8) -> u16 {
+    let word = |class| u16::from_ne_bytes([0x45, class]);
+    fold(u32::from(change) + u32::from(!word(old)) + u32::from(word(new)))
+}
+
 /// A checksum after a change, the sum of all `~m + m'` (RFC 1624 eqn. 3).
 #[inline(always)]
 fn updated(checksum: u16, change: u16) -> u16 {
@@ -106,10 +113,14 @@ pub(super) trait Redirected: Family {
     fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Self::Address>) -> bool;
 }
 
+/// The bits of a class that are not the DSCP.
+const ECN: u8 = 3;
+
 const HEAD4: usize = L3 + Ipv4Header::LEN + TcpHeader::LEN;
 
 /// Where these bytes of a frame start.
 mod at4 {
+    pub(super) const CLASS: usize = 15;
     pub(super) const HOPS: usize = 22;
     pub(super) const PROTOCOL: usize = 23;
     pub(super) const CHECKSUM: usize = 24;
@@ -145,19 +156,22 @@ impl Redirected for Ip4 {
     #[inline(always)]
     fn redirect(data: &mut [u8], to: &Redirect<Ipv4Addr>) -> bool {
         let Some(head) = data.first_chunk_mut::<HEAD4>() else { return false };
+        let mut header = to.header;
+        if let Some(dscp) = to.dscp {
+            let old = head[at4::CLASS];
+            let new = dscp << 2 | old & ECN;
+            head[at4::CLASS] = new;
+            header = with_class(header, old, new);
+        }
         let change = |head: &mut [u8; HEAD4]| {
             *part(head, 0)? = to.link;
             *part(head, at4::DESTINATION)? = to.address.octets();
             if let Some(port) = to.port {
                 *part(head, at4::PORT)? = port.to_be_bytes();
             }
-            settle4(head, to.header, to.upper)
+            settle4(head, header, to.upper)
         };
-        if change(head).is_none() {
-            return false;
-        }
-        set_dscp::<Self>(data, to.dscp);
-        true
+        change(head).is_some()
     }
 
     #[inline(always)]

@@ -9,7 +9,8 @@ use super::server_way::ServerWay;
 /// How many ASs are remembered.
 const WAYS: usize = 4096;
 
-#[repr(align(64))]
+// A power of two, so that a shift finds it.
+#[repr(align(256))]
 struct Cell<F: LaneFamily> {
     tag: Tag,
     way: ServerWay<F>,
@@ -38,7 +39,11 @@ impl Tag {
 }
 
 /// Direct-mapped, and made of what the snapshot says: another one empties it.
-pub(super) struct ServerWays<F: LaneFamily>(Box<[Cell<F>; WAYS]>);
+pub(super) struct ServerWays<F: LaneFamily> {
+    cells: Box<[Cell<F>; WAYS]>,
+    /// The tag of an AS 0 and epoch 0 in the snapshot.
+    first: u64,
+}
 
 impl<F: LaneFamily> Cell<F> {
     #[cold]
@@ -55,7 +60,7 @@ impl<F: LaneFamily> Cell<F> {
 
 impl<F: LaneFamily> std::fmt::Debug for ServerWays<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ServerWays({})", self.0.len())
+        write!(f, "ServerWays({})", self.cells.len())
     }
 }
 
@@ -65,15 +70,21 @@ impl<F: LaneFamily> Default for ServerWays<F> {
         let Ok(cells) = cells.collect::<Box<[_]>>().try_into() else {
             unreachable!("there are as many cells as were made")
         };
-        Self(cells)
+        Self { cells, first: 0 }
     }
 }
 
 impl<F: LaneFamily> ServerWays<F> {
+    /// Before the first packet of a frame.
+    #[inline]
+    pub(super) fn begin(&mut self, snapshot: &Snapshot) {
+        self.first = Tag::new(snapshot, 0).0;
+    }
+
     /// The way to an AS; a closed one if there is no such AS.
     #[inline(always)]
     pub(super) fn to(&mut self, snapshot: &Snapshot, server: AsId) -> &ServerWay<F> {
-        let cell = &mut self.0[server.index() % WAYS];
+        let cell = &mut self.cells[server.index() % WAYS];
         if !cell.tag.is_of(snapshot, server) {
             cell.fill(snapshot, server);
         }
@@ -87,8 +98,9 @@ impl<F: LaneFamily> ServerWays<F> {
         snapshot: &Snapshot,
         value: FlowValue,
     ) -> Option<&ServerWay<F>> {
-        let cell = &mut self.0[value.as_id().index() % WAYS];
-        let tag = Tag::new(snapshot, value.owner());
+        let cell = &mut self.cells[value.as_id().index() % WAYS];
+        let tag = Tag(self.first | u64::from(value.owner()));
+        debug_assert!(tag == Tag::new(snapshot, value.owner()));
         if cell.tag != tag {
             cell.fill(snapshot, value.as_id());
             if cell.tag != tag {

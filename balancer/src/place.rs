@@ -1,0 +1,192 @@
+//! [`Place`]: where a flow's entry was seen, so that it need not be looked for again.
+
+use std::net::Ipv4Addr;
+
+use crate::address::Address;
+use crate::bucket::{Bucket, WAYS};
+use crate::flow_key::FlowKey;
+use crate::flow_tuple::FlowTuple;
+use crate::flow_value::FlowValue;
+use crate::staged::{Finder, Known, Located, Passing, Updates};
+use crate::sticky_owner::StickyOwner;
+use crate::vip::{KeyKind, VipId};
+
+/// Where in its first bucket the entry of a flow is, whose key is its word alone. Found in steps, so that
+/// what one waits for can come meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    word: u64,
+    bucket: u32,
+    way: u32,
+}
+
+/// What is in a [`Place`], if it is the flow that was seen there; it may have expired.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    bucket: &'a Bucket,
+    way: usize,
+    /// What the entry says.
+    pub value: FlowValue,
+}
+
+impl Finder<'_> {
+    /// The place of a flow, of which [`fetch`](Self::fetch) has to tell the bucket. `tuple` is that of
+    /// the client's packets.
+    #[inline(always)]
+    #[must_use]
+    pub fn place<A: Address>(&self, kind: KeyKind, vip: VipId, tuple: &FlowTuple<A>) -> Place {
+        let word = FlowKey::word_to_vip(&self.instance, kind, vip, tuple);
+        Place { word, bucket: 0, way: 0 }
+    }
+
+    /// Tells the flow's first bucket, and fetches it.
+    #[inline(always)]
+    pub fn fetch(&self, place: &mut Place) {
+        let hash = self.instance.hash(place.word);
+        self.table.prefetch(hash, false);
+        place.bucket = self.table.first_bucket(hash);
+    }
+
+    /// Finds the position in the bucket, which is here by now. If the flow is not there, and the table
+    /// is `large` ([`StickyOwner::is_large`]), fetches the second bucket.
+    #[inline(always)]
+    pub fn see(&self, place: &mut Place, large: bool) {
+        let ways = self.table.entries(place.bucket).bucket.ways(place.word);
+        if ways == 0 && large {
+            self.table.prefetch_second(self.instance.hash(place.word));
+        }
+        // Where nothing was seen, the first position is as good as any.
+        place.way = ways.trailing_zeros();
+    }
+}
+
+impl StickyOwner {
+    /// Where the flow of a place is looked for.
+    #[inline]
+    #[must_use]
+    pub fn located(&self, place: &Place) -> Located {
+        Located { word: place.word, hash: self.instance().hash(place.word) }
+    }
+
+    /// The entry in a place, if it is still the flow's.
+    #[inline(always)]
+    #[must_use]
+    pub fn seen(&self, place: &Place) -> Option<Seen<'_>> {
+        let bucket = self.table().entries(place.bucket).bucket;
+        let way = place.way as usize % WAYS;
+        (bucket.word(way) == place.word).then(|| Seen { bucket, way, value: bucket.value(way) })
+    }
+
+    /// The flow's entry, wherever it is, if it did not expire.
+    #[inline(never)]
+    #[must_use]
+    pub fn seen_anywhere(&self, place: &Place, now_s: u32) -> Option<Seen<'_>> {
+        let located = self.located(place);
+        let Known { bucket, way, value } = self.known::<Ipv4Addr>(&located, None, now_s)?;
+        Some(Seen { bucket, way, value })
+    }
+}
+
+impl Seen<'_> {
+    /// Keeps the entry up to date, unless it is free or has expired: false then, and nothing is done.
+    #[inline(always)]
+    #[must_use]
+    pub fn keep(&self, passing: Passing, updates: &Updates, now_s: u32) -> bool {
+        // Most packets of a second change nothing; the line then stays clean.
+        if updates.has_seen(self.value, passing) {
+            return true;
+        }
+        if !self.value.is_live(now_s) {
+            return false;
+        }
+        self.bucket.set_value(self.way, updates.after(self.value, passing));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::application_server::AsId;
+    use crate::instance_key::InstanceKey;
+    use crate::protocol::Protocol;
+    use crate::sticky_owner::NewEntry;
+    use crate::tcp_flags::TcpFlags;
+    use crate::tcp_state::Direction;
+    use crate::timeouts::{ProfileId, TimeoutProfiles, Timeouts};
+    use crate::{Course, FlowKey};
+
+    const NO_TUPLE: Option<&FlowTuple<Ipv4Addr>> = None;
+
+    fn tuple(n: u32) -> FlowTuple<Ipv4Addr> {
+        FlowTuple {
+            src: Ipv4Addr::from_bits(n.wrapping_mul(0x9e37_79b1)),
+            dst: Ipv4Addr::new(10, 0, 0, 2),
+            src_port: n as u16,
+            dst_port: 80,
+            protocol: Protocol::Tcp.number(),
+        }
+    }
+
+    /// What the steps find and keep is what a look-up finds and keeps; of timeouts, some are 0.
+    #[test]
+    fn what_is_seen_is_what_is_known() {
+        let vip = VipId::new(3).unwrap();
+        let (fin_wait_s, close_wait_s) = (0, 0);
+        let global = Timeouts {
+            syn_s: 1,
+            established_s: 4,
+            fin_wait_s,
+            close_wait_s,
+            ..Timeouts::default()
+        };
+        let (timeouts, mut updates) = (TimeoutProfiles::new(global), Updates::new());
+        let course = Course::new(Direction::ToServer, ProfileId::GLOBAL).unwrap();
+        let [mut owner, mut plain] =
+            [(); 2].map(|()| StickyOwner::new(64, InstanceKey::from_bytes([5; 32]), 16).unwrap());
+        let (mut seen_first, mut seen_later, mut expired, mut none) = (0, 0, 0, 0);
+        for step in 0..20_000u32 {
+            let now_s = step / 100;
+            updates.renew(&timeouts, 1, now_s);
+            // Some come several times a second.
+            let flow = tuple(step.wrapping_mul(7919) % 200 / (1 + step / 16 % 2 * 20));
+            let flags = [TcpFlags::SYN, TcpFlags::ACK, TcpFlags::FIN][step as usize % 3];
+            let passing = course.passing(flags);
+            let finder = owner.finder();
+            let mut place = finder.place(KeyKind::Exact, vip, &flow);
+            finder.fetch(&mut place);
+            finder.see(&mut place, step % 2 == 0);
+            let located = plain.locate(KeyKind::Exact, vip, &flow);
+            let expected = plain.known(&located, NO_TUPLE, now_s).map(|known| {
+                known.keep(passing, &updates);
+                known.value
+            });
+            let in_place = owner.seen(&place);
+            let kept = in_place.filter(|seen| seen.keep(passing, &updates, now_s));
+            expired += u32::from(in_place.is_some() && kept.is_none());
+            let kept = kept.or_else(|| {
+                let seen = owner.seen_anywhere(&place, now_s)?;
+                assert!(seen.keep(passing, &updates, now_s));
+                seen_later += 1;
+                Some(seen)
+            });
+            seen_first += u32::from(in_place.is_some());
+            assert_eq!(kept.map(|seen| seen.value), expected, "step {step}");
+            if expected.is_none() {
+                none += 1;
+                let (state, expiry_tick) = updates.beginning(passing, flow.protocol);
+                let entry =
+                    NewEntry { as_id: AsId::new(step % 16).unwrap(), epoch: 0, state, expiry_tick };
+                let key = FlowKey::exact(flow.src, flow.src_port, vip);
+                let places = [&mut owner, &mut plain]
+                    .map(|owner| owner.insert(&key, entry, now_s, |_| Some(0)).ok());
+                assert_eq!(places[0], places[1]);
+            }
+        }
+        for at in 0..plain.table().capacity() {
+            assert_eq!(owner.table().entry(at), plain.table().entry(at));
+        }
+        let counts = [seen_first, seen_later, expired, none];
+        assert!(counts.iter().all(|count| *count > 100), "{counts:?}");
+    }
+}
