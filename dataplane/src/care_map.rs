@@ -159,6 +159,15 @@ mod tests {
             ("10.4.0.0", false),
             ("10.9.0.1", true),
             ("20.1.2.3", false),
+            // What no host has.
+            ("0.255.255.255", true),
+            ("1.0.0.0", false),
+            ("126.255.255.255", false),
+            ("127.0.0.1", true),
+            ("128.0.0.0", false),
+            ("223.255.255.255", false),
+            ("224.0.0.1", true),
+            ("255.255.255.255", true),
         ] {
             assert_eq!(map.may_hold(address(text)), marked, "{text}");
         }
