@@ -2,14 +2,13 @@
 
 use std::time::Instant;
 
-use crate::arguments::RunArguments;
+use crate::arguments::{RunArguments, buckets_for, family_of, one_mode};
 use crate::calibration::measure_tsc_hz;
 use crate::cores::Cores;
 use crate::host::Host;
 use crate::ports::TSC_PAUSE;
 use crate::ports::forwarder::{ForwardSpec, Forwarder};
 use crate::ports::orders::{Answer, Next, Order, Orders};
-use crate::ports::port_arguments::{buckets_for, family_of, one_mode};
 use crate::ports::stop_signal::StopSignal;
 
 /// Forwards until the time is over or somebody interrupts it.

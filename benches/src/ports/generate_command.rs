@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use dataplane::interface::MacAddress;
 
+use crate::arguments::GenerateArguments;
 use crate::calibration::measure_tsc_hz;
 use crate::cores::Cores;
 use crate::host::Host;
 use crate::ports::TSC_PAUSE;
 use crate::ports::generator::{Generator, GeneratorSpec, Load, Progress};
 use crate::ports::orders::{Answer, Next, Order, Orders};
-use crate::ports::port_arguments::GenerateArguments;
 use crate::ports::stop_signal::StopSignal;
 
 /// Turns between two looks at standard input, in milliseconds.

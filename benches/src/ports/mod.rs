@@ -23,7 +23,6 @@ pub mod pacer;
 pub mod packet_maker;
 pub mod pair;
 pub mod pair_command;
-pub mod port_arguments;
 pub mod port_counts;
 pub mod scheduling;
 pub mod search;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::arguments::{NdrArguments, buckets_for};
 use crate::calibration::measure_tsc_hz;
 use crate::cores::Cores;
 use crate::histogram::Latency;
@@ -10,7 +11,6 @@ use crate::ports::TSC_PAUSE;
 use crate::ports::memory_subject::{MemorySpec, MemorySubject};
 use crate::ports::pair::{Loaded, Pair};
 use crate::ports::pair_command::LABEL;
-use crate::ports::port_arguments::{NdrArguments, buckets_for};
 use crate::ports::search::{Found, Search, Subject, TrialOutcome};
 use crate::ports::stop_signal::StopSignal;
 use crate::report::WIRE_OVERHEAD;

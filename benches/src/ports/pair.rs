@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use crate::arguments::{DeviceArguments, TrafficArguments, word};
 use crate::cores::Cores;
 use crate::ports::child::Child;
 use crate::ports::forward_report::ForwardReport;
 use crate::ports::generator_report::GeneratorReport;
 use crate::ports::link::{Link, LinkKind};
 use crate::ports::orders::{Answer, Order};
-use crate::ports::port_arguments::{DeviceArguments, TrafficArguments, word};
 use crate::ports::search::{Subject, TrialOutcome};
 use crate::ports::stop_signal::StopSignal;
 

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
+use crate::arguments::PairArguments;
 use crate::host::Host;
 use crate::ports::forward_report::ForwardReport;
 use crate::ports::generator_report::GeneratorReport;
 use crate::ports::pair::Pair;
-use crate::ports::port_arguments::PairArguments;
 use crate::ports::stop_signal::StopSignal;
 
 /// What every report over software links says.
