@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use control::execute::Shared;
 use control::server::{self, Socket};
+use testkit::http_request::HttpRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
@@ -119,8 +120,7 @@ thread_local! {
 }
 
 fn request(method: &str, target: &str, body: &str) -> Vec<u8> {
-    let len = body.len();
-    format!("{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n{body}").into()
+    HttpRequest::new(method, target, body).bytes()
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {

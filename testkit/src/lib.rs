@@ -4,6 +4,7 @@ pub mod balanced;
 pub mod fake_mbuf;
 pub mod guard_pages;
 pub mod harness;
+pub mod http_request;
 pub mod memory_io;
 pub mod packet_builder;
 pub mod reference;

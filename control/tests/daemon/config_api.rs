@@ -3,22 +3,23 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
+use testkit::http_request::HttpRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::reload::FIXED;
 use crate::socket::{cli, with_server};
 
+/// The last request of a connection, by method and target.
+fn request<'a>(line: &str, body: &'a str) -> HttpRequest<'a> {
+    let (method, target) = line.split_once(' ').unwrap();
+    HttpRequest::new(method, target, body).last()
+}
+
 /// Status, content type and body of the answer to a request.
-async fn request(path: &PathBuf, head: &str, body: &str) -> (u16, String, String) {
+async fn answer(path: &PathBuf, request: HttpRequest<'_>) -> (u16, String, String) {
     let mut stream = UnixStream::connect(path).await.unwrap();
-    let length = body.len();
-    let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
-    let head = format!(
-        "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(body.as_bytes()).await.unwrap();
+    stream.write_all(&request.bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8(answer).unwrap();
@@ -27,15 +28,15 @@ async fn request(path: &PathBuf, head: &str, body: &str) -> (u16, String, String
     (head.split(' ').nth(1).unwrap().parse().unwrap(), kind.to_owned(), body.to_owned())
 }
 
-async fn json(path: &PathBuf, head: &str, body: &str) -> (u16, Value) {
-    let (status, kind, body) = request(path, head, body).await;
+async fn json(path: &PathBuf, line: &str, body: &str) -> (u16, Value) {
+    let (status, kind, body) = answer(path, request(line, body)).await;
     assert_eq!(kind, "application/json");
     (status, serde_json::from_str(&body).unwrap())
 }
 
 async fn toml(path: &PathBuf) -> String {
-    let (status, kind, body) =
-        request(path, "GET /v1/config\nAccept: text/html, text/plain;q=0.9\r\n", "").await;
+    let text = request("GET /v1/config", "").header("Accept", "text/html, text/plain;q=0.9");
+    let (status, kind, body) = answer(path, text).await;
     assert_eq!((status, &*kind), (200, "text/plain; charset=utf-8"));
     body
 }

@@ -24,8 +24,6 @@ mod snapshots;
 mod socket;
 mod startup;
 mod state;
-mod state_circumstances;
 mod stress;
 mod tables;
 mod vpp_parity;
-mod work_layouts;

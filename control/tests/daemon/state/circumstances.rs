@@ -5,9 +5,9 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 
 use control::state::{MAX_GAP_S, Situation};
 
+use super::{HZ, Place, situation, state_line};
 use crate::bench::{Bench, ROUTED};
 use crate::defects::syn;
-use crate::state::{HZ, Place, situation, state_line};
 
 const VIP: &str = "10.10.2.2/32 protocol tcp port 8080";
 const FLOWS: u16 = 50;

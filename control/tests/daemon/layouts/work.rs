@@ -6,8 +6,8 @@ use control::show::runtime::{NodeRuntime, Runtime, ThreadRuntime};
 use control::show::trace::{NodeTrace, PacketTrace, ThreadTrace, Trace};
 use control::show::version::{ThreadStatus, Threads, Version};
 
+use super::json;
 use crate::bench::Bench;
-use crate::layouts::json;
 
 #[test]
 fn version_and_threads() {
