@@ -110,53 +110,21 @@ impl Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::Family;
     use crate::host::Host;
     use crate::mode::Mode;
     use crate::report::SCHEMA;
+    use crate::sample_results::{sample_case, sample_result};
     use crate::statistics::Range;
-    use crate::steadiness::GapResult;
 
     fn result(mode: Mode, flows: u64, cycles: f64, work: Option<f64>) -> CaseResult {
         let range = |value| Range { min: value, median: value, max: value };
         CaseResult {
-            case: Case {
-                harness: "memory".into(),
-                mode,
-                direction: "forward".into(),
-                family: Family::Ip4,
-                vip_ports: None,
-                recording: None,
-                flows,
-                size: "64".into(),
-                protocol: "udp".into(),
-                new_flows: "0".into(),
-                workers: 1,
-                burst: 256,
-                servers: 16,
-                vips: 1,
-                vip_length: None,
-                churn: 0,
-                buckets: 1024,
-            },
+            case: Case { mode, flows, ..sample_case() },
             clocks: range(cycles),
             cycles: range(cycles),
             ns: range(cycles),
-            mpps: range(1.0),
-            gbit_l1: range(1.0),
             work_cycles: work.map(range),
-            speedup: None,
-            gaps: GapResult::default(),
-            churn: None,
-            latencies: Vec::new(),
-            loss: 0.0,
-            cycles_per_clock: range(1.0),
-            vectors_per_call: 256.0,
-            nodes: Vec::new(),
-            packets: 1,
-            measured_ms: 1.0,
-            disturbed: 0,
-            chunks: 1,
+            ..sample_result()
         }
     }
 

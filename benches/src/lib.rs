@@ -38,6 +38,8 @@ mod prefetch;
 pub mod recording;
 pub mod report;
 mod resident;
+#[cfg(test)]
+mod sample_results;
 pub mod scaling;
 pub mod service;
 pub mod site;

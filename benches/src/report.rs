@@ -259,28 +259,11 @@ mod tests {
     use super::*;
     use crate::churn::Changes;
     use crate::memory_port::Passed;
+    use crate::sample_results::sample_case;
     use crate::slice::NodeWork;
 
     fn case() -> Case {
-        Case {
-            harness: "memory".into(),
-            mode: Mode::Io,
-            direction: "forward".into(),
-            family: Family::Ip4,
-            vip_ports: None,
-            recording: None,
-            flows: 1000,
-            size: "64".into(),
-            protocol: "udp".into(),
-            new_flows: "0".into(),
-            workers: 1,
-            burst: 256,
-            servers: 16,
-            vips: 1,
-            vip_length: None,
-            churn: 0,
-            buckets: 0,
-        }
+        Case { buckets: 0, ..sample_case() }
     }
 
     fn slice(clocks_per_packet: u64) -> Slice {

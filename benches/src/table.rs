@@ -101,32 +101,22 @@ Source and sink are software in the worker's own thread: io is what they cost.
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::Family;
     use crate::host::Host;
     use crate::mode::Mode;
     use crate::report::{Case, NodeResult, SCHEMA};
-    use crate::steadiness::GapResult;
+    use crate::sample_results::{sample_case, sample_result};
 
     #[test]
     fn a_line_has_the_figures() {
         let case = Case {
-            harness: "memory".into(),
             mode: Mode::LbNat4,
-            direction: "forward".into(),
-            family: Family::Ip4,
-            vip_ports: None,
-            recording: None,
             flows: 1_000_000,
             size: "imix".into(),
             protocol: "tcp".into(),
             new_flows: "all".into(),
             workers: 2,
             burst: 32,
-            servers: 16,
-            vips: 1,
-            vip_length: None,
-            churn: 0,
-            buckets: 1024,
+            ..sample_case()
         };
         let range = |median| Range { min: 1.0, median, max: 3000.0 };
         let node = NodeResult {
@@ -141,20 +131,13 @@ mod tests {
             cycles: range(222.0),
             ns: range(33.0),
             mpps: range(44.0),
-            gbit_l1: range(1.0),
             work_cycles: Some(range(55.0)),
-            speedup: None,
-            gaps: GapResult::default(),
-            churn: None,
-            latencies: Vec::new(),
-            loss: 0.0,
             cycles_per_clock: range(1.5),
             vectors_per_call: 32.0,
             nodes: vec![node],
-            packets: 1,
-            measured_ms: 1.0,
             disturbed: 1,
             chunks: 3,
+            ..sample_result()
         };
         let line = line(&result);
         for part in [

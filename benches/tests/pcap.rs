@@ -1,15 +1,16 @@
 //! Modes on ports that replay a file: EAL as the daemon has it, without hugepages or root. One test,
 //! as EAL starts once per process.
 
-use benches::churn::Kinds;
-use benches::experiment::Experiment;
+mod short_experiment;
+
 use benches::family::Family;
 use benches::flow::Renewal;
 use benches::frame_template::Direction;
 use benches::mode::Mode;
 use benches::pcap_harness::{PcapHarness, mac_of, packets_of, write_file};
-use benches::service::Service;
 use benches::traffic::{Protocol, Size, TrafficSpec};
+
+use short_experiment::short_experiment;
 
 /// The experiment itself fails when a packet is dropped or not balanced.
 #[test]
@@ -32,23 +33,7 @@ fn files_are_replayed_through_every_mode() {
     let harness = PcapHarness::start(&files, packets_of(&spec(Family::Ip4)), 0).unwrap();
     for (index, (_, family, modes)) in cases.into_iter().enumerate() {
         let graphs = modes.iter().filter(|mode| mode.has_graph()).count() as u64;
-        let experiment = Experiment {
-            spec: spec(family),
-            modes,
-            service: Service::of(16),
-            buckets: None,
-            burst: 256,
-            repeats: 1,
-            // Clocks of the TSC: some milliseconds.
-            slice: 5_000_000,
-            hz: 1_000_000_000,
-            churn: Vec::new(),
-            changes: Kinds::default(),
-            workers: Vec::new(),
-            loads: Vec::new(),
-            recording: None,
-            commands: Vec::new(),
-        };
+        let experiment = short_experiment(spec(family), modes);
         let (port, io) = harness.open(index).unwrap();
         let packets = packets_of(&spec(family));
         let outcome = experiment.run_on_port(io, port.id(), mac_of(index), packets).unwrap();

@@ -1,6 +1,7 @@
 //! Each mode on a few thousand packets. No time is judged: only that packets go where they should.
 
-use benches::churn::Kinds;
+mod short_experiment;
+
 use benches::cores::Cores;
 use benches::experiment::{Experiment, Outcome};
 use benches::family::Family;
@@ -12,24 +13,11 @@ use benches::service::{Service, VipPorts};
 use benches::traffic::{Protocol, Size, Traffic, TrafficSpec};
 use dataplane::interface::MacAddress;
 
+use short_experiment::short_experiment;
+
 fn experiment(modes: &[Mode], protocol: Protocol, size: Size, renewal: Renewal) -> Experiment {
-    Experiment {
-        spec: TrafficSpec { family: Family::Ip4, flows: 1000, size, protocol, renewal },
-        modes: modes.to_vec(),
-        service: Service::of(16),
-        buckets: None,
-        burst: 256,
-        repeats: 2,
-        // Clocks of the TSC: some milliseconds.
-        slice: 5_000_000,
-        hz: 1_000_000_000,
-        churn: Vec::new(),
-        changes: Kinds::default(),
-        workers: Vec::new(),
-        loads: Vec::new(),
-        recording: None,
-        commands: Vec::new(),
-    }
+    let spec = TrafficSpec { family: Family::Ip4, flows: 1000, size, protocol, renewal };
+    Experiment { repeats: 2, ..short_experiment(spec, modes.to_vec()) }
 }
 
 fn run(experiment: &Experiment) -> Outcome {

@@ -19,12 +19,7 @@ use crate::ports::stop_signal::StopSignal;
 pub fn forward(arguments: &RunArguments) -> Result<(), String> {
     let spec = spec(arguments)?;
     if arguments.controlled {
-        let done = obey(&spec);
-        if let Err(reason) = &done {
-            // The parent says it, if it is still there.
-            return Answer::Failed(reason.clone()).say();
-        }
-        return done;
+        return Answer::say_failure(obey(&spec));
     }
     let stop = StopSignal::catch();
     // Before EAL binds us to one CPU.

@@ -35,12 +35,7 @@ pub fn generate(arguments: &GenerateArguments) -> Result<(), String> {
         tsc_hz: measure_tsc_hz(TSC_PAUSE),
     };
     if arguments.controlled {
-        let done = obey(&spec);
-        if let Err(reason) = &done {
-            // The parent says it, if it is still there.
-            return Answer::Failed(reason.clone()).say();
-        }
-        return done;
+        return Answer::say_failure(obey(&spec));
     }
     let stop = StopSignal::catch();
     // Before EAL binds us to one CPU.

@@ -50,6 +50,16 @@ impl Answer {
         let said = out.write_all((text + "\n").as_bytes()).and_then(|()| out.flush());
         said.map_err(|error| format!("the parent is gone: {error}"))
     }
+
+    /// Says why orders could not be followed, if so: the parent is told, if it is still there, and
+    /// nobody else.
+    ///
+    /// # Errors
+    ///
+    /// When nobody listens any more.
+    pub fn say_failure(followed: Result<(), String>) -> Result<(), String> {
+        followed.or_else(|reason| Self::Failed(reason).say())
+    }
 }
 
 /// Orders as they come.
