@@ -12,21 +12,22 @@ use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::staged::Located;
 use crate::sticky::StickyTable;
-use crate::sticky_owner::{NewEntry, StickyOwner};
+use crate::sticky_owner::StickyOwner;
 
 impl StickyOwner {
     /// Makes the entry of a flow of which [`known`](Self::known) found nothing, in the simple case: its
     /// key is its word alone, nothing is left of it, and in one of its buckets is a free or expired
-    /// entry, which is the one that [`insert`](Self::insert) would take. `note` is the tuple of the
-    /// client's packets where the VIP's keys are [`KeyKind::End`](crate::KeyKind::End). False, and
-    /// nothing is changed, otherwise: `insert` looks closer.
-    #[inline]
+    /// entry, which is the one that [`insert`](Self::insert) would take. `value` is its
+    /// [beginning](crate::Updates::beginning); `note` the tuple of the client's packets where the VIP's
+    /// keys are [`KeyKind::End`](crate::KeyKind::End). False, and nothing is changed, otherwise: `insert`
+    /// looks closer.
+    #[inline(always)]
     #[must_use]
     pub fn admit<A: Address>(
         &mut self,
         located: &Located,
         note: Option<&FlowTuple<A>>,
-        entry: NewEntry,
+        value: FlowValue,
         now_s: u32,
     ) -> bool {
         if self.old.is_some() {
@@ -40,18 +41,18 @@ impl StickyOwner {
             return false;
         }
         let vacancy = |entries: Entries<'_>| entries.bucket.vacancy(now_s);
-        let (entries, way) = match (vacancy(first), vacancy(second)) {
-            (Some(way), _) => (first, way),
-            (None, Some(way)) => (second, way),
-            (None, None) => return false,
+        let (entries, way) = match vacancy(first) {
+            Some(way) => (first, way),
+            None => match vacancy(second) {
+                Some(way) => (second, way),
+                None => return false,
+            },
         };
-        let NewEntry { as_id, epoch, state, expiry_tick } = entry;
         let old = entries.bucket.value(way);
         self.uncount(entries.bucket.word(way), old);
-        let sequence = old.sequence().wrapping_add(1);
-        let value = FlowValue::new(as_id, epoch, state, expiry_tick, sequence);
+        let value = value.with_sequence(old.sequence().wrapping_add(1));
         entries.replace(way, &FlowKey::of_word(located.word, note), value);
-        table.live_flows().enter(as_id, false);
+        table.live_flows().enter(value.as_id(), false);
         true
     }
 
@@ -77,6 +78,7 @@ mod tests {
 
     use super::*;
     use crate::application_server::AsId;
+    use crate::sticky_owner::NewEntry;
     use crate::tcp_state::FlowState;
     use crate::vip::{KeyKind, VipId};
 
@@ -98,8 +100,7 @@ mod tests {
             };
             let located = owner.locate(KeyKind::Exact, vip, &tuple);
             let as_id = AsId::new(u32::from(port) % 16).unwrap();
-            let state = FlowState::Udp;
-            let entry = NewEntry { as_id, epoch: 0, state, expiry_tick: 50 };
+            let entry = FlowValue::new(as_id, 0, FlowState::Udp, 50, 0);
             if owner.admit(&located, NO_NOTE, entry, 10) {
                 admitted += 1;
                 let known = owner.known(&located, NO_NOTE, 10);
@@ -144,7 +145,7 @@ mod tests {
             };
             let place = plain.insert(&key, entry, now_s, |_| Some(0)).ok();
             let located = quick.locate(kind, vip, &tuple);
-            if quick.admit(&located, note, entry, now_s) {
+            if quick.admit(&located, note, entry.into(), now_s) {
                 admitted += 1;
                 let slot = place.expect("a place for who is admitted");
                 in_second += u32::from(slot.bucket() == quick.table().bucket_of(&key).second);

@@ -101,6 +101,7 @@ impl FlowKey {
 
     /// The key of a flow that its word tells from all others; `note` is what its cell is to say, if it
     /// has one.
+    #[inline(always)]
     pub(crate) fn of_word<A: Address>(word: u64, note: Option<&FlowTuple<A>>) -> Self {
         Self { word, cell: note.map(Cell::note_of) }
     }

@@ -139,6 +139,12 @@ impl FlowValue {
         as_id.get() << (AS_SHIFT - EPOCH_SHIFT) | epoch as u32
     }
 
+    /// An [`update`](Self::update) as the value of a flow of this [`owner`](Self::owner).
+    #[inline(always)]
+    pub(crate) const fn owned_by(self, owner: u32) -> Self {
+        Self(self.0 | (owner as u64) << EPOCH_SHIFT)
+    }
+
     /// The AS of the flow. Means nothing for a direct flow.
     #[inline]
     #[must_use]

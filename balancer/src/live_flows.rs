@@ -21,6 +21,7 @@ struct Totals {
 }
 
 /// The only writer needs no locked instruction.
+#[inline(always)]
 fn add(count: &AtomicU32, delta: u32) {
     count.store(count.load(Ordering::Relaxed).wrapping_add(delta), Ordering::Relaxed);
 }
@@ -58,6 +59,7 @@ impl LiveFlows {
     }
 
     /// Counts one more entry, of an AS or direct. Only for the owner.
+    #[inline(always)]
     pub(crate) fn enter(&self, as_id: AsId, direct: bool) {
         self.count(as_id, direct, 1);
     }
@@ -67,6 +69,7 @@ impl LiveFlows {
         self.count(as_id, direct, u32::MAX);
     }
 
+    #[inline(always)]
     fn count(&self, as_id: AsId, direct: bool, delta: u32) {
         add(&self.totals.used, delta);
         if direct {

@@ -37,6 +37,7 @@ impl Permutation {
 }
 
 /// Maps a uniform 64-bit hash to `0..range` by its high bits (multiply-shift).
+#[inline]
 pub(crate) const fn scale(hash: u64, range: u32) -> u32 {
     ((hash as u128 * range as u128) >> 64) as u32
 }

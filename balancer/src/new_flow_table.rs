@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
 
 use crate::application_server::MAX_WEIGHT;
 use crate::maglev::{self, Permutation};
+use crate::prefetch::prefetch;
 use crate::table_length::TableLength;
 
 /// An AS as the new-flow table sees it: who it is and how much it takes.
@@ -142,14 +143,24 @@ impl NewFlowTable {
     }
 
     /// The slot that a flow hash selects, by its high bits.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn slot_of(&self, hash: u64) -> usize {
         maglev::scale(hash, self.length.get()) as usize
     }
 
+    /// Starts to fetch a slot.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: usize) {
+        match &self.slots {
+            Slots::Narrow(slots) => slots.get(slot).into_iter().for_each(prefetch),
+            Slots::Medium(slots) => slots.get(slot).into_iter().for_each(prefetch),
+            Slots::Wide(slots) => slots.get(slot).into_iter().for_each(prefetch),
+        }
+    }
+
     /// The position in [`members`](Self::members) of the AS in a slot; `None` in an empty table.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn member_in_slot(&self, slot: usize) -> Option<usize> {
         match &self.slots {

@@ -174,9 +174,10 @@ mod tests {
             assert_eq!(kept.map(|seen| seen.value), expected, "step {step}");
             if expected.is_none() {
                 none += 1;
-                let (state, expiry_tick) = updates.beginning(passing, flow.protocol);
-                let entry =
-                    NewEntry { as_id: AsId::new(step % 16).unwrap(), epoch: 0, state, expiry_tick };
+                let as_id = AsId::new(step % 16).unwrap();
+                let first = updates.beginning(passing, flow.protocol, (as_id, 0));
+                let (state, expiry_tick) = (first.state(), first.expiry_tick());
+                let entry = NewEntry { as_id, epoch: 0, state, expiry_tick };
                 let key = FlowKey::exact(flow.src, flow.src_port, vip);
                 let places = [&mut owner, &mut plain]
                     .map(|owner| owner.insert(&key, entry, now_s, |_| Some(0)).ok());

@@ -6,6 +6,7 @@
 //! of this worker; whatever they do not find goes there.
 
 use crate::address::Address;
+use crate::application_server::AsId;
 use crate::bucket::{Bucket, Entries, WAYS};
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
@@ -72,15 +73,19 @@ impl Updates {
         }
     }
 
-    /// In what state a flow of TCP or UDP begins whose first packet is this, and when it expires then.
-    /// `protocol` is the IP protocol number.
-    #[inline]
+    /// With what a flow of TCP or UDP to an AS in an epoch begins whose first packet is this: its state,
+    /// and when it expires then. `protocol` is the IP protocol number.
+    #[inline(always)]
     #[must_use]
-    pub fn beginning(&self, passing: Passing, protocol: u8) -> (FlowState, u16) {
+    pub fn beginning(
+        &self,
+        passing: Passing,
+        protocol: u8,
+        (server, epoch): (AsId, u8),
+    ) -> FlowValue {
         const TCP: u8 = Protocol::Tcp.number();
         let column = if protocol == TCP { NO_STATE } else { NOT_TCP };
-        let value = self.values[passing.index()][column];
-        (value.state(), value.expiry_tick())
+        self.values[passing.index()][column].owned_by(FlowValue::owner_of(server, epoch))
     }
 
     /// What a packet makes of a flow's entry.
@@ -377,7 +382,6 @@ impl Known<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::application_server::AsId;
     use crate::timeouts::Timeouts;
 
     const DIRECTIONS: [Direction; 3] =
@@ -414,7 +418,9 @@ mod tests {
                     for protocol in [Protocol::Tcp, Protocol::Udp].map(Protocol::number) {
                         let first = FlowState::first(protocol, flags);
                         let expiry = profiles.of(*profile).expiry_tick(first, 70_000);
-                        assert_eq!(updates.beginning(passing, protocol), (first, expiry));
+                        let server = AsId::new(78).unwrap();
+                        let expected = FlowValue::new(server, 10, first, expiry, 0);
+                        assert_eq!(updates.beginning(passing, protocol, (server, 10)), expected);
                     }
                     for state in FlowState::ALL {
                         let next = state.next(direction, flags);

@@ -134,6 +134,7 @@ impl StickyTable {
     }
 
     /// The flows of each AS.
+    #[inline]
     #[must_use]
     pub fn live_flows(&self) -> &LiveFlows {
         &self.live

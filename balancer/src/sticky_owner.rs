@@ -71,6 +71,14 @@ pub struct NewEntry {
     pub expiry_tick: u16,
 }
 
+impl From<NewEntry> for FlowValue {
+    /// The first of its place, whose sequence is 0.
+    fn from(entry: NewEntry) -> Self {
+        let NewEntry { as_id, epoch, state, expiry_tick } = entry;
+        Self::new(as_id, epoch, state, expiry_tick, 0)
+    }
+}
+
 /// Both buckets of a flow are full of live entries, and none of them can move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no free entry in the flow's buckets")]
@@ -234,10 +242,9 @@ impl StickyOwner {
         let way = usize::from(slot.way) % WAYS;
         let old = entries.bucket.value(way);
         self.uncount(entries.bucket.word(way), old);
-        let NewEntry { as_id, epoch, state, expiry_tick } = entry;
         let sequence = old.sequence().wrapping_add(1);
-        entries.replace(way, key, FlowValue::new(as_id, epoch, state, expiry_tick, sequence));
-        self.table.live_flows().enter(as_id, key.is_direct());
+        entries.replace(way, key, FlowValue::from(entry).with_sequence(sequence));
+        self.table.live_flows().enter(entry.as_id, key.is_direct());
         slot
     }
 
@@ -346,6 +353,7 @@ impl StickyOwner {
         bucket.set_value(way, FlowValue::free(value.sequence()));
     }
 
+    #[inline]
     pub(crate) fn uncount(&self, word: u64, value: FlowValue) {
         if !value.is_free() {
             self.table.live_flows().leave(value.as_id(), is_direct_word(word));

@@ -53,6 +53,7 @@ impl TableLength {
 
     /// The length in slots.
     #[must_use]
+    #[inline]
     pub const fn get(self) -> u32 {
         self.0
     }

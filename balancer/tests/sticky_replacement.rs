@@ -175,7 +175,7 @@ fn what_finds_no_place_in_a_smaller_table_is_counted() {
 
 /// Whether a flow gets an entry at once, for AS 7.
 fn admitted(sticky: &mut StickyOwner, located: &Located) -> bool {
-    sticky.admit(located, None::<&FlowTuple<Ipv4Addr>>, entry(server(7)), 1)
+    sticky.admit(located, None::<&FlowTuple<Ipv4Addr>>, entry(server(7)).into(), 1)
 }
 
 #[test]

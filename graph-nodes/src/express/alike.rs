@@ -2,12 +2,11 @@
 //! service of a VIP whose replies come another way in. Everything about the VIP is known beforehand
 //! then, and there is little left to do for each.
 
-use balancer::{FlowTuple, KeyKind, Passing, Place, TcpFlags};
+use balancer::{KeyKind, Passing, Place};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
 use super::declined::Declined;
-use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::likeness::Varying;
 use super::pattern::Pattern;
@@ -16,6 +15,7 @@ use super::second_stage::{
     count_existing, count_received, count_sent, is_due, is_partial, sampled,
 };
 use super::services::Source;
+use super::stragglers::Stragglers;
 use super::{Next, STAGE};
 use crate::ip_input::check_source;
 
@@ -24,13 +24,13 @@ const PATIENCE: u8 = 8;
 
 /// A packet between the two stages.
 #[derive(Clone, Copy, Debug, Default)]
-struct AlikeJob {
-    place: Place,
+pub(super) struct AlikeJob {
+    pub(super) place: Place,
     /// Bytes of the IP packet.
-    len: u16,
-    passing: Passing,
+    pub(super) len: u16,
+    pub(super) passing: Passing,
     /// The slot in the frame.
-    at: u8,
+    pub(super) at: u8,
 }
 
 /// The packets of a group that fit a pattern.
@@ -239,28 +239,23 @@ impl<F: LaneFamily> Alike<F> {
             declined.add_ordinary::<F>(frame.data(first));
         }
         let jobs = &jobs[usize::from(partial)..];
-        let (mut others, mut new) = (0, 0);
-        for job in jobs {
-            let at = usize::from(job.at);
-            let sent = if declined.any() { None } else { forward(cx, lane, frame, job) };
-            let interface = match sent {
-                Some(interface) => interface,
-                None => match send_otherwise(cx, lane, frame, (pattern, job), declined) {
-                    Some(Otherwise { interface, counted }) => {
-                        new += u32::from(counted);
-                        interface
-                    }
-                    None => {
-                        others += 1;
-                        continue;
-                    }
-                },
-            };
-            frame.lanes.tx_interface[at] = interface;
-            cx.set_next(at, Next::Output);
+        let mut stragglers = Stragglers::of(pattern, jobs);
+        if declined.any() {
+            stragglers.add_all_from(0);
         }
+        for (index, job) in jobs.iter().enumerate() {
+            if stragglers.are_the_rest() {
+                break;
+            }
+            match forward(cx, lane, frame, job) {
+                Forwarded::To(interface) => leave(cx, frame, job, interface),
+                Forwarded::Unknown => stragglers.add_unknown(index),
+                Forwarded::No => stragglers.add_all_from(index),
+            }
+        }
+        let (others, counted) = stragglers.send(cx, lane, frame, declined);
         let forwarded = jobs.len() as u32 - others;
-        let (shared, existing) = (&cx.worker.shared, u64::from(forwarded - new));
+        let (shared, existing) = (&cx.worker.shared, u64::from(forwarded - counted));
         count_existing(shared, Run { of: pattern.destination.vip.get(), packets: existing });
         count_received::<F>(shared, Run { of: rx, packets: u64::from(forwarded) });
         lane.forwarded += u64::from(forwarded);
@@ -292,95 +287,53 @@ fn odd_ones<F: LaneFamily>(
     marked.filter(is_odd).fold(0, |odd, index| odd | 1 << index)
 }
 
-/// Sends a packet to the AS of its flow. `None` if it has none, or the packet cannot take the way to
-/// it; it is as it was then.
+/// What became of a packet whose flow was looked up.
+pub(super) enum Forwarded {
+    /// It leaves there.
+    To(InterfaceId),
+    /// Its flow has no AS.
+    Unknown,
+    /// It is not for the way to its flow's AS, or not as simply.
+    No,
+}
+
+/// Sends a packet to the AS of its flow, if it has one.
 #[inline(always)]
-fn forward<F: LaneFamily>(
+pub(super) fn forward<F: LaneFamily>(
     cx: &mut Cx<'_>,
     lane: &mut Lane<F>,
     frame: &mut Frame,
     job: &AlikeJob,
-) -> Option<InterfaceId> {
+) -> Forwarded {
     let sticky = &cx.worker.sticky;
     let seen = match sticky.seen(&job.place) {
-        Some(seen) => seen,
-        None => sticky.seen_anywhere(&job.place, cx.now.tick_s)?,
+        Some(seen) => Some(seen),
+        None => sticky.seen_anywhere(&job.place, cx.now.tick_s),
     };
-    let way = lane.servers.of_flow(cx.snapshot, seen.value)?;
+    let Some(seen) = seen else { return Forwarded::Unknown };
+    let way = lane.servers.of_flow(cx.snapshot, seen.value);
+    let Some(way) = way else { return Forwarded::Unknown };
     // A SYN may start another connection.
     if job.passing.opens() || !way.takes(job.len) {
-        return None;
+        let is_live = seen.value.is_live(cx.now.tick_s);
+        return if is_live { Forwarded::No } else { Forwarded::Unknown };
     }
     if !seen.keep(job.passing, &lane.updates, cx.now.tick_s) {
-        return None;
+        return Forwarded::Unknown;
     }
     let server = seen.value.as_id();
-    let packet = frame.packet_mut(usize::from(job.at))?;
-    if !way.change_alike(packet, cx.snapshot, cx.worker) {
-        return None;
+    let packet = frame.packet_mut(usize::from(job.at));
+    if !packet.is_some_and(|packet| way.change_alike(packet, cx.snapshot, cx.worker)) {
+        return Forwarded::No;
     }
     count_sent(cx, server, job.len);
-    Some(way.interface)
+    Forwarded::To(way.interface)
 }
 
-/// Where a packet leaves that [`forward`] did not send.
-struct Otherwise {
-    interface: InterfaceId,
-    /// The VIP has counted it already.
-    counted: bool,
-}
-
-/// Sends a packet that [`forward`] did not, or that comes when others were declined; `None` declines
-/// it.
-#[inline(never)]
-fn send_otherwise<F: LaneFamily>(
-    cx: &mut Cx<'_>,
-    lane: &mut Lane<F>,
-    frame: &mut Frame,
-    (pattern, job): (&Pattern<F>, &AlikeJob),
-    declined: &mut Declined,
-) -> Option<Otherwise> {
+/// Lets a packet leave by an interface.
+#[inline(always)]
+pub(super) fn leave(cx: &mut Cx<'_>, frame: &mut Frame, job: &AlikeJob, interface: InterfaceId) {
     let at = usize::from(job.at);
-    let varying = F::varying(&pattern.like, frame.data(at))?;
-    let flow = pattern.flow(&varying);
-    if declined.any() && declined.has(flow.src, flow.dst) {
-        return None;
-    }
-    let sent = send_one_by_one(cx, lane, frame, (pattern, job), (&flow, varying.flags));
-    if sent.is_none() {
-        declined.add(flow.src, flow.dst);
-    }
-    sent
-}
-
-/// The same for a packet that may be sent.
-fn send_one_by_one<F: LaneFamily>(
-    cx: &mut Cx<'_>,
-    lane: &mut Lane<F>,
-    frame: &mut Frame,
-    (pattern, job): (&Pattern<F>, &AlikeJob),
-    (flow, flags): (&FlowTuple<F::Address>, TcpFlags),
-) -> Option<Otherwise> {
-    let sticky = &cx.worker.sticky;
-    let located = sticky.located(&job.place);
-    let known = sticky.known::<F::Address>(&located, None, cx.now.tick_s);
-    let is_live =
-        known.is_some_and(|known| lane.servers.of_flow(cx.snapshot, known.value).is_some());
-    if is_live && !job.passing.opens() {
-        let interface = forward(cx, lane, frame, job)?;
-        return Some(Otherwise { interface, counted: false });
-    }
-    let Pattern { destination, .. } = pattern;
-    let flow_job = FlowJob {
-        located,
-        subject: destination.vip.get(),
-        len: job.len,
-        port: destination.target.unwrap_or_default(),
-        at: job.at,
-        from: 0,
-        passing: job.passing,
-        kind: destination.kind,
-    };
-    let interface = lane.send_new(cx, frame, &flow_job, (flow, flags))?;
-    Some(Otherwise { interface, counted: true })
+    frame.lanes.tx_interface[at] = interface;
+    cx.set_next(at, Next::Output);
 }

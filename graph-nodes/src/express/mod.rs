@@ -12,6 +12,7 @@ mod gate;
 mod lane;
 mod likeness;
 mod new_flow;
+mod newcomers;
 mod ordinary;
 mod outer_template;
 mod pattern;
@@ -22,6 +23,7 @@ mod second_stage;
 mod server_way;
 mod server_ways;
 mod services;
+mod stragglers;
 
 use dataplane::family::{Ip4, Ip6};
 use dataplane::frame::Frame;

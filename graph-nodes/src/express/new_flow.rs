@@ -1,8 +1,6 @@
 //! The first packet of a flow, and the SYN of a connection that is known already.
 
-use balancer::{
-    AsId, Balancer, Decision, FlowTuple, KeyKind, NewEntry, ServerState, TcpFlags, Vip, VipId,
-};
+use balancer::{AsId, Balancer, Decision, FlowTuple, KeyKind, ServerState, TcpFlags, Vip, VipId};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
@@ -88,8 +86,7 @@ impl<F: LaneFamily> Lane<F> {
             && (job.passing.opens()
                 || peers.len() <= 1
                 || !owner.is_known_elsewhere(peers, &job.located, now_s));
-        let (state, expiry_tick) = self.updates.beginning(job.passing, flow.protocol);
-        let entry = NewEntry { as_id: first, epoch, state, expiry_tick };
+        let entry = self.updates.beginning(job.passing, flow.protocol, (first, epoch));
         let note = (job.kind == KeyKind::End).then_some(flow);
         if simple && owner.admit(&job.located, note, entry, now_s) {
             return Some(Decision::New(first));

@@ -19,7 +19,8 @@ pub(super) struct Pattern<F: Likeness> {
     dst: F::Address,
     /// `None`: any.
     dst_port: Option<u16>,
-    protocol: u8,
+    /// IP protocol number.
+    pub(super) protocol: u8,
 }
 
 impl<F: Likeness> Pattern<F> {

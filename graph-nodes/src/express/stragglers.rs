@@ -1,0 +1,182 @@
+//! [`Stragglers`]: the packets of a group that fit a pattern, but are not sent by what is known of
+//! their flows alone.
+
+use balancer::{FlowTuple, TcpFlags};
+use dataplane::frame::Frame;
+use dataplane::interface::InterfaceId;
+
+use super::alike::{AlikeJob, Forwarded, forward, leave};
+use super::declined::Declined;
+use super::flow_job::FlowJob;
+use super::lane::{Cx, Lane, LaneFamily};
+use super::newcomers::Newcomers;
+use super::pattern::Pattern;
+
+/// They wait until the others are sent, and keep their order. So do the packets of a flow: as long as
+/// its first packet waits, nothing is known of it.
+pub(super) struct Stragglers<'a, F: LaneFamily> {
+    pattern: &'a Pattern<F>,
+    jobs: &'a [AlikeJob],
+    /// Those of unknown flows, a bit for each.
+    unknown: u32,
+    /// All from some packet on: what follows it may be of the same flow.
+    rest: u32,
+}
+
+impl<'a, F: LaneFamily> Stragglers<'a, F> {
+    /// None of these so far.
+    pub(super) fn of(pattern: &'a Pattern<F>, jobs: &'a [AlikeJob]) -> Self {
+        Self { pattern, jobs, unknown: 0, rest: 0 }
+    }
+
+    /// The flow of a packet is not known.
+    #[inline(always)]
+    pub(super) fn add_unknown(&mut self, index: usize) {
+        self.unknown |= 1 << index;
+    }
+
+    /// A packet takes a closer look; all behind it wait, too.
+    #[inline(always)]
+    pub(super) fn add_all_from(&mut self, index: usize) {
+        self.rest = u32::MAX << index;
+    }
+
+    /// Whether all that follow wait.
+    #[inline(always)]
+    pub(super) fn are_the_rest(&self) -> bool {
+        self.rest != 0
+    }
+
+    /// Sends them, or declines them. Returns how many were declined, and how many of the others their
+    /// VIP has counted already.
+    #[inline(always)]
+    pub(super) fn send(
+        &self,
+        cx: &mut Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &mut Frame,
+        declined: &mut Declined,
+    ) -> (u32, u32) {
+        if self.unknown | self.rest == 0 {
+            return (0, 0);
+        }
+        self.send_some(cx, lane, frame, declined)
+    }
+
+    #[inline(never)]
+    fn send_some(
+        &self,
+        cx: &mut Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &mut Frame,
+        declined: &mut Declined,
+    ) -> (u32, u32) {
+        let mut newcomers = Newcomers::of(cx, lane, self.pattern).filter(|_| self.unknown != 0);
+        if let Some(newcomers) = &mut newcomers {
+            for index in ones(self.unknown) {
+                let Some(job) = self.jobs.get(index) else { break };
+                newcomers.prepare::<F>(frame, index, job);
+            }
+        }
+        let (mut others, mut counted) = (0, 0);
+        for index in ones(self.unknown | self.rest) {
+            let Some(job) = self.jobs.get(index) else { break };
+            let simply = match &mut newcomers {
+                Some(newcomers) if self.unknown >> index & 1 != 0 && !declined.any() => {
+                    newcomers.send(cx, lane, frame, (index, job))
+                }
+                _ => None,
+            };
+            let interface = match simply {
+                Some(interface) => interface,
+                None => match send_otherwise(cx, lane, frame, (self.pattern, job), declined) {
+                    Some(Otherwise { interface, counted: already }) => {
+                        counted += u32::from(already);
+                        interface
+                    }
+                    None => {
+                        others += 1;
+                        continue;
+                    }
+                },
+            };
+            leave(cx, frame, job, interface);
+        }
+        if let Some(newcomers) = newcomers {
+            newcomers.count(cx);
+            counted += newcomers.first;
+        }
+        (others, counted)
+    }
+}
+
+/// The places of a number's ones, from the low end on.
+fn ones(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
+        bits &= bits - 1;
+        Some(place)
+    })
+}
+
+/// Where a packet leaves that [`forward`] did not send.
+struct Otherwise {
+    interface: InterfaceId,
+    /// The VIP has counted it already.
+    counted: bool,
+}
+
+/// Sends a packet that [`forward`] did not, or that comes when others were declined; `None` declines
+/// it.
+#[inline(never)]
+fn send_otherwise<F: LaneFamily>(
+    cx: &mut Cx<'_>,
+    lane: &mut Lane<F>,
+    frame: &mut Frame,
+    (pattern, job): (&Pattern<F>, &AlikeJob),
+    declined: &mut Declined,
+) -> Option<Otherwise> {
+    let at = usize::from(job.at);
+    let varying = F::varying(&pattern.like, frame.data(at))?;
+    let flow = pattern.flow(&varying);
+    if declined.any() && declined.has(flow.src, flow.dst) {
+        return None;
+    }
+    let sent = send_one_by_one(cx, lane, frame, (pattern, job), (&flow, varying.flags));
+    if sent.is_none() {
+        declined.add(flow.src, flow.dst);
+    }
+    sent
+}
+
+/// The same for a packet that may be sent.
+fn send_one_by_one<F: LaneFamily>(
+    cx: &mut Cx<'_>,
+    lane: &mut Lane<F>,
+    frame: &mut Frame,
+    (pattern, job): (&Pattern<F>, &AlikeJob),
+    (flow, flags): (&FlowTuple<F::Address>, TcpFlags),
+) -> Option<Otherwise> {
+    let sticky = &cx.worker.sticky;
+    let located = sticky.located(&job.place);
+    let known = sticky.known::<F::Address>(&located, None, cx.now.tick_s);
+    let is_live =
+        known.is_some_and(|known| lane.servers.of_flow(cx.snapshot, known.value).is_some());
+    if is_live && !job.passing.opens() {
+        let Forwarded::To(interface) = forward(cx, lane, frame, job) else { return None };
+        return Some(Otherwise { interface, counted: false });
+    }
+    let Pattern { destination, .. } = pattern;
+    let flow_job = FlowJob {
+        located,
+        subject: destination.vip.get(),
+        len: job.len,
+        port: destination.target.unwrap_or_default(),
+        at: job.at,
+        from: 0,
+        passing: job.passing,
+        kind: destination.kind,
+    };
+    let interface = lane.send_new(cx, frame, &flow_job, (flow, flags))?;
+    Some(Otherwise { interface, counted: true })
+}
