@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::rc::Rc;
@@ -33,6 +34,11 @@ pub(crate) const LEFT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 pub(crate) const RIGHT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 /// The address of a port that was opened anew.
 pub(crate) const NEW_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 3]);
+/// A client of the left port, and its Ethernet address.
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
+pub(crate) const CLIENT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x10]);
+/// The Ethernet address of a server of the right port.
+pub(crate) const SERVER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 1, 1]);
 /// The sticky buckets per worker.
 pub(crate) const BUCKETS: u32 = 1024;
 

@@ -5,17 +5,13 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use control::compile::TableThread;
-use dataplane::interface::{MacAddress, PortId, QueueId};
+use dataplane::interface::{PortId, QueueId};
 use testkit::packet_builder::PacketBuilder;
+use testkit::reference::frame::tcp_flag::{ACK, SYN};
 
-use crate::bench::{Bench, LEFT_MAC, RIGHT_MAC};
+use crate::bench::{Bench, CLIENT, CLIENT_MAC, LEFT_MAC, RIGHT_MAC, SERVER_MAC};
 use crate::tables::Held;
 
-const CLIENT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x10]);
-const SERVER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 1, 1]);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
 /// Source port of the flow numbered 0.
 const FIRST_PORT: u16 = 2000;
 /// Flows on all VIPs together.

@@ -6,16 +6,12 @@ use std::sync::Arc;
 
 use balancer::VipId;
 use dataplane::fib::FibEntry;
-use dataplane::interface::MacAddress;
 use testkit::packet_builder::PacketBuilder;
+use testkit::reference::frame::tcp_flag::{ACK, SYN};
 
-use crate::bench::{Bench, LEFT_MAC, RIGHT_MAC};
+use crate::bench::{Bench, CLIENT, CLIENT_MAC, LEFT_MAC, RIGHT_MAC, SERVER_MAC};
 
-const CLIENT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x10]);
-const SERVER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 1, 1]);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
-const SYN: u8 = 0x02;
-const SYN_ACK: u8 = 0x12;
+const SYN_ACK: u8 = SYN | ACK;
 
 /// A SYN of the client to `to`.
 pub(crate) fn syn(source_port: u16, to: (&str, u16)) -> Vec<u8> {

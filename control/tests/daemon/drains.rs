@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use config::{Span, Spanned};
-use dataplane::interface::{MacAddress, PortId, QueueId};
+use dataplane::interface::{PortId, QueueId};
 use testkit::packet_builder::PacketBuilder;
+use testkit::reference::frame::tcp_flag::{ACK, RST, SYN};
 
-use crate::bench::{Bench, LEFT_MAC};
+use crate::bench::{Bench, CLIENT_MAC, LEFT_MAC};
 use crate::defects::served;
 
 const VIP: &str = "10.10.2.2/32 protocol tcp port 8080";
 const SERVER: &str = "192.168.1.1";
 const OTHER: &str = "192.168.1.3";
-const CLIENT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x10]);
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
 /// Frames that arrive in one turn.
 const AT_ONCE: usize = 128;
 

@@ -4,10 +4,9 @@ use control::runtime::hardware::KernelSide;
 use dataplane::interface::{MacAddress, PortId};
 use testkit::packet_builder::{PacketBuilder, arp};
 
-use crate::bench::{Bench, LEFT_MAC, NEW_MAC, RIGHT_MAC};
+use crate::bench::{Bench, LEFT_MAC, NEW_MAC, RIGHT_MAC, SERVER_MAC};
 
 const CLIENT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 2, 1]);
-const SERVER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 1, 1]);
 
 /// The port of [`crate::bench::RIGHT`], behind which the servers are.
 const RIGHT_PORT: PortId = PortId(1);

@@ -7,7 +7,7 @@ use dataplane::interface::{MacAddress, PortId, QueueId};
 use dataplane::worker::NEIGHBOR_EVENTS_PER_SECOND;
 use testkit::packet_builder::{PacketBuilder, arp, neighbor_solicitation};
 
-use crate::bench::{Bench, LEFT_MAC, RIGHT_MAC};
+use crate::bench::{Bench, LEFT_MAC, RIGHT_MAC, SERVER_MAC};
 
 /// Packets of a flood.
 const FLOOD: u32 = 100_000;
@@ -17,7 +17,6 @@ const PER_TURN: u32 = 255;
 const TURNS_PER_PUMP: u32 = 4;
 
 const CLIENT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 2, 1]);
-const SERVER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 1, 1]);
 const OURS: [u8; 4] = [10, 255, 255, 254];
 
 /// A VIP with one AS, and a link to clients with room for very many neighbours.

@@ -4,14 +4,11 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use control::show::flows::Flows;
-use dataplane::interface::MacAddress;
 use testkit::packet_builder::PacketBuilder;
+use testkit::reference::frame::tcp_flag::SYN;
 
-use crate::bench::{Bench, LEFT_MAC};
+use crate::bench::{Bench, CLIENT_MAC, LEFT_MAC};
 use crate::defects::served;
-
-const CLIENT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x10]);
-const SYN: u8 = 0x02;
 
 pub(crate) fn page(bench: &mut Bench, words: &str) -> Flows {
     match config::parse(&format!("show lb flows {words}")) {

@@ -7,9 +7,7 @@ use dataplane::fib::FibEntry;
 use dataplane::interface::{InterfaceId, MacAddress};
 use testkit::packet_builder::arp;
 
-use crate::bench::{Bench, LEFT_MAC, RIGHT_MAC};
-
-const SERVER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 1, 1]);
+use crate::bench::{Bench, LEFT_MAC, RIGHT_MAC, SERVER_MAC};
 
 /// Target addresses of the ARP requests among `frames`, announcements left out.
 fn asked(frames: &[Vec<u8>]) -> Vec<[u8; 4]> {

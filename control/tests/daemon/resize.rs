@@ -6,12 +6,10 @@ use std::net::Ipv4Addr;
 
 use dataplane::interface::{MacAddress, PortId, QueueId};
 use testkit::packet_builder::PacketBuilder;
+use testkit::reference::frame::tcp_flag::{ACK, SYN};
 
-use crate::bench::{Bench, LEFT_MAC, RIGHT_MAC};
+use crate::bench::{Bench, CLIENT, LEFT_MAC, RIGHT_MAC, ROUTED, SERVER_MAC};
 
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
 const WORKERS: u16 = 2;
 /// Flows of each of the four kinds; a turn takes a packet of each of all, at either worker.
 const FLOWS: u16 = 40;
@@ -39,11 +37,8 @@ fn client_ports() -> impl Iterator<Item = u16> {
 /// Two workers, three VIPs with the same four ASs.
 fn served() -> Bench {
     let mut bench = Bench::new(usize::from(WORKERS));
+    bench.all(&ROUTED);
     bench.all(&[
-        "set interface ip address left0 10.10.10.254/24",
-        "set interface state left0 up",
-        "set interface ip address GigabitEthernet0/9/0 192.168.1.254/24",
-        "set interface state GigabitEthernet0/9/0 up",
         "set ip neighbor left0 10.10.10.1 02:00:00:00:09:01 static",
         "lb set interface nat4 in GigabitEthernet0/9/0",
         "lb conf ip4-src-address 39.40.41.42",
@@ -107,7 +102,7 @@ fn answer(bench: &mut Bench, servers: &BTreeMap<u16, [u8; 4]>) -> BTreeMap<u16, 
         let target = if port % KINDS == 1 { 81 } else { 80 };
         let source = (Ipv4Addr::from(servers[&port]), target);
         let builder = PacketBuilder::tcp(source, (CLIENT, port), ACK);
-        let frame = builder.macs(RIGHT_MAC, MacAddress([2, 0, 0, 0, 1, 1])).build();
+        let frame = builder.macs(RIGHT_MAC, SERVER_MAC).build();
         (((port / KINDS) + 1) % WORKERS, frame)
     });
     let sent = pass(bench, 1, frames.collect());

@@ -12,14 +12,12 @@ use dataplane::interface::{MacAddress, PortId, QueueId};
 use dataplane::worker::Worker;
 use testkit::memory_io::MemoryIo;
 use testkit::packet_builder::PacketBuilder;
+use testkit::reference::frame::tcp_flag::{ACK, SYN};
 use testkit::virtual_clock::VirtualClock;
 
-use crate::bench::{Bench, LEFT_MAC, RIGHT_MAC};
+use crate::bench::{Bench, CLIENT, LEFT_MAC, RIGHT_MAC, ROUTED};
 
 const WORKERS: u16 = 2;
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
 /// Client ports of each worker.
 const PORTS: u16 = 300;
 /// By turns: three VIPs that nobody touches and one that control keeps changing.
@@ -195,11 +193,8 @@ impl ClockSeconds for Worker<MemoryIo, VirtualClock> {
 
 fn served() -> Bench {
     let mut bench = Bench::new(usize::from(WORKERS));
+    bench.all(&ROUTED);
     bench.all(&[
-        "set interface ip address left0 10.10.10.254/24",
-        "set interface state left0 up",
-        "set interface ip address GigabitEthernet0/9/0 192.168.1.254/24",
-        "set interface state GigabitEthernet0/9/0 up",
         "set ip neighbor left0 10.10.10.1 02:00:00:00:09:01 static",
         "lb set interface nat4 in GigabitEthernet0/9/0",
         "lb conf ip4-src-address 39.40.41.42",

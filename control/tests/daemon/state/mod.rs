@@ -11,16 +11,13 @@ use std::path::{Path, PathBuf};
 
 use balancer::HashKey;
 use control::state::Situation;
-use dataplane::interface::MacAddress;
 use testkit::packet_builder::PacketBuilder;
+use testkit::reference::frame::tcp_flag::{ACK, SYN};
 
-use crate::bench::{BUCKETS, Bench, LEFT_MAC, RIGHT_MAC, ROUTED};
+use crate::bench::{BUCKETS, Bench, CLIENT, CLIENT_MAC, LEFT_MAC, RIGHT_MAC, ROUTED, SERVER_MAC};
 
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
 const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
-const SYN: u8 = 0x02;
-const SYN_ACK: u8 = 0x12;
-const ACK: u8 = 0x10;
+const SYN_ACK: u8 = SYN | ACK;
 const FLOWS: u16 = 20;
 /// Of [`open_flows`].
 const TOTAL: u64 = FLOWS as u64 * KINDS.len() as u64;
@@ -101,9 +98,7 @@ fn client_of(vip: &str) -> IpAddr {
 /// A client's packet to a VIP.
 fn packet(vip: &str, port: u16, flags: u8) -> Vec<u8> {
     let to: IpAddr = vip.parse().unwrap();
-    PacketBuilder::tcp((client_of(vip), port), (to, 8080), flags)
-        .macs(LEFT_MAC, MacAddress([2, 0, 0, 0, 0, 0x10]))
-        .build()
+    PacketBuilder::tcp((client_of(vip), port), (to, 8080), flags).macs(LEFT_MAC, CLIENT_MAC).build()
 }
 
 /// A flow of each kind from each of some ports, established.
@@ -127,7 +122,7 @@ fn reply(bench: &mut Bench, server: &str, port: u16) -> Option<[u8; 4]> {
     bench.sent(0);
     let from: Ipv4Addr = server.parse().unwrap();
     let frame = PacketBuilder::tcp((from, 8080), (CLIENT, port), SYN_ACK)
-        .macs(RIGHT_MAC, MacAddress([2, 0, 0, 0, 1, 1]))
+        .macs(RIGHT_MAC, SERVER_MAC)
         .build();
     bench.arrive(1, &frame);
     let sent = bench.sent(0);

@@ -2,14 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use dataplane::interface::MacAddress;
 use testkit::packet_builder::PacketBuilder;
 
 use super::{
     ACK, CLIENT, FLOWS, Place, SYN, TOTAL, all_flows, counts, daemon, open_flows, packet, reply,
     situation, state_line, sweep, where_to,
 };
-use crate::bench::LEFT_MAC;
+use crate::bench::{CLIENT_MAC, LEFT_MAC};
 
 /// A client's packet of TCP or UDP to the GRE VIP.
 fn to_gre(port: u16, udp: bool) -> Vec<u8> {
@@ -17,9 +16,7 @@ fn to_gre(port: u16, udp: bool) -> Vec<u8> {
         return packet("10.10.2.3", port, ACK);
     }
     let to = Ipv4Addr::new(10, 10, 2, 3);
-    PacketBuilder::udp((CLIENT, port), (to, 8080))
-        .macs(LEFT_MAC, MacAddress([2, 0, 0, 0, 0, 0x10]))
-        .build()
+    PacketBuilder::udp((CLIENT, port), (to, 8080)).macs(LEFT_MAC, CLIENT_MAC).build()
 }
 
 #[test]
