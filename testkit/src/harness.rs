@@ -2,6 +2,7 @@
 
 use dataplane::clock::Clock;
 use dataplane::event::Event;
+use dataplane::frame::{Frame, Lanes};
 use dataplane::graph::{GraphBuilder, GraphInfo};
 use dataplane::interface::{InterfaceId, PortId, QueueId};
 use dataplane::packet::Packet;
@@ -12,6 +13,7 @@ use graph_nodes::ledger::{Balance, Ledger};
 use std::sync::Arc;
 
 use crate::memory_io::MemoryIo;
+use crate::packet_builder::L2;
 use crate::virtual_clock::VirtualClock;
 use crate::world::World;
 
@@ -99,6 +101,28 @@ impl Harness {
     /// Lets a frame arrive, runs one turn and gives all that was sent: interface and bytes.
     pub fn receive(&mut self, interface: InterfaceId, frame: &[u8]) -> Vec<(InterfaceId, Vec<u8>)> {
         self.arrive(interface, frame);
+        self.turn()
+    }
+
+    /// Puts a frame that arrived on an interface in front of a node, as `marks` says that nodes
+    /// before it left the packet; then as [`Self::receive`].
+    ///
+    /// # Panics
+    /// When there is no node of this name.
+    pub fn inject(
+        &mut self,
+        node: &str,
+        interface: InterfaceId,
+        frame: &[u8],
+        marks: impl FnOnce(&mut Lanes),
+    ) -> Vec<(InterfaceId, Vec<u8>)> {
+        let mut packets = Frame::boxed();
+        packets.push(self.worker.io.pool.packet(frame), interface).expect("room");
+        packets.lanes.l3_offset[0] = L2 as u16;
+        marks(&mut packets.lanes);
+        let node = self.node(node);
+        assert!(self.worker.graph.inject(node, &mut packets, 0));
+        packets.clear();
         self.turn()
     }
 

@@ -1,5 +1,6 @@
 use std::net::Ipv4Addr;
 
+use dataplane::frame::flag::LINK_GROUP;
 use dataplane::worker::ICMP_ERRORS_PER_SECOND;
 use testkit::harness::Harness;
 use testkit::packet_builder::{L2, PacketBuilder, validated};
@@ -112,15 +113,10 @@ fn no_error_about_what_we_made() {
 fn no_error_about_a_broadcast() {
     let mut harness = harness();
     // ip4-input lets nothing of the kind through; the node does not rely on it.
-    let mut frame = dataplane::frame::Frame::boxed();
-    let packet = harness.worker.io.pool.packet(&transit().build());
-    frame.push(packet, CLIENT_LINK).expect("room");
-    frame.lanes.l3_offset[0] = L2 as u16;
-    frame.lanes.flags[0] = dataplane::frame::flag::LINK_GROUP;
-    let node = harness.node(NODE);
-    assert!(harness.worker.graph.inject(node, &mut frame, 0));
-    frame.clear();
-    assert_eq!(harness.turn(), []);
+    let sent = harness.inject(NODE, CLIENT_LINK, &transit().build(), |lanes| {
+        lanes.flags[0] = LINK_GROUP;
+    });
+    assert_eq!(sent, []);
     assert_eq!(harness.counter(NODE, "no error about a broadcast"), 1);
 }
 

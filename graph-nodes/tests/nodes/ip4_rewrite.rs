@@ -69,20 +69,10 @@ fn padding_does_not_count_for_the_mtu() {
 #[test]
 fn a_packet_without_adjacency_is_dropped() {
     let mut harness = harness();
-    let packet = harness.worker.io.pool.packet(&transit().build());
-    let mut frame = dataplane::frame::Frame::boxed();
     for node in ["ip4-rewrite", "ip4-arp"] {
-        let packet = harness.worker.io.pool.packet(packet.data());
-        frame.push(packet, CLIENT_LINK).expect("room");
-        frame.lanes.adjacency[0] = 4711;
-        frame.lanes.l3_offset[0] = 14;
-        let index = harness.node(node);
-        assert!(harness.worker.graph.inject(index, &mut frame, 0));
-        frame.clear();
-        harness.turn();
+        harness.inject(node, CLIENT_LINK, &transit().build(), |lanes| lanes.adjacency[0] = 4711);
         assert_eq!(harness.counter(node, "ip4 adjacency missing"), 1);
     }
-    testkit::fake_mbuf::free(packet);
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use dataplane::frame::flag::{FROM_VIP, LINK_GROUP};
 use dataplane::worker::ICMP_ERRORS_PER_SECOND;
 use testkit::harness::Harness;
 use testkit::packet_builder::{L2, PacketBuilder, validated6};
@@ -78,39 +79,28 @@ fn no_error_about_what_we_made() {
 #[test]
 fn no_error_about_a_group_packet() {
     let mut harness = harness();
-    let mut frame = dataplane::frame::Frame::boxed();
-    let packet = harness.worker.io.pool.packet(&transit().build());
-    frame.push(packet, CLIENT_LINK).expect("room");
-    frame.lanes.l3_offset[0] = L2 as u16;
-    frame.lanes.flags[0] = dataplane::frame::flag::LINK_GROUP;
-    let node = harness.node(NODE);
-    assert!(harness.worker.graph.inject(node, &mut frame, 0));
-    frame.clear();
-    assert_eq!(harness.turn(), []);
+    let sent = harness.inject(NODE, CLIENT_LINK, &transit().build(), |lanes| {
+        lanes.flags[0] = LINK_GROUP;
+    });
+    assert_eq!(sent, []);
     assert_eq!(harness.counter(NODE, "no error about a broadcast"), 1);
 }
 
 /// Puts the transit packet in front of the node with an error to send.
 fn asked(harness: &mut Harness, error: u8, flags: u8, mtu: u16) -> Vec<u8> {
-    let mut frame = dataplane::frame::Frame::boxed();
-    let packet = harness.worker.io.pool.packet(&transit().build());
-    frame.push(packet, CLIENT_LINK).expect("room");
-    frame.lanes.l3_offset[0] = L2 as u16;
-    frame.lanes.flags[0] = flags;
-    frame.lanes.icmp[0] = error;
-    frame.lanes.mtu[0] = mtu;
-    let node = harness.node(NODE);
-    assert!(harness.worker.graph.inject(node, &mut frame, 0));
-    frame.clear();
-    harness.turn().remove(0).1
+    let mut sent = harness.inject(NODE, CLIENT_LINK, &transit().build(), |lanes| {
+        lanes.flags[0] = flags;
+        lanes.icmp[0] = error;
+        lanes.mtu[0] = mtu;
+    });
+    sent.remove(0).1
 }
 
 #[test]
 fn an_error_can_come_from_the_packets_destination() {
     use graph_nodes::icmp_error::IcmpError;
     let mut harness = harness();
-    let from_vip = dataplane::frame::flag::FROM_VIP;
-    let sent = asked(&mut harness, IcmpError::TooBig as u8, from_vip, 1452);
+    let sent = asked(&mut harness, IcmpError::TooBig as u8, FROM_VIP, 1452);
     assert_eq!(validated6(&sent).src_addr(), HOST);
     assert_eq!(sent[L2 + 40..L2 + 42], [2, 0]);
     assert_eq!(sent[L2 + 44..L2 + 48], 1452_u32.to_be_bytes());
@@ -128,14 +118,7 @@ fn an_interface_without_address_is_silent() {
     // One with an address that is gone by the time the error is made has none.
     let bare = world.add_interface(&[]);
     let mut harness = Harness::new(world);
-    let mut frame = dataplane::frame::Frame::boxed();
-    let packet = harness.worker.io.pool.packet(&transit().build());
-    frame.push(packet, bare).expect("room");
-    frame.lanes.l3_offset[0] = L2 as u16;
-    let node = harness.node(NODE);
-    assert!(harness.worker.graph.inject(node, &mut frame, 0));
-    frame.clear();
-    assert_eq!(harness.turn(), []);
+    assert_eq!(harness.inject(NODE, bare, &transit().build(), |_| {}), []);
     assert_eq!(harness.counter(NODE, "no address to send an error from"), 1);
 }
 

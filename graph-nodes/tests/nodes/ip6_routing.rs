@@ -178,16 +178,8 @@ fn a_neighbor_that_does_not_answer() {
 #[test]
 fn a_packet_without_adjacency_is_dropped() {
     let mut harness = harness();
-    let mut frame = dataplane::frame::Frame::boxed();
     for node in ["ip6-rewrite", "ip6-discover-neighbor"] {
-        let packet = harness.worker.io.pool.packet(&transit().build());
-        frame.push(packet, CLIENT_LINK).expect("room");
-        frame.lanes.adjacency[0] = 4711;
-        frame.lanes.l3_offset[0] = 14;
-        let index = harness.node(node);
-        assert!(harness.worker.graph.inject(index, &mut frame, 0));
-        frame.clear();
-        harness.turn();
+        harness.inject(node, CLIENT_LINK, &transit().build(), |lanes| lanes.adjacency[0] = 4711);
         assert_eq!(harness.counter(node, "ip6 adjacency missing"), 1);
     }
 }

@@ -302,14 +302,8 @@ fn a_removed_server_keeps_its_flows_unless_flushed() {
 #[test]
 fn a_packet_without_vip_is_dropped() {
     let mut harness = balanced_harness();
-    let packet = harness.worker.io.pool.packet(&from_client(tcp(1, (VIP, 8080), SYN)).build());
-    let mut frame = dataplane::frame::Frame::boxed();
-    frame.push(packet, CLIENT_LINK).expect("room");
-    frame.lanes.vip[0] = 4711;
-    let node = harness.node(NODE);
-    assert!(harness.worker.graph.inject(node, &mut frame, 0));
-    frame.clear();
-    assert_eq!(harness.turn(), []);
+    let frame = from_client(tcp(1, (VIP, 8080), SYN)).build();
+    assert_eq!(harness.inject(NODE, CLIENT_LINK, &frame, |lanes| lanes.vip[0] = 4711), []);
     assert_eq!(harness.counter(NODE, "VIP missing"), 1);
 }
 

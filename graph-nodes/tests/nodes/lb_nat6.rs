@@ -282,14 +282,7 @@ fn a_server_without_a_way_and_a_vip_that_is_gone() {
         let mut harness = Harness::new(world);
         let frame = arriving(request(v6, (vip(v6), 80)));
         harness.expect_drop(CLIENT_LINK, &frame, node(v6), "no route to the server");
-        let packet = harness.worker.io.pool.packet(&frame);
-        let mut made = dataplane::frame::Frame::boxed();
-        made.push(packet, CLIENT_LINK).expect("room");
-        made.lanes.vip[0] = 4711;
-        let at = harness.node(node(v6));
-        assert!(harness.worker.graph.inject(at, &mut made, 0));
-        made.clear();
-        assert_eq!(harness.turn(), []);
+        assert_eq!(harness.inject(node(v6), CLIENT_LINK, &frame, |lanes| lanes.vip[0] = 4711), []);
         assert_eq!(harness.counter(node(v6), "VIP missing"), 1);
     }
 }

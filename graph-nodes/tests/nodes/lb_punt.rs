@@ -1,6 +1,5 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use dataplane::frame::Frame;
 use dataplane::interface::{InterfaceId, MacAddress};
 use dataplane::worker::PUNTS_PER_SECOND;
 use testkit::harness::Harness;
@@ -27,14 +26,7 @@ fn harness() -> Harness {
 
 /// Puts a frame that arrived on the client link in front of the node.
 fn punt(harness: &mut Harness, bytes: &[u8]) -> Vec<(InterfaceId, Vec<u8>)> {
-    let mut frame = Frame::boxed();
-    let packet = harness.worker.io.pool.packet(bytes);
-    frame.push(packet, CLIENT_LINK).expect("room");
-    frame.lanes.l3_offset[0] = L2 as u16;
-    let node = harness.node(NODE);
-    assert!(harness.worker.graph.inject(node, &mut frame, 0));
-    frame.clear();
-    harness.turn()
+    harness.inject(NODE, CLIENT_LINK, bytes, |_| {})
 }
 
 #[test]
