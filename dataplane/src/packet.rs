@@ -120,6 +120,26 @@ impl Packet {
         true
     }
 
+    /// Cuts a single-segment packet down to its first `keep` bytes, makes room for `bytes` more in front,
+    /// and returns the first `N` bytes then. `None` (and no change) without headroom, when the packet
+    /// has not as many bytes as `keep`, or when it would have fewer than `N`.
+    #[inline(always)]
+    #[must_use]
+    pub fn reframe<const N: usize>(&mut self, keep: u16, bytes: u16) -> Option<&mut [u8; N]> {
+        let mbuf = self.mbuf();
+        if mbuf.nb_segs != 1 || keep > mbuf.data_len || bytes > mbuf.data_off {
+            return None;
+        }
+        // No more than the buffer, as neither part is.
+        let len = keep.wrapping_add(bytes);
+        if usize::from(len) < N {
+            return None;
+        }
+        self.mbuf_mut().data_off -= bytes;
+        self.set_lengths(len, u32::from(len));
+        self.data_mut().first_chunk_mut()
+    }
+
     /// Drops the first `bytes` bytes of the first segment; false (and no change) when it is shorter.
     #[inline]
     #[must_use]

@@ -207,6 +207,24 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_is_cut_and_put_behind_something() {
+        let pool = FakePool::new(2);
+        let mut packet = pool.packet(b"abcdef");
+        let room = packet.reframe::<6>(4, 2).expect("room in front");
+        assert_eq!(room[2..], *b"abcd");
+        room[..2].copy_from_slice(b"12");
+        assert_eq!((packet.data(), packet.len()), (&b"12abcd"[..], 6));
+        // Not so long, would be too short, and without as much headroom.
+        assert!(packet.reframe::<1>(7, 1).is_none());
+        assert!(packet.reframe::<8>(6, 1).is_none());
+        assert!(packet.reframe::<1>(6, HEADROOM - 1).is_none());
+        assert_eq!(free(packet), b"12abcd");
+        let mut packet = pool.segmented(b"abcdefgh", &[3, 5]);
+        assert!(packet.reframe::<1>(2, 1).is_none());
+        assert_eq!(free(packet), b"abcdefgh");
+    }
+
+    #[test]
     fn the_front_grows_and_shrinks() {
         let pool = FakePool::new(1);
         let mut packet = pool.packet(b"abcdef");

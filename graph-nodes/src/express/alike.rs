@@ -323,7 +323,7 @@ pub(super) fn forward<F: LaneFamily>(
     }
     let server = seen.value.as_id();
     let packet = frame.packet_mut(usize::from(job.at));
-    if !packet.is_some_and(|packet| way.change_alike(packet, cx.snapshot, cx.worker)) {
+    if !packet.is_some_and(|packet| way.change_alike(packet, cx.snapshot, cx.worker, job.len)) {
         return Forwarded::No;
     }
     count_sent(cx, server, job.len);

@@ -9,6 +9,7 @@ use super::destinations::Destinations;
 use super::flow_job::FlowJob;
 use super::likeness::Likeness;
 use super::ordinary::Ordinary;
+use super::outer_template::Wrapped;
 use super::pattern::Pattern;
 use super::readdress::Readdress;
 use super::redirect::Redirected;
@@ -39,7 +40,7 @@ impl<A: Address> Arrived<A> {
 }
 
 /// A family whose packets can take the express way.
-pub(super) trait LaneFamily: Likeness + Readdress + Redirected {}
+pub(super) trait LaneFamily: Likeness + Readdress + Redirected + Wrapped {}
 
 impl LaneFamily for Ip4 {}
 impl LaneFamily for Ip6 {}

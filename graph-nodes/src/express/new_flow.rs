@@ -28,7 +28,7 @@ impl<F: LaneFamily> Lane<F> {
         let server = decision.server()?;
         let way = self.servers.to(cx.snapshot, server);
         let packet = frame.packet_mut(usize::from(job.at))?;
-        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, job.port) {
+        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, (job.port, job.len)) {
             return None;
         }
         count_sent(cx, server, job.len);

@@ -86,7 +86,7 @@ impl<'a> Newcomers<'a> {
         let packet = frame.packet_mut(usize::from(job.at))?;
         let flow = if self.kind == KeyKind::End { F::flow(packet.data()) } else { None };
         if !cx.worker.sticky.admit(&located, flow.as_ref(), entry, now_s)
-            || !way.change_alike(packet, cx.snapshot, cx.worker)
+            || !way.change_alike(packet, cx.snapshot, cx.worker, job.len)
         {
             return None;
         }

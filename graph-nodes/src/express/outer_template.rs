@@ -1,7 +1,7 @@
 //! [`OuterTemplate`]: everything in front of a tunnelled packet that is the same for all packets to
 //! an AS.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use dataplane::adjacency::{L2_HEADER_MAX, L2Header};
 use dataplane::family::{Family, Ip4, Ip6};
@@ -15,21 +15,62 @@ use dataplane::wire::ipv6::Ipv6Header;
 use dataplane::wire::udp::UdpHeader;
 
 use super::ordinary::L3;
-use super::readdress::fold;
 use crate::encapsulation::{Outer, OuterFamily, Shim};
 
 /// The longest template: two VLAN tags, IPv6 and UDP.
 const LEN_MAX: usize = L2_HEADER_MAX + Ipv6Header::LEN + UdpHeader::LEN;
 
-/// What of a packet its outer header shows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Inner {
-    pub(super) class: u8,
-    pub(super) dont_fragment: bool,
-    /// Bytes of the IP packet.
-    pub(super) len: u16,
-    /// Hash of the flow; any number unless [`OuterTemplate::shows_flow`].
-    pub(super) hash: u64,
+/// A move of this many bytes is one instruction.
+const HALF: usize = 32;
+
+/// Nearly all templates are copied by two such moves that overlap, if the packet has that many bytes.
+const ROOM: usize = 2 * HALF;
+
+/// Bits of the first 8 bytes of an IPv4 header as a number: class, length, DF.
+mod at4 {
+    pub(super) const CLASS: u32 = 48;
+    pub(super) const LEN: u32 = 32;
+    pub(super) const ID: u32 = 16;
+    pub(super) const DONT_FRAGMENT: u64 = 1 << 14;
+}
+
+/// The same of an IPv6 header.
+mod at6 {
+    pub(super) const CLASS: u32 = 52;
+    /// With the version above.
+    pub(super) const LABEL: u32 = 32;
+    pub(super) const LEN: u32 = 16;
+}
+
+/// A family whose packets are put into others.
+pub(super) trait Wrapped: Family {
+    /// What an outer header shows of an ordinary packet in a plain Ethernet frame: class, length of
+    /// the IP packet, and DF, where an IPv4 header's first 8 bytes have them. The other bits are any.
+    fn shown(data: &[u8]) -> Option<u64>;
+}
+
+/// The first 8 bytes of an IP header as a number.
+#[inline(always)]
+fn first_word(data: &[u8]) -> Option<u64> {
+    let [.., a, b, c, d, e, f, g, h] = *data.first_chunk::<{ L3 + 8 }>()?;
+    Some(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
+impl Wrapped for Ip4 {
+    #[inline(always)]
+    fn shown(data: &[u8]) -> Option<u64> {
+        first_word(data)
+    }
+}
+
+impl Wrapped for Ip6 {
+    /// Routers fragment no IPv6 packet.
+    #[inline(always)]
+    fn shown(data: &[u8]) -> Option<u64> {
+        let word = first_word(data)?;
+        let len = Ipv6Header::LEN as u64 + (word >> at6::LEN & 0xffff);
+        Some(word >> at6::CLASS << at4::CLASS | len << at4::LEN | at4::DONT_FRAGMENT)
+    }
 }
 
 /// The bytes from the Ethernet header to the packet, and what is still to be filled in.
@@ -39,20 +80,23 @@ pub(super) struct OuterTemplate {
     len: u8,
     /// Bytes of the Ethernet header.
     l2: u8,
+    /// Bytes that it adds in front, the plain Ethernet header not counted.
+    front: u16,
     v6: bool,
     gue: bool,
     /// The source comes from the flow.
     entropy: bool,
-    /// Nothing of the following three, and no longer than what [`copy_in_two`] takes.
+    /// Copied by two moves.
+    short: bool,
+    /// It is IPv4's, does not depend on the flow, and is short.
     plain: bool,
-    /// Bytes that it adds in front, the plain Ethernet header not counted.
-    front: u16,
-    /// Bits of the inner class that the outer one keeps, and those it always has.
-    class: [u8; 2],
-    /// What becomes of the inner DF: kept, and always set.
-    dont_fragment: [bool; 2],
-    /// Sum of the IPv4 header, not folded, with zeros where something is to be filled in.
-    sum: u32,
+    /// Bits of what is [shown](Wrapped::shown) that the outer header keeps. Its length is for IPv4 alone.
+    kept: u64,
+    /// What is added to them, in the outer header's first 8 bytes as a number.
+    added: u64,
+    /// Sum of the other words of an IPv4 header but for the checksum, and the source if it comes from
+    /// the flow.
+    sum: u16,
 }
 
 impl OuterTemplate {
@@ -91,35 +135,62 @@ impl OuterTemplate {
         bytes.get_mut(..l2)?.copy_from_slice(link.as_bytes());
         O::write(bytes.get_mut(l2..)?, &outer, shim.protocol(F::V6), 0);
         shim.write(&mut bytes, ip, F::ETHER_TYPE, 0);
-        let mut header_sum = 0;
-        if !O::V6 {
-            let header = Ipv4Header::at_mut(&mut bytes, l2)?;
-            header.checksum.set(0);
-            header.total_len.set(0);
-            if entropy.is_some() {
-                header.source = [0; 4];
-            }
-            header_sum = u32::from(sum(bytes.get(l2..ip)?).fold());
-        }
-        // All bits of the one, and none of the other, come from the inner class.
-        let [set, all] =
-            [0, u8::MAX].map(|inner| outer_traffic_class(inner, policy.dscp, policy.ecn));
-        Some(Self {
+        let mut template = Self {
             bytes,
             len: len as u8,
-            front: u16::try_from(len.checked_sub(L3)?).ok()?,
-            class: [all ^ set, set],
-            dont_fragment: [policy.df == TunnelDf::Copy, policy.df == TunnelDf::Set],
             l2: l2 as u8,
-            plain: !O::V6
-                && path.method != Method::Gue
-                && entropy.is_none()
-                && (HALF..=2 * HALF).contains(&len),
+            front: u16::try_from(len.checked_sub(L3)?).ok()?,
             v6: O::V6,
             gue: path.method == Method::Gue,
             entropy: entropy.is_some(),
-            sum: header_sum,
-        })
+            short: (HALF..ROOM).contains(&len),
+            plain: false,
+            kept: 0,
+            added: 0,
+            sum: 0,
+        };
+        template.plain = template.short && !template.shows_flow();
+        template.settle(policy)?;
+        Some(template)
+    }
+
+    /// Works out what is filled in, from the bytes.
+    fn settle(&mut self, policy: &TunnelPolicy) -> Option<()> {
+        let l2 = usize::from(self.l2);
+        // All bits of the one, and none of the other, come from the inner class.
+        let [set, all] = [0, u8::MAX]
+            .map(|inner| u64::from(outer_traffic_class(inner, policy.dscp, policy.ecn)));
+        let first = |bytes: &[u8]| bytes.get(l2..)?.first_chunk().copied().map(u64::from_be_bytes);
+        self.kept = (all ^ set) << at4::CLASS;
+        if self.v6 {
+            let more = u64::from(self.len) - (l2 + Ipv6Header::LEN) as u64;
+            // The version comes with the label.
+            let rest = first(&self.bytes)? & u64::from(u32::MAX);
+            self.added = rest + (set << at6::CLASS) + (more << at6::LEN);
+            return Some(());
+        }
+        let header = Ipv4Header::at_mut(&mut self.bytes, l2)?;
+        header.checksum.set(0);
+        header.total_len.set(0);
+        if self.entropy {
+            header.source = [0; 4];
+        }
+        let (kept, always) = match policy.df {
+            TunnelDf::Copy => (at4::DONT_FRAGMENT, 0),
+            TunnelDf::Set => (0, at4::DONT_FRAGMENT),
+            TunnelDf::Clear => (0, 0),
+        };
+        let more = u64::from(self.len) - l2 as u64;
+        self.kept |= kept | 0xffff << at4::LEN;
+        self.added = first(&self.bytes)? + (set << at4::CLASS) + (more << at4::LEN) + always;
+        self.sum = sum(self.bytes.get(l2 + 8..l2 + Ipv4Header::LEN)?).fold();
+        Some(())
+    }
+
+    /// Whether the outer header depends on the flow.
+    #[inline(always)]
+    pub(super) fn shows_flow(&self) -> bool {
+        self.v6 | self.gue | self.entropy
     }
 
     /// Whether it is IPv4's, does not depend on the flow, and is copied by two moves.
@@ -128,155 +199,142 @@ impl OuterTemplate {
         self.plain
     }
 
-    /// [`wrap`](Self::wrap) for a [plain](Self::is_plain) one.
+    /// [`wrap`](Self::wrap) for a [plain](Self::is_plain) one. False, and the packet is as it was, when
+    /// there is no room in front, or the packet is so short that it takes the other function.
     #[inline(always)]
     pub(super) fn wrap_plain(
         &self,
         packet: &mut Packet,
-        inner: Inner,
+        (shown, len): (u64, u16),
         next_id: impl FnOnce() -> u16,
     ) -> bool {
-        packet.truncate(L3 + usize::from(inner.len));
-        if !packet.prepend(self.front) {
-            return false;
-        }
-        let (len, ip) = (usize::from(self.len), usize::from(self.l2));
-        let data = packet.data_mut();
-        let (Some(from), Some(to)) = (self.bytes.get(..len), data.get_mut(..len)) else {
-            return false;
-        };
-        copy_in_two(from, to);
-        let Some(header) = Ipv4Header::at_mut(to, ip) else { return false };
-        let dont_fragment = inner.dont_fragment & self.dont_fragment[0] | self.dont_fragment[1];
-        let field = u16::from(dont_fragment) << Ipv4Header::DONT_FRAGMENT.trailing_zeros();
-        let id = if dont_fragment { 0 } else { next_id() };
-        let class = inner.class & self.class[0] | self.class[1];
-        let total = self.front + L3 as u16 - u16::from(self.l2) + inner.len;
-        let words = u32::from(class) + u32::from(total) + u32::from(field) + u32::from(id);
-        header.tos = class;
-        header.total_len.set(total);
-        header.id.set(id);
-        header.fragment.set(field);
-        header.checksum.set(!fold(self.sum + words));
+        let Some(room) = packet.reframe::<ROOM>(L3 as u16 + len, self.front) else { return false };
+        self.copy_short(room);
+        self.fill_v4(room, shown, 0, next_id);
         true
     }
 
-    /// Whether the outer header depends on the flow.
-    pub(super) fn shows_flow(&self) -> bool {
-        self.v6 || self.gue || self.entropy
-    }
-
-    /// Puts itself in front of the IP packet that stands behind a plain Ethernet header, and cuts
-    /// off what stands behind it. `next_id` gives the identification of an IPv4 packet that may be
+    /// Puts itself in front of the IP packet of `len` bytes that stands behind a plain Ethernet header,
+    /// and cuts off what stands behind it. `hash` is the flow's, or any number unless the header
+    /// [shows](Self::shows_flow) it. `next_id` gives the identification of an IPv4 packet that may be
     /// fragmented. False when there is no room in front.
     #[inline(always)]
     pub(super) fn wrap(
         &self,
         packet: &mut Packet,
         policy: &TunnelPolicy,
-        inner: Inner,
+        (shown, len, hash): (u64, u16, u64),
         next_id: impl FnOnce() -> u16,
     ) -> bool {
-        packet.truncate(L3 + usize::from(inner.len));
-        let len = usize::from(self.len);
-        if !packet.prepend(self.front) {
-            return false;
-        }
-        let data = packet.data_mut();
-        if !self.copy_to(data) {
-            return false;
-        }
-        let payload = (len - usize::from(self.l2)) as u16 + inner.len;
-        let [kept, set] = self.class;
-        let class = inner.class & kept | set;
-        if self.v6 {
-            self.fill_v6(data, policy, class, payload, inner.hash);
-        } else {
-            let [kept, set] = self.dont_fragment;
-            let dont_fragment = inner.dont_fragment & kept | set;
-            let id = if dont_fragment { 0 } else { next_id() };
-            self.fill_v4(data, policy, (class, payload, dont_fragment, id), inner.hash);
-        }
-        if self.gue
-            && let Some(udp) = UdpHeader::at_mut(data, len - UdpHeader::LEN)
+        let room = if self.short
+            && let Some(room) = packet.reframe::<ROOM>(L3 as u16 + len, self.front)
         {
-            udp.source_port.set(Shim::gue_source_port(inner.hash));
-            udp.len.set(UdpHeader::LEN as u16 + inner.len);
-        }
-        true
-    }
-
-    /// Nearly all lengths are copied by two moves of 32 bytes that overlap, instead of by a call.
-    #[inline(always)]
-    fn copy_to(&self, data: &mut [u8]) -> bool {
-        let len = usize::from(self.len);
-        let (Some(from), Some(to)) = (self.bytes.get(..len), data.get_mut(..len)) else {
-            return false;
-        };
-        if (HALF..=2 * HALF).contains(&len) {
-            copy_in_two(from, to);
+            self.copy_short(room);
+            room
         } else {
-            copy_long(from, to);
-        }
+            let Some(room) = self.copy_long(packet, len) else { return false };
+            room
+        };
+        self.fill(room, policy, (shown, len, hash), next_id);
         true
     }
 
-    #[inline]
-    fn fill_v4(
+    /// Makes room in front of an IP packet of `len` bytes, and copies a template of any length there.
+    /// `None` when there is no room.
+    #[cold]
+    #[inline(never)]
+    fn copy_long<'p>(&self, packet: &'p mut Packet, len: u16) -> Option<&'p mut [u8]> {
+        packet.truncate(L3 + usize::from(len));
+        if !packet.prepend(self.front) {
+            return None;
+        }
+        let (data, template) = (packet.data_mut(), self.bytes.get(..usize::from(self.len))?);
+        data.get_mut(..template.len())?.copy_from_slice(template);
+        Some(data)
+    }
+
+    /// Copies a short template.
+    #[inline(always)]
+    fn copy_short(&self, room: &mut [u8; ROOM]) {
+        // The remainder is for the compiler, as a short one has less than two halves.
+        let tail = usize::from(self.len) % HALF;
+        room[tail..tail + HALF].copy_from_slice(&self.bytes[tail..tail + HALF]);
+        room[..HALF].copy_from_slice(&self.bytes[..HALF]);
+    }
+
+    #[inline(always)]
+    fn fill(
         &self,
         data: &mut [u8],
         policy: &TunnelPolicy,
-        (class, len, dont_fragment, id): (u8, u16, bool, u16),
-        hash: u64,
+        (shown, len, hash): (u64, u16, u64),
+        next_id: impl FnOnce() -> u16,
     ) {
-        let Some(header) = Ipv4Header::at_mut(data, usize::from(self.l2)) else { return };
-        let field = if dont_fragment { Ipv4Header::DONT_FRAGMENT } else { 0 };
-        let mut sum =
-            self.sum + u32::from(class) + u32::from(len) + u32::from(field) + u32::from(id);
-        if self.entropy
-            && let Some(source) = Ip4::entropy(policy, hash)
-        {
-            let bits = Ipv4Addr::to_bits(source);
-            sum += (bits >> 16) + (bits & 0xffff);
-            header.source = source.octets();
+        if self.v6 {
+            self.fill_v6(data, policy, (shown, len, hash));
+        } else {
+            let source = if self.entropy { self.fill_source(data, policy, hash) } else { 0 };
+            self.fill_v4(data, shown, source, next_id);
         }
-        header.tos = class;
-        header.total_len.set(len);
-        header.id.set(id);
-        header.fragment.set(field);
-        header.checksum.set(!fold(sum));
+        if self.gue
+            && let Some(udp) = UdpHeader::at_mut(data, usize::from(self.len) - UdpHeader::LEN)
+        {
+            udp.source_port.set(Shim::gue_source_port(hash));
+            udp.len.set(UdpHeader::LEN as u16 + len);
+        }
     }
 
+    /// Where the IP header is; the remainder is for the compiler, too.
+    #[inline(always)]
+    fn l3(&self) -> usize {
+        usize::from(self.l2) % HALF
+    }
+
+    /// All of an IPv4 header but for the source, of which the sum is told.
+    #[inline(always)]
+    fn fill_v4(&self, data: &mut [u8], shown: u64, source: u64, next_id: impl FnOnce() -> u16) {
+        const CHECKSUM: usize = 10;
+        let l3 = self.l3();
+        let Some(header) = data.get_mut(l3..l3 + Ipv4Header::LEN) else { return };
+        let mut first = (shown & self.kept) + self.added;
+        if first & at4::DONT_FRAGMENT == 0 {
+            first += u64::from(next_id()) << at4::ID;
+        }
+        header[..8].copy_from_slice(&first.to_be_bytes());
+        // No carry is lost, as it begins with the version.
+        let checksum = !fold(first + u64::from(self.sum) + source);
+        header[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
+
+    /// The source that the flow gives an IPv4 header; returns its sum.
     #[inline]
-    fn fill_v6(&self, data: &mut [u8], policy: &TunnelPolicy, class: u8, len: u16, hash: u64) {
-        let Some(header) = Ipv6Header::at_mut(data, usize::from(self.l2)) else { return };
-        header.version_class_flow.set(Ipv6Header::first_word(class, hash as u32));
-        header.payload_len.set(len - Ipv6Header::LEN as u16);
+    fn fill_source(&self, data: &mut [u8], policy: &TunnelPolicy, hash: u64) -> u64 {
+        let Some(header) = Ipv4Header::at_mut(data, self.l3()) else { return 0 };
+        let Some(source) = Ip4::entropy(policy, hash) else { return 0 };
+        header.source = source.octets();
+        u64::from(source.to_bits())
+    }
+
+    #[inline(always)]
+    fn fill_v6(&self, data: &mut [u8], policy: &TunnelPolicy, (shown, len, hash): (u64, u16, u64)) {
+        let l3 = self.l3();
+        let Some(header) = data.get_mut(l3..l3 + Ipv6Header::LEN) else { return };
+        let class = (shown & self.kept) >> at4::CLASS << at6::CLASS;
+        let label = u64::from(Ipv6Header::first_word(0, hash as u32)) << at6::LABEL;
+        let first = self.added + class + label + (u64::from(len) << at6::LEN);
+        header[..8].copy_from_slice(&first.to_be_bytes());
         if self.entropy
             && let Some(source) = Ip6::entropy(policy, hash)
         {
-            header.source = Ipv6Addr::octets(&source);
+            header[8..24].copy_from_slice(&Ipv6Addr::octets(&source));
         }
     }
 }
 
-/// A move of this many bytes is one instruction.
-const HALF: usize = 32;
-
-/// Copies from 32 to 64 bytes by two moves that overlap.
+/// The one's complement sum of the words of 16 bits. Half a number and the other half, added to each
+/// other in either order, carry into the upper half just what is carried out of it.
 #[inline(always)]
-fn copy_in_two(from: &[u8], to: &mut [u8]) {
-    if let (Some(from), Some(to)) = (from.last_chunk::<HALF>(), to.last_chunk_mut::<HALF>()) {
-        *to = *from;
-    }
-    if let (Some(from), Some(to)) = (from.first_chunk::<HALF>(), to.first_chunk_mut::<HALF>()) {
-        *to = *from;
-    }
-}
-
-/// Out of the way, or the compiler makes one call of this copy and the two moves.
-#[cold]
-#[inline(never)]
-fn copy_long(from: &[u8], to: &mut [u8]) {
-    to.copy_from_slice(from);
+fn fold(sum: u64) -> u16 {
+    let sum = (sum.wrapping_add(sum.rotate_right(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_right(16)) >> 16) as u16
 }

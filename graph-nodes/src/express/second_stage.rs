@@ -115,7 +115,7 @@ impl<F: LaneFamily> Lane<F> {
         }
         known.keep(job.passing, &self.updates);
         let Some(packet) = frame.packet_mut(at) else { return Sent::Known(None) };
-        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, job.port) {
+        if !way.takes(job.len) || !way.change(packet, cx.snapshot, cx.worker, (job.port, job.len)) {
             return Sent::Known(None);
         }
         count_sent(cx, server, job.len);

@@ -15,7 +15,7 @@ use dataplane::worker::WorkerState;
 
 use super::lane::LaneFamily;
 use super::ordinary::L3;
-use super::outer_template::{Inner, OuterTemplate};
+use super::outer_template::OuterTemplate;
 use super::readdress::{NewEnd, Side};
 use super::redirect::Redirect;
 
@@ -135,14 +135,14 @@ impl<F: LaneFamily> ServerWay<F> {
     }
 
     /// Changes an ordinary packet of a flow, which it [takes](Self::takes), into what leaves. `port` is the
-    /// AS's, host byte order. False when there is no room in front of it; it is as it was then.
+    /// AS's, host byte order; `len` the IP packet's, in bytes. False when there is no room in front of it; it is as it was then.
     #[inline(always)]
     pub(super) fn change(
         &self,
         packet: &mut Packet,
         snapshot: &Snapshot,
         worker: &mut WorkerState,
-        port: u16,
+        (port, len): (u16, u16),
     ) -> bool {
         if let Some(server) = &self.nat {
             let Some(l3) = set_link(packet, &self.link) else { return false };
@@ -159,7 +159,9 @@ impl<F: LaneFamily> ServerWay<F> {
                 }
             }
             Change::DirectRouting => return set_link(packet, &self.link).is_some(),
-            Change::Tunnel(template) => return wrap::<F>(template, packet, snapshot, worker),
+            Change::Tunnel(template) => {
+                return wrap::<F>(template, packet, snapshot, worker, len);
+            }
         }
         true
     }
@@ -171,20 +173,21 @@ impl<F: LaneFamily> ServerWay<F> {
         packet: &mut Packet,
         snapshot: &Snapshot,
         worker: &mut WorkerState,
+        len: u16,
     ) -> bool {
-        match &self.redirect {
-            Some(to) if F::redirect(packet.data_mut(), to) => true,
-            _ => match &self.change {
-                Change::Tunnel(template) if self.nat.is_none() => {
-                    if template.is_plain() {
-                        wrap_plain::<F>(template, packet, worker)
-                    } else {
-                        wrap::<F>(template, packet, snapshot, worker)
-                    }
-                }
-                _ => self.change_apart(packet, snapshot, worker),
-            },
+        if let Some(to) = &self.redirect {
+            if F::redirect(packet.data_mut(), to) {
+                return true;
+            }
+        } else if let Change::Tunnel(template) = &self.change {
+            let wrapped = template.is_plain()
+                && F::shown(packet.data()).is_some_and(|shown| {
+                    let next_id = || worker.next_outer_id() as u16;
+                    template.wrap_plain(packet, (shown, len), next_id)
+                });
+            return wrapped || wrap::<F>(template, packet, snapshot, worker, len);
         }
+        self.change_apart(packet, snapshot, worker, len)
     }
 
     /// Apart, as a loop needs its registers for what is done to most packets.
@@ -194,8 +197,9 @@ impl<F: LaneFamily> ServerWay<F> {
         packet: &mut Packet,
         snapshot: &Snapshot,
         worker: &mut WorkerState,
+        len: u16,
     ) -> bool {
-        self.change(packet, snapshot, worker, self.port)
+        self.change(packet, snapshot, worker, (self.port, len))
     }
 }
 
@@ -240,43 +244,24 @@ fn is_alone(snapshot: &Snapshot, server: AsId) -> Option<bool> {
     Some(vip.key_kind().is_of_one_service() && endpoint?.only_candidate().is_some())
 }
 
-/// Puts the outer header around a packet.
+/// Puts the outer header around a packet of so many bytes.
 #[inline(never)]
 fn wrap<F: LaneFamily>(
     template: &OuterTemplate,
     packet: &mut Packet,
     snapshot: &Snapshot,
     worker: &mut WorkerState,
+    len: u16,
 ) -> bool {
-    let Some(mut inner) = inner::<F>(packet) else { return false };
-    if template.shows_flow() {
+    let Some(shown) = F::shown(packet.data()) else { return false };
+    let hash = if template.shows_flow() {
         let Some(flow) = F::flow(packet.data()) else { return false };
-        inner.hash = snapshot.lb.hasher.hash(&flow, false);
-    }
-    template.wrap(packet, &snapshot.tunnel_policy, inner, || worker.next_outer_id() as u16)
-}
-
-/// The same for a [plain](OuterTemplate::is_plain) one.
-#[inline(never)]
-fn wrap_plain<F: LaneFamily>(
-    template: &OuterTemplate,
-    packet: &mut Packet,
-    worker: &mut WorkerState,
-) -> bool {
-    let Some(inner) = inner::<F>(packet) else { return false };
-    template.wrap_plain(packet, inner, || worker.next_outer_id() as u16)
-}
-
-/// What outer headers show of a packet, but for its flow.
-#[inline(always)]
-fn inner<F: LaneFamily>(packet: &Packet) -> Option<Inner> {
-    let header = F::Header::at(packet.data(), L3)?;
-    Some(Inner {
-        class: header.traffic_class(),
-        dont_fragment: F::dont_fragment(header),
-        len: header.packet_len() as u16,
-        hash: 0,
-    })
+        snapshot.lb.hasher.hash(&flow, false)
+    } else {
+        0
+    };
+    let next_id = || worker.next_outer_id() as u16;
+    template.wrap(packet, &snapshot.tunnel_policy, (shown, len, hash), next_id)
 }
 
 /// Puts an Ethernet header in the place of the plain one, and says where the IP header is then.

@@ -1,13 +1,16 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use balancer::{Ports, Protocol};
+use balancer::{Ports, Prefix, Protocol};
 use dataplane::event::Event;
-use dataplane::forwarding::{Entropy, Method, TooBig, TunnelDf, TunnelDscp, TunnelEcn};
+use dataplane::forwarding::{
+    Entropy, Method, TooBig, TunnelDf, TunnelDscp, TunnelEcn, TunnelPolicy,
+};
 use proptest::prelude::*;
 use testkit::harness::Harness;
 use testkit::packet_builder::{
     L2, PacketBuilder, decapsulated, reassembled, validated, validated_packet,
 };
+use testkit::world::World;
 
 use crate::plan::{CLIENT, CLIENT_LINK, SERVER_LINK, VIP};
 use crate::services::{
@@ -313,7 +316,7 @@ fn padding_does_not_travel() {
 #[test]
 fn defect_16_a_server_inside_its_vips_prefix_makes_no_loop() {
     let mut world = dual_world();
-    let prefix = balancer::Prefix::new(SERVER4.into(), 16).unwrap();
+    let prefix = Prefix::new(SERVER4.into(), 16).unwrap();
     let id = world.balanced.add_vip_without_nat(prefix, Ports::All);
     world.balanced.add_server_by(id, SERVER4, Method::Gre);
     let mut harness = Harness::new(world);
@@ -335,7 +338,72 @@ fn all_protocols_travel_in_a_vip_for_all_ports() {
     }
 }
 
+/// ASs behind a VLAN, or behind two.
+fn behind_tags(world: &mut World, inner: Option<u16>, outer6: bool) -> IpAddr {
+    let (ours, server): (IpAddr, IpAddr) = if outer6 {
+        ("2001:db8:77::1".parse().unwrap(), "2001:db8:77::2".parse().unwrap())
+    } else {
+        ([10, 77, 0, 1].into(), [10, 77, 0, 2].into())
+    };
+    let len = if outer6 { 64 } else { 24 };
+    let link = world.add_sub_interface(SERVER_LINK, (0x8100, 77), inner, &[(ours, len)]);
+    world.add_neighbor(link, server, SERVER_MAC);
+    server
+}
+
+fn policies() -> impl Strategy<Value = TunnelPolicy> {
+    let dscp = prop::option::of(0..64_u8);
+    let dscp = dscp.prop_map(|dscp| dscp.map_or(TunnelDscp::Copy, TunnelDscp::Fixed));
+    let ecn = prop::sample::select(vec![TunnelEcn::Rfc6040, TunnelEcn::Zero]);
+    let df = prop::sample::select(vec![TunnelDf::Copy, TunnelDf::Set, TunnelDf::Clear]);
+    (dscp, ecn, df, 1_u8.., prop::bool::weighted(0.2)).prop_map(|(dscp, ecn, df, ttl, entropy)| {
+        let network = Ipv4Addr::new(172, 16, 0, 0);
+        let entropy4 = entropy.then_some(Entropy { network, prefix_len: 12 });
+        let network = Ipv6Addr::new(0x2001, 0xdb8, 0x88, 0, 0, 0, 0, 0);
+        let entropy6 = entropy.then_some(Entropy { network, prefix_len: 64 });
+        TunnelPolicy { dscp, ecn, df, ttl, entropy4, entropy6, ..TunnelPolicy::default() }
+    })
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// What is copied and worked out beforehand is what the nodes for each step write.
+    #[test]
+    fn outer_headers_are_the_same_on_the_express_way(
+        method in prop::sample::select(METHODS.to_vec()),
+        families in prop::sample::select(FAMILIES.to_vec()),
+        policy in policies(), tags in prop::option::weighted(0.3, prop::option::of(1..4000_u16)),
+        packets in prop::collection::vec((any::<u8>(), any::<bool>(), 0..40_usize, 0..3_usize), 1..40),
+    ) {
+        let (inner6, outer6) = families;
+        let world = || {
+            let mut world = dual_world();
+            let (source4, source6) = (world.tunnel_policy.source4, world.tunnel_policy.source6);
+            world.tunnel_policy = TunnelPolicy { source4, source6, ..policy };
+            let address = match tags {
+                Some(inner) => behind_tags(&mut world, inner, outer6),
+                None => server(outer6),
+            };
+            let vip = Prefix::host(vip(inner6));
+            let id = world.balanced.add_vip_without_nat(vip, Ports::one(Protocol::Udp, 20000));
+            world.balanced.add_server_by(id, address, method);
+            world
+        };
+        let (mut express, mut plain) = (Harness::new(world()), Harness::plain(world()));
+        for (class, dont_fragment, len, padding) in packets {
+            let packet = PacketBuilder::udp((client(inner6), 4000), (vip(inner6), 20000))
+                .tos(class).data(vec![class; len]).padding(&[9; 2][..padding]);
+            let packet = if dont_fragment { packet.dont_fragment() } else { packet };
+            let frame = arriving(packet);
+            prop_assert_eq!(
+                express.forward(CLIENT_LINK, &frame), plain.forward(CLIENT_LINK, &frame)
+            );
+        }
+        let taken = express.counter("lb-express", "packets on the express way");
+        prop_assert!(taken > 0);
+    }
+
     /// F-03: taking off what was put on gives what came.
     #[test]
     fn decapsulation_undoes_encapsulation(
