@@ -8,9 +8,8 @@ use control::state::StateStatus;
 use super::json;
 use super::vips::{server, timeouts};
 
-#[test]
-fn lb() {
-    let lb = LbStatus {
+fn lb_status() -> LbStatus {
+    LbStatus {
         ip4_src_address: "39.40.41.42".parse().unwrap(),
         ip6_src_address: "2004::1".parse().unwrap(),
         vips: 1,
@@ -57,7 +56,12 @@ fn lb() {
             pages: "transparent",
             huge_bytes: 62 << 20,
         }],
-    };
+    }
+}
+
+#[test]
+fn lb() {
+    let lb = lb_status();
     assert_eq!(
         lb.to_string(),
         "lb_main ip4-src-address: 39.40.41.42 \n ip6-src-address: 2004::1 \n #vips: 1\n #ass: 16\n \
