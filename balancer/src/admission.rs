@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use crate::address::Address;
-use crate::bucket::Entries;
 use crate::flow_key::{FlowKey, WordKey};
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
@@ -40,10 +39,9 @@ impl StickyOwner {
         if first.bucket.ways(located.word) | second.bucket.ways(located.word) != 0 {
             return false;
         }
-        let vacancy = |entries: Entries<'_>| entries.bucket.vacancy(now_s);
-        let (entries, way) = match vacancy(first) {
+        let (entries, way) = match first.bucket.vacancy(now_s) {
             Some(way) => (first, way),
-            None => match vacancy(second) {
+            None => match second.bucket.vacancy(now_s) {
                 Some(way) => (second, way),
                 None => return false,
             },

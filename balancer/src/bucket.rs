@@ -218,7 +218,7 @@ impl Entries<'_> {
     }
 
     /// Puts another flow into a position. Only for the writer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn replace(&self, way: usize, key: &FlowKey, value: FlowValue) {
         let value = value.with_cell(key.cell().is_some());
         let Bucket { keys, values } = self.bucket;

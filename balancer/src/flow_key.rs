@@ -139,11 +139,13 @@ impl FlowKey {
     }
 
     /// The word in the bucket.
+    #[inline]
     pub(crate) const fn word(&self) -> u64 {
         self.word
     }
 
     /// What the cell holds of an end, full or direct flow.
+    #[inline]
     pub(crate) const fn cell(&self) -> Option<&Cell> {
         self.cell.as_ref()
     }
@@ -155,6 +157,7 @@ impl FlowKey {
 }
 
 /// Whether a bucket's key word belongs to a direct flow.
+#[inline]
 pub(crate) const fn is_direct_word(word: u64) -> bool {
     word as u16 as u32 == DIRECT_INDEX
 }

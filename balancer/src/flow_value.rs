@@ -82,6 +82,7 @@ impl FlowValue {
     }
 
     /// The same with another sequence.
+    #[inline]
     pub(crate) const fn with_sequence(self, sequence: u16) -> Self {
         Self(self.0 & !SEQUENCE_MASK | sequence as u64 & SEQUENCE_MASK)
     }

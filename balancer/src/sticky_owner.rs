@@ -342,6 +342,7 @@ impl StickyOwner {
     }
 
     /// The key that places and recognises flows.
+    #[inline]
     #[must_use]
     pub fn instance(&self) -> &InstanceKey {
         self.table.instance()
@@ -353,7 +354,7 @@ impl StickyOwner {
         bucket.set_value(way, FlowValue::free(value.sequence()));
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn uncount(&self, word: u64, value: FlowValue) {
         if !value.is_free() {
             self.table.live_flows().leave(value.as_id(), is_direct_word(word));

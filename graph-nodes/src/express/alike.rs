@@ -247,7 +247,7 @@ impl<F: LaneFamily> Alike<F> {
             if stragglers.are_the_rest() {
                 break;
             }
-            match forward(cx, lane, frame, job) {
+            match forward(cx, lane, frame, job, false) {
                 Forwarded::To(interface) => leave(cx, frame, job, interface),
                 Forwarded::Unknown => stragglers.add_unknown(index),
                 Forwarded::No => stragglers.add_all_from(index),
@@ -291,24 +291,25 @@ fn odd_ones<F: LaneFamily>(
 pub(super) enum Forwarded {
     /// It leaves there.
     To(InterfaceId),
-    /// Its flow has no AS.
+    /// Its flow was not seen, or has no AS.
     Unknown,
     /// It is not for the way to its flow's AS, or not as simply.
     No,
 }
 
-/// Sends a packet to the AS of its flow, if it has one.
+/// Sends a packet to the AS of its flow, if it has one and was seen in its place; or `anywhere`.
 #[inline(always)]
 pub(super) fn forward<F: LaneFamily>(
     cx: &mut Cx<'_>,
     lane: &mut Lane<F>,
     frame: &mut Frame,
     job: &AlikeJob,
+    anywhere: bool,
 ) -> Forwarded {
     let sticky = &cx.worker.sticky;
     let seen = match sticky.seen(&job.place) {
-        Some(seen) => Some(seen),
-        None => sticky.seen_anywhere(&job.place, cx.now.tick_s),
+        None if anywhere => sticky.seen_anywhere(&job.place, cx.now.tick_s),
+        seen => seen,
     };
     let Some(seen) = seen else { return Forwarded::Unknown };
     let way = lane.servers.of_flow(cx.snapshot, seen.value);

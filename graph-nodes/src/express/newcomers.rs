@@ -1,6 +1,6 @@
 //! [`Newcomers`]: the packets of a group whose flows are not known, which have their VIP in common.
 
-use balancer::{FlowHasher, KeyKind, Vip};
+use balancer::{FlowHasher, KeyKind, Located, Vip};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
@@ -23,6 +23,7 @@ pub(super) struct Newcomers<'a> {
     others: bool,
     /// By the place of a packet among the group's.
     slots: [u32; STAGE],
+    located: [Located; STAGE],
     /// How many got an AS.
     pub(super) first: u32,
 }
@@ -46,17 +47,32 @@ impl<'a> Newcomers<'a> {
             kind: pattern.destination.kind,
             others: snapshot.sticky_tables.len() > 1,
             slots: [0; STAGE],
+            located: [Located::default(); STAGE],
             first: 0,
         })
     }
 
-    /// Works out where the new-flow table has the AS of a packet's flow, and fetches that.
+    /// Works out where the new-flow table has the AS of a packet's flow, and fetches that; false if the
+    /// flow is known.
     #[inline(always)]
-    pub(super) fn prepare<F: LaneFamily>(&mut self, frame: &Frame, index: usize, job: &AlikeJob) {
-        let Some(flow) = F::flow(frame.data(usize::from(job.at))) else { return };
+    pub(super) fn prepare<F: LaneFamily>(
+        &mut self,
+        cx: &Cx<'_>,
+        frame: &Frame,
+        index: usize,
+        job: &AlikeJob,
+    ) -> bool {
+        let sticky = &cx.worker.sticky;
+        let located = sticky.located(&job.place);
+        if sticky.known::<F::Address>(&located, None, cx.now.tick_s).is_some() {
+            return false;
+        }
+        let Some(flow) = F::flow(frame.data(usize::from(job.at))) else { return false };
         let slot = self.vip.table.slot_of(self.hasher.hash(&flow, self.vip.src_ip_sticky));
         self.vip.table.prefetch(slot);
         self.slots[index % STAGE] = slot as u32;
+        self.located[index % STAGE] = located;
+        true
     }
 
     /// Sends a [prepared](Self::prepare) packet to an AS, which keeps its flow from now on. `None`
@@ -75,7 +91,7 @@ impl<'a> Newcomers<'a> {
             return None;
         }
         let entry = lane.updates.beginning(job.passing, self.protocol, (server, way.epoch()?));
-        let (now_s, located) = (cx.now.tick_s, cx.worker.sticky.located(&job.place));
+        let (now_s, located) = (cx.now.tick_s, self.located[index % STAGE]);
         // A SYN starts a connection here, whatever others know.
         if self.others && !job.passing.opens() {
             let peers = &cx.snapshot.sticky_tables;

@@ -17,7 +17,7 @@ use super::pattern::Pattern;
 pub(super) struct Stragglers<'a, F: LaneFamily> {
     pattern: &'a Pattern<F>,
     jobs: &'a [AlikeJob],
-    /// Those of unknown flows, a bit for each.
+    /// Those of flows that were not seen, a bit for each.
     unknown: u32,
     /// All from some packet on: what follows it may be of the same flow.
     rest: u32,
@@ -29,7 +29,7 @@ impl<'a, F: LaneFamily> Stragglers<'a, F> {
         Self { pattern, jobs, unknown: 0, rest: 0 }
     }
 
-    /// The flow of a packet is not known.
+    /// The flow of a packet was not seen.
     #[inline(always)]
     pub(super) fn add_unknown(&mut self, index: usize) {
         self.unknown |= 1 << index;
@@ -72,20 +72,24 @@ impl<'a, F: LaneFamily> Stragglers<'a, F> {
         declined: &mut Declined,
     ) -> (u32, u32) {
         let mut newcomers = Newcomers::of(cx, lane, self.pattern).filter(|_| self.unknown != 0);
+        let mut new: u32 = 0;
         if let Some(newcomers) = &mut newcomers {
             for index in ones(self.unknown) {
                 let Some(job) = self.jobs.get(index) else { break };
-                newcomers.prepare::<F>(frame, index, job);
+                if newcomers.prepare::<F>(cx, frame, index, job) {
+                    new |= 1 << index;
+                }
             }
         }
         let (mut others, mut counted) = (0, 0);
         for index in ones(self.unknown | self.rest) {
             let Some(job) = self.jobs.get(index) else { break };
             let simply = match &mut newcomers {
-                Some(newcomers) if self.unknown >> index & 1 != 0 && !declined.any() => {
+                _ if declined.any() || self.unknown >> index & 1 == 0 => None,
+                Some(newcomers) if new >> index & 1 != 0 => {
                     newcomers.send(cx, lane, frame, (index, job))
                 }
-                _ => None,
+                _ => forward_anywhere(cx, lane, frame, job),
             };
             let interface = match simply {
                 Some(interface) => interface,
@@ -107,6 +111,20 @@ impl<'a, F: LaneFamily> Stragglers<'a, F> {
             counted += newcomers.first;
         }
         (others, counted)
+    }
+}
+
+/// Sends a packet to the AS of its flow, if it has one, wherever that is remembered.
+#[inline(never)]
+fn forward_anywhere<F: LaneFamily>(
+    cx: &mut Cx<'_>,
+    lane: &mut Lane<F>,
+    frame: &mut Frame,
+    job: &AlikeJob,
+) -> Option<InterfaceId> {
+    match forward(cx, lane, frame, job, true) {
+        Forwarded::To(interface) => Some(interface),
+        Forwarded::Unknown | Forwarded::No => None,
     }
 }
 
@@ -163,7 +181,7 @@ fn send_one_by_one<F: LaneFamily>(
     let is_live =
         known.is_some_and(|known| lane.servers.of_flow(cx.snapshot, known.value).is_some());
     if is_live && !job.passing.opens() {
-        let Forwarded::To(interface) = forward(cx, lane, frame, job) else { return None };
+        let interface = forward_anywhere(cx, lane, frame, job)?;
         return Some(Otherwise { interface, counted: false });
     }
     let Pattern { destination, .. } = pattern;
