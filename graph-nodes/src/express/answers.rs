@@ -1,18 +1,21 @@
 //! The two stages for replies of ASs behind NAT that are like the ones before: from the same
 //! interface and of the same protocol, to VIPs with keys of the same kind.
 
-use balancer::{KeyKind, Located, Passing, TcpFlags};
+use balancer::{KeyKind, Passing, Place, TcpFlags, Updates};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
+use dataplane::wire::Header;
+use dataplane::wire::ip::IpHeader;
 
 use super::client_way::{next_hop, restore};
 use super::declined::Declined;
 use super::gate::Gate;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::likeness::{Common, Varying};
+use super::ordinary::L3;
 use super::run::Run;
 use super::second_stage::{count_received, is_due, is_partial, sampled};
-use super::services::Source;
+use super::services::{Service, Source};
 use super::{Next, STAGE};
 
 /// What replies have in common. Holds in one snapshot.
@@ -39,7 +42,7 @@ impl<F: LaneFamily> AnswerPattern<F> {
 /// A reply between the two stages.
 #[derive(Clone, Copy, Debug, Default)]
 struct AnswerJob {
-    located: Located,
+    place: Place,
     /// Where the AS's service is remembered.
     position: u16,
     /// Bytes of the IP packet.
@@ -55,11 +58,13 @@ pub(super) struct Answers<F: LaneFamily> {
     pattern: Option<AnswerPattern<F>>,
     jobs: [AnswerJob; STAGE],
     waiting: usize,
+    /// The [changes](super::services::Services::changes) before the first stage.
+    changes: u64,
 }
 
 impl<F: LaneFamily> Default for Answers<F> {
     fn default() -> Self {
-        Self { pattern: None, jobs: [AnswerJob::default(); STAGE], waiting: 0 }
+        Self { pattern: None, jobs: [AnswerJob::default(); STAGE], waiting: 0, changes: 0 }
     }
 }
 
@@ -126,6 +131,7 @@ impl<F: LaneFamily> Answers<F> {
         let Some(pattern) = self.pattern else { return 0 };
         let end = frame.len().min(start + STAGE);
         let interfaces = &frame.lanes.rx_interface[start..end];
+        self.changes = lane.services.changes();
         let finder = cx.worker.sticky.finder();
         let mut jobs = self.jobs.iter_mut();
         let mut taken = 0;
@@ -144,18 +150,20 @@ impl<F: LaneFamily> Answers<F> {
             if service.kind != kind || service.mss && flags.contains(TcpFlags::SYN) {
                 continue;
             }
-            let located = finder.locate(kind, service.vip, &flow.reversed());
-            finder.prefetch(&located);
+            let place = finder.place(kind, service.vip, &flow.reversed());
             let Some(job) = jobs.next() else { break };
-            *job = AnswerJob { located, position, len, passing, at: (start + index) as u8 };
+            *job = AnswerJob { place, position, len, passing, at: (start + index) as u8 };
             taken |= 1 << index;
         }
         self.waiting = STAGE - jobs.len();
+        for job in self.jobs[..self.waiting.min(STAGE)].iter_mut() {
+            finder.fetch(&mut job.place);
+        }
         taken
     }
 
     /// Second stage: looks up the flows of the packets that fitted, and sends them on.
-    #[inline(never)]
+    #[inline]
     pub(super) fn finish(
         &mut self,
         cx: &mut Cx<'_>,
@@ -163,25 +171,38 @@ impl<F: LaneFamily> Answers<F> {
         frame: &mut Frame,
         declined: &mut Declined,
     ) {
-        let waiting = std::mem::take(&mut self.waiting).min(STAGE);
-        let (Some(pattern), [first, ..]) = (&self.pattern, &self.jobs[..waiting]) else { return };
-        if cx.worker.sticky.is_large() {
-            let finder = cx.worker.sticky.finder();
-            for job in &self.jobs[..waiting] {
-                finder.prefetch_second(&job.located);
-            }
+        if self.waiting > 0 {
+            self.finish_some(cx, lane, frame, declined);
         }
+    }
+
+    #[inline(never)]
+    fn finish_some(
+        &mut self,
+        cx: &mut Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &mut Frame,
+        declined: &mut Declined,
+    ) {
+        let waiting = std::mem::take(&mut self.waiting).min(STAGE);
+        let jobs = &mut self.jobs[..waiting];
+        let (finder, large) = (cx.worker.sticky.finder(), cx.worker.sticky.is_large());
+        for job in &mut *jobs {
+            finder.see(&mut job.place, large);
+        }
+        let (Some(pattern), [first, ..]) = (&self.pattern, &*jobs) else { return };
         let (rx, first) = (pattern.interface, usize::from(first.at));
         let partial = is_due::<F>(cx, rx) && is_partial::<F>(frame.data(first));
         if partial {
             declined.add_ordinary::<F>(frame.data(first));
         }
-        let jobs = &self.jobs[usize::from(partial)..waiting];
+        let jobs = &jobs[usize::from(partial)..];
+        let moved = lane.services.changes() != self.changes;
         let mut others = 0;
         for job in jobs {
             let at = usize::from(job.at);
             let follows = declined.any() && declined.has_ordinary::<F>(frame.data(at));
-            let sent = if follows { None } else { answer(cx, lane, frame, job) };
+            let sent = if follows { None } else { answer(cx, lane, frame, job, moved) };
             let Some(interface) = sent else {
                 declined.add_ordinary::<F>(frame.data(at));
                 others += 1;
@@ -200,29 +221,30 @@ impl<F: LaneFamily> Answers<F> {
     }
 }
 
-/// Sends an AS's packet to the client that it answers. `None` leaves it to the other nodes, as it was.
+/// Sends an AS's packet to the client that it answers. `moved`: services may not be where they were
+/// found. `None` leaves it to the other nodes, as it was.
 #[inline(always)]
 fn answer<F: LaneFamily>(
     cx: &mut Cx<'_>,
     lane: &mut Lane<F>,
     frame: &mut Frame,
     job: &AnswerJob,
+    moved: bool,
 ) -> Option<InterfaceId> {
     let packet = frame.packet_mut(usize::from(job.at))?;
-    let flow = F::flow(packet.data())?;
-    let service = lane.services.at(job.position, &flow)?;
-    let to = next_hop::<F>(&mut lane.routes, cx.snapshot, flow.dst, job.len)?;
-    let known = cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s);
-    match known {
-        Some(known)
-            if known.value.as_id() == service.server
-                && lane.servers.of_flow(cx.snapshot, known.value).is_some() =>
-        {
-            known.keep(job.passing, &lane.updates);
-        }
-        // The service names its VIP, and nobody could be meant who came to the AS itself.
-        _ if !lane.any_direct => {}
-        _ => return None,
+    let service = if moved {
+        lane.services.at(job.position, &F::flow(packet.data())?)?
+    } else {
+        lane.services.in_place(job.position)?
+    };
+    let client = F::Header::at(packet.data(), L3)?.destination();
+    let to = next_hop::<F>(&mut lane.routes, cx.snapshot, client, job.len)?;
+    let kept = cx.worker.sticky.seen(&job.place).is_some_and(|seen| {
+        seen.value.owner() == service.owner && seen.keep(job.passing, &lane.updates, cx.now.tick_s)
+    });
+    // The service names its VIP, and nobody could be meant who came to the AS itself.
+    if !kept && !keep_elsewhere(cx, &lane.updates, service, job) && lane.any_direct {
+        return None;
     }
     if !restore::<F>(packet, service, to) {
         return None;
@@ -232,4 +254,18 @@ fn answer<F: LaneFamily>(
         stats.reply_bytes.add(u64::from(job.len));
     }
     Some(to.interface)
+}
+
+/// Keeps the entry of a flow up to date that is not where it was looked for first, if it is alive.
+#[inline(never)]
+fn keep_elsewhere<A>(
+    cx: &Cx<'_>,
+    updates: &Updates,
+    service: &Service<A>,
+    job: &AnswerJob,
+) -> bool {
+    let seen = cx.worker.sticky.seen_anywhere(&job.place, cx.now.tick_s);
+    seen.is_some_and(|seen| {
+        seen.value.owner() == service.owner && seen.keep(job.passing, updates, cx.now.tick_s)
+    })
 }

@@ -1,6 +1,6 @@
 //! [`Services`]: which VIP an AS's packets answer for, remembered.
 
-use balancer::{Address, AsId, Course, Direction, FlowTuple, KeyKind, VipId};
+use balancer::{Address, AsId, Course, Direction, FlowTuple, FlowValue, KeyKind, VipId};
 use dataplane::family::Family;
 use dataplane::fib::FibEntry;
 use dataplane::snapshot::Snapshot;
@@ -13,6 +13,8 @@ use super::redirect::Restored;
 pub(super) struct Service<A> {
     pub(super) vip: VipId,
     pub(super) server: AsId,
+    /// What entries of its flows have for an [owner](FlowValue::owner) while they are alive.
+    pub(super) owner: u32,
     pub(super) kind: KeyKind,
     /// What clients know it by; the port in host byte order.
     pub(super) client_view: NewEnd<A>,
@@ -50,13 +52,19 @@ const CELLS: usize = 4096;
 
 /// Direct-mapped, and made of what the reverse map says: another snapshot empties it.
 #[derive(Debug)]
-pub(super) struct Services<F: Family>(Box<[Cell<F::Address>]>);
+pub(super) struct Services<F: Family> {
+    cells: Box<[Cell<F::Address>; CELLS]>,
+    changes: u64,
+}
 
 impl<F: Family> Default for Services<F> {
     fn default() -> Self {
         let address = F::Address::from_bits(0);
         let empty = Cell { generation: 0, address, service: 0, source: Source::Stranger };
-        Self(vec![empty; CELLS].into())
+        let Ok(cells) = vec![empty; CELLS].try_into() else {
+            unreachable!("there are as many cells as were made")
+        };
+        Self { cells, changes: 0 }
     }
 }
 
@@ -78,13 +86,30 @@ impl<F: Family> Services<F> {
         let bits = tuple.src.bits();
         let folded = bits as u64 ^ (bits >> 64) as u64 ^ u64::from(service) << 32;
         let at = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % CELLS;
-        let cell = &mut self.0[at];
+        let cell = &mut self.cells[at];
         let generation = snapshot.generation;
         if cell.generation != generation || cell.address != tuple.src || cell.service != service {
             let source = source::<F>(snapshot, tuple);
             *cell = Cell { generation, address: tuple.src, service, source };
+            self.changes += 1;
         }
         (at as u16, &cell.source)
+    }
+
+    /// How often something else was remembered in a place. While it is the same number, what
+    /// [`find`](Self::find) gave is where it was.
+    #[inline]
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The service at a position, whoever's it is.
+    #[inline]
+    pub(super) fn in_place(&self, position: u16) -> Option<&Service<F::Address>> {
+        match &self.cells[usize::from(position) % CELLS].source {
+            Source::One(service) => Some(service),
+            _ => None,
+        }
     }
 
     /// The service of an AS at a position that [`find`](Self::find) gave; `None` if another one of the
@@ -95,7 +120,7 @@ impl<F: Family> Services<F> {
         position: u16,
         flow: &FlowTuple<F::Address>,
     ) -> Option<&Service<F::Address>> {
-        let cell = &self.0[usize::from(position) % CELLS];
+        let cell = &self.cells[usize::from(position) % CELLS];
         match &cell.source {
             Source::One(service) if cell.address == flow.src && cell.service == number(flow) => {
                 Some(service)
@@ -122,9 +147,12 @@ fn source<F: Family>(snapshot: &Snapshot, tuple: &FlowTuple<F::Address>) -> Sour
         let vip = lb.vip(candidate.vip)?;
         let (address, port) = vip.origin(tuple.src_port)?;
         let policy = snapshot.vip_policies.get(vip.id.index()).copied().unwrap_or_default();
+        let server = candidate.as_id;
+        let owner = FlowValue::owner_of(server, lb.epoch_of(server)?);
         Some(Service {
             vip: vip.id,
-            server: candidate.as_id,
+            server,
+            owner,
             kind: vip.key_kind(),
             client_view: NewEnd::new(address),
             restored: Restored::new((tuple.src, address), (tuple.src_port, port)),
