@@ -112,7 +112,22 @@ impl CareMap {
         self.bits[bit / 64 % WORDS] |= 1 << (bit % 64);
     }
 
-    #[inline]
+    /// What a loop needs to ask.
+    #[inline(always)]
+    pub(crate) fn marks(&self) -> Marks<'_> {
+        Marks { bits: &self.bits, blocks6: self.blocks6 }
+    }
+}
+
+/// The marks of a FIB, close at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks<'a> {
+    bits: &'a [u64; WORDS],
+    blocks6: bool,
+}
+
+impl Marks<'_> {
+    #[inline(always)]
     fn is_set(&self, bit: usize) -> bool {
         self.bits[bit / 64 % WORDS] >> (bit % 64) & 1 != 0
     }
@@ -120,7 +135,7 @@ impl CareMap {
     /// False when the address is surely in no local, VIP or broadcast prefix, and in IPv4 may be a
     /// host's.
     #[inline(always)]
-    pub(crate) fn may_hold<A: Address>(&self, address: A) -> bool {
+    pub fn may_hold<A: Address>(&self, address: A) -> bool {
         if !A::IS_V6 {
             return self.is_set(bit_of_block(address));
         }
@@ -169,7 +184,7 @@ mod tests {
             ("224.0.0.1", true),
             ("255.255.255.255", true),
         ] {
-            assert_eq!(map.may_hold(address(text)), marked, "{text}");
+            assert_eq!(map.marks().may_hold(address(text)), marked, "{text}");
         }
     }
 
@@ -187,7 +202,7 @@ mod tests {
         let addresses = ["2001:db8:1::fffe", "2001:db8:90::1", "2001:db8:1::fffd", "2001:db8:7::1"];
         let held = |routes: &[(Ipv6Addr, u8, FibEntry)]| {
             let map = CareMap::new(routes.iter().copied());
-            addresses.map(|text| map.may_hold(address(text)))
+            addresses.map(|text| map.marks().may_hold(address(text)))
         };
         assert_eq!(held(&routes), [true, true, false, false]);
         // A prefix takes all of its hosts with it.
@@ -195,15 +210,15 @@ mod tests {
         assert_eq!(held(&[&routes[..], &[wide]].concat()), [true, true, false, true]);
         let mut map = CareMap::new(routes.into_iter());
         map.add_host(address("2001:db8:1::fffd"), vip);
-        assert!(map.may_hold(address("2001:db8:1::fffd")));
+        assert!(map.marks().may_hold(address("2001:db8:1::fffd")));
     }
 
     #[test]
     fn everything_is_of_care_where_short_prefixes_are() {
         let routes = [(Ipv6Addr::UNSPECIFIED, 0, FibEntry::Vip { group: 0, local: false })];
-        assert!(CareMap::new(routes.into_iter()).may_hold(Ipv6Addr::LOCALHOST));
+        assert!(CareMap::new(routes.into_iter()).marks().may_hold(Ipv6Addr::LOCALHOST));
         let routes = [(Ipv4Addr::UNSPECIFIED, 0, LOCAL)];
-        assert!(CareMap::new(routes.into_iter()).may_hold(Ipv4Addr::new(255, 1, 1, 1)));
+        assert!(CareMap::new(routes.into_iter()).marks().may_hold(Ipv4Addr::new(255, 1, 1, 1)));
     }
 
     proptest! {
@@ -213,13 +228,13 @@ mod tests {
             let host_mask = u128::MAX.checked_shr(u32::from(len)).unwrap_or(0);
             let address = Ipv6Addr::from_bits(network & !host_mask | host & host_mask);
             let route = (Ipv6Addr::from_bits(network), len, LOCAL);
-            let held = CareMap::new([route].into_iter()).may_hold(address);
+            let held = CareMap::new([route].into_iter()).marks().may_hold(address);
             prop_assert!(held || address.is_multicast());
             let len = len / 4;
             let host_mask = u32::MAX.checked_shr(u32::from(len)).unwrap_or(0);
             let address = Ipv4Addr::from_bits(network as u32 & !host_mask | host as u32 & host_mask);
             let route = (Ipv4Addr::from_bits(network as u32), len, LOCAL);
-            prop_assert!(CareMap::new([route].into_iter()).may_hold(address));
+            prop_assert!(CareMap::new([route].into_iter()).marks().may_hold(address));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::care_map::Marks;
 use crate::fib::FibEntry;
 use crate::forwarding::TunnelPolicy;
 use crate::interface::Interface;
@@ -45,7 +46,13 @@ pub trait Family: Copy + Debug + Default + Send + Sync + 'static {
 
     /// False when `address` is surely in no local, VIP or broadcast prefix of the FIB, but for IPv6
     /// groups, which are no sources.
-    fn may_be_ours(snapshot: &Snapshot, address: Self::Address) -> bool;
+    #[inline(always)]
+    fn may_be_ours(snapshot: &Snapshot, address: Self::Address) -> bool {
+        Self::marks(snapshot).may_hold(address)
+    }
+
+    /// The same for a loop over packets.
+    fn marks(snapshot: &Snapshot) -> Marks<'_>;
 
     /// True when routers must not fragment the packet, as they never may in IPv6.
     fn dont_fragment(header: &Self::Header) -> bool;
@@ -101,8 +108,8 @@ impl Family for Ip4 {
     }
 
     #[inline]
-    fn may_be_ours(snapshot: &Snapshot, address: Ipv4Addr) -> bool {
-        snapshot.fib4.may_be_ours(address)
+    fn marks(snapshot: &Snapshot) -> Marks<'_> {
+        snapshot.fib4.marks()
     }
 
     #[inline]
@@ -156,8 +163,8 @@ impl Family for Ip6 {
     }
 
     #[inline]
-    fn may_be_ours(snapshot: &Snapshot, address: Ipv6Addr) -> bool {
-        snapshot.fib6.may_be_ours(address)
+    fn marks(snapshot: &Snapshot) -> Marks<'_> {
+        snapshot.fib6.marks()
     }
 
     #[inline]

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use zerocopy::FromZeros;
 
 use crate::adjacency::AdjacencyId;
-use crate::care_map::CareMap;
+use crate::care_map::{CareMap, Marks};
 use crate::interface::InterfaceId;
 
 /// Why the FIB drops a destination.
@@ -164,11 +164,11 @@ impl Fib4 {
         new
     }
 
-    /// False when `address` is surely in no local, VIP or broadcast prefix: cheaper to ask than
+    /// Which addresses are surely in no local, VIP or broadcast prefix: cheaper to ask than
     /// [`lookup`](Self::lookup).
     #[inline(always)]
-    pub fn may_be_ours(&self, address: Ipv4Addr) -> bool {
-        self.care.may_hold(address)
+    pub fn marks(&self) -> Marks<'_> {
+        self.care.marks()
     }
 
     /// The entry of the longest prefix that covers `address`.
@@ -255,7 +255,7 @@ mod tests {
                 let taken_back = back.iter().find(|(other, _)| other == host);
                 let expected = taken_back.map_or(FibEntry::Local, |(_, entry)| *entry);
                 prop_assert_eq!(changed.lookup(*host), expected);
-                prop_assert!(changed.may_be_ours(*host));
+                prop_assert!(changed.marks().may_hold(*host));
             }
             for probe in routes.iter().map(|route| route.network) {
                 if hosts.iter().all(|(host, _)| *host != probe) {

@@ -10,7 +10,7 @@ use std::net::Ipv6Addr;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::care_map::CareMap;
+use crate::care_map::{CareMap, Marks};
 use crate::fib::{FibDrop, FibEntry};
 
 /// A destination prefix and what becomes of it.
@@ -177,11 +177,11 @@ impl Fib6 {
         fib
     }
 
-    /// False when `address` is surely in no local or VIP prefix, or a group's: cheaper to ask than
+    /// Which addresses are surely in no local or VIP prefix, or a group's: cheaper to ask than
     /// [`lookup`](Self::lookup).
     #[inline(always)]
-    pub fn may_be_ours(&self, address: Ipv6Addr) -> bool {
-        self.care.may_hold(address)
+    pub fn marks(&self) -> Marks<'_> {
+        self.care.marks()
     }
 
     /// The entry of the longest prefix that covers `address`.
@@ -359,7 +359,7 @@ mod tests {
                     false => FibEntry::Local,
                 };
                 prop_assert_eq!(changed.lookup(*host), expected);
-                prop_assert!(changed.may_be_ours(*host) || host.is_multicast());
+                prop_assert!(changed.marks().may_hold(*host) || host.is_multicast());
                 prop_assert!(expected != FibEntry::Local || changed.around(*host) == (*host, *host));
             }
             for probe in routes.iter().map(|route| route.network) {

@@ -4,7 +4,7 @@
 
 pub mod adjacency;
 pub mod by_family;
-mod care_map;
+pub mod care_map;
 pub mod clock;
 pub mod credentials;
 pub mod dpdk;
