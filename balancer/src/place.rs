@@ -30,21 +30,13 @@ pub struct Seen<'a> {
 }
 
 impl Finder<'_> {
-    /// The place of a flow, of which [`fetch`](Self::fetch) has to tell the bucket. `tuple` is that of
+    /// The place of a flow, of which [`StickyOwner::fetch`] has to tell the bucket. `tuple` is that of
     /// the client's packets.
     #[inline(always)]
     #[must_use]
     pub fn place<A: Address>(&self, kind: KeyKind, vip: VipId, tuple: &FlowTuple<A>) -> Place {
         let word = FlowKey::word_to_vip(&self.instance, kind, vip, tuple);
         Place { word, bucket: 0, way: 0 }
-    }
-
-    /// Tells the flow's first bucket, and fetches it.
-    #[inline(always)]
-    pub fn fetch(&self, place: &mut Place) {
-        let hash = self.instance.hash(place.word);
-        self.table.prefetch(hash, false);
-        place.bucket = self.table.first_bucket(hash);
     }
 
     /// Finds the position in the bucket, which is here by now. If the flow is not there, and the table
@@ -61,6 +53,14 @@ impl Finder<'_> {
 }
 
 impl StickyOwner {
+    /// Tells the first bucket of the flow of a place, and fetches it.
+    #[inline(always)]
+    pub fn fetch(&self, place: &mut Place) {
+        let hash = self.instance().hash(place.word);
+        self.table().prefetch(hash, false);
+        place.bucket = self.table().first_bucket(hash);
+    }
+
     /// Where the flow of a place is looked for.
     #[inline]
     #[must_use]
@@ -154,7 +154,7 @@ mod tests {
             let passing = course.passing(flags);
             let finder = owner.finder();
             let mut place = finder.place(KeyKind::Exact, vip, &flow);
-            finder.fetch(&mut place);
+            owner.fetch(&mut place);
             finder.see(&mut place, step % 2 == 0);
             let located = plain.locate(KeyKind::Exact, vip, &flow);
             let expected = plain.known(&located, NO_TUPLE, now_s).map(|known| {

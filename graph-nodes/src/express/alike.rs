@@ -1,52 +1,40 @@
-//! The two stages for packets that are like the ones before: from the same interface to the same
+//! The first stage for packets that are like the ones before: from the same interface to the same
 //! service of a VIP whose replies come another way in. Everything about the VIP is known beforehand
 //! then, and there is little left to do for each.
 
-use balancer::{KeyKind, Passing, Place};
+use balancer::KeyKind;
 use dataplane::frame::Frame;
-use dataplane::interface::InterfaceId;
 
+use super::STAGE;
 use super::declined::Declined;
+use super::fitting::{AlikeJob, Fitting};
 use super::lane::{Cx, Lane, LaneFamily};
 use super::likeness::Varying;
 use super::pattern::Pattern;
-use super::run::Run;
-use super::second_stage::{
-    count_existing, count_received, count_sent, is_due, is_partial, sampled,
-};
 use super::services::Source;
-use super::stragglers::Stragglers;
-use super::{Next, STAGE};
 use crate::ip_input::check_source;
 
 /// A pattern that no packet of so many groups in a row fits is given up.
 const PATIENCE: u8 = 8;
 
-/// A packet between the two stages.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct AlikeJob {
-    pub(super) place: Place,
-    /// Bytes of the IP packet.
-    pub(super) len: u16,
-    pub(super) passing: Passing,
-    /// The slot in the frame.
-    pub(super) at: u8,
+/// Which of two a group is.
+fn group_of(start: usize) -> usize {
+    start / STAGE % 2
 }
 
-/// The packets of a group that fit a pattern.
+/// A pattern, and the packets of two groups that fitted it or one before.
 #[derive(Debug)]
 pub(super) struct Alike<F: LaneFamily> {
-    /// `None`: there are none.
+    /// `None`: no packets can fit.
     pattern: Option<Pattern<F>>,
-    jobs: [AlikeJob; STAGE],
-    waiting: usize,
+    groups: [Fitting<F>; 2],
     /// Groups in a row of which no packet fitted.
     in_vain: u8,
 }
 
 impl<F: LaneFamily> Default for Alike<F> {
     fn default() -> Self {
-        Self { pattern: None, jobs: [AlikeJob::default(); STAGE], waiting: 0, in_vain: 0 }
+        Self { pattern: None, groups: Default::default(), in_vain: 0 }
     }
 }
 
@@ -79,6 +67,7 @@ impl<F: LaneFamily> Alike<F> {
         (start, wanted): (usize, u32),
     ) -> u32 {
         let Some(pattern) = &self.pattern else { return 0 };
+        let group = group_of(start);
         let taken = match pattern.destination.kind {
             _ if pattern.replies => self.locate_among_replies(cx, lane, frame, start),
             KeyKind::Exact => self.locate_exact(cx, lane, frame, start),
@@ -87,11 +76,11 @@ impl<F: LaneFamily> Alike<F> {
             KeyKind::Full => 0,
         };
         if taken & !wanted != 0 {
-            self.keep(start, wanted);
+            self.groups[group].keep(start, wanted);
         }
         let taken = taken & wanted;
         if taken == 0 {
-            self.waiting = 0;
+            self.groups[group].waiting = 0;
             self.in_vain += 1;
             if self.in_vain >= PATIENCE {
                 self.pattern = None;
@@ -100,20 +89,6 @@ impl<F: LaneFamily> Alike<F> {
             self.in_vain = 0;
         }
         taken
-    }
-
-    /// Forgets the packets that are not wanted; they fitted an earlier pattern, too.
-    #[cold]
-    fn keep(&mut self, start: usize, wanted: u32) {
-        let mut kept = 0;
-        for index in 0..self.waiting.min(STAGE) {
-            let job = self.jobs[index];
-            if wanted >> (usize::from(job.at) - start) & 1 != 0 {
-                self.jobs[kept] = job;
-                kept += 1;
-            }
-        }
-        self.waiting = kept;
     }
 
     // Functions of their own, as their loops need all registers.
@@ -169,8 +144,9 @@ impl<F: LaneFamily> Alike<F> {
         let end = frame.len().min(start + STAGE);
         let interfaces = &frame.lanes.rx_interface[start..end];
         let (vip, course) = (pattern.destination.vip, pattern.destination.course);
-        let finder = cx.worker.sticky.finder();
-        let mut jobs = self.jobs.iter_mut();
+        let (finder, marks) = (cx.worker.sticky.finder(), F::marks(cx.snapshot));
+        let group = &mut self.groups[group_of(start)];
+        let mut jobs = group.jobs.iter_mut();
         let (mut taken, mut marked) = (0, 0);
         for (index, (slot, rx)) in frame.packets()[start..end].iter().zip(interfaces).enumerate() {
             let Some(packet) = slot else { continue };
@@ -187,80 +163,47 @@ impl<F: LaneFamily> Alike<F> {
             let (passing, at) = (course.passing(flags), (start + index) as u8);
             let Some(job) = jobs.next() else { break };
             *job = AlikeJob { place, len, passing, at };
-            marked |= u32::from(F::may_be_ours(cx.snapshot, flow.src)) << index;
+            marked |= u32::from(marks.may_hold(flow.src)) << index;
             taken |= 1 << index;
         }
-        self.waiting = STAGE - jobs.len();
+        (group.pattern, group.waiting) = (Some(pattern), STAGE - jobs.len());
         if cx.snapshot.tunnel_policy.has_sources() {
             marked = taken;
         }
         if marked != 0 {
             taken &= !odd_ones::<F>(cx, &pattern, frame, start, marked);
-            self.keep(start, taken);
+            group.keep(start, taken);
         }
-        for job in self.jobs[..self.waiting.min(STAGE)].iter_mut() {
-            finder.fetch(&mut job.place);
+        if !cx.worker.sticky.is_large() {
+            group.fetch_all(cx);
         }
         taken
     }
 
-    /// Second stage: looks up the flows of the packets that fitted, and sends them on.
+    /// Fetches what is known of the flows of the group from slot `start` on, where it is far away.
+    #[inline]
+    pub(super) fn fetch(&mut self, cx: &Cx<'_>, start: usize) {
+        if cx.worker.sticky.is_large() {
+            self.groups[group_of(start)].fetch_all(cx);
+        }
+    }
+
+    /// Second stage, for the group from slot `start` on: looks up the flows of the packets that fitted,
+    /// and sends them on. [Fetches](Self::fetch) the other group meanwhile.
     #[inline]
     pub(super) fn finish(
         &mut self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
-        frame: &mut Frame,
+        (frame, start): (&mut Frame, usize),
         declined: &mut Declined,
     ) {
-        if self.waiting > 0 {
-            self.finish_some(cx, lane, frame, declined);
-        }
-    }
-
-    #[inline(never)]
-    fn finish_some(
-        &mut self,
-        cx: &mut Cx<'_>,
-        lane: &mut Lane<F>,
-        frame: &mut Frame,
-        declined: &mut Declined,
-    ) {
-        let waiting = std::mem::take(&mut self.waiting).min(STAGE);
-        let jobs = &mut self.jobs[..waiting];
-        let (finder, large) = (cx.worker.sticky.finder(), cx.worker.sticky.is_large());
-        for job in &mut *jobs {
-            finder.see(&mut job.place, large);
-        }
-        let (Some(pattern), [first, ..]) = (&self.pattern, &*jobs) else { return };
-        let (rx, first) = (pattern.interface, usize::from(first.at));
-        let partial = is_due::<F>(cx, rx) && is_partial::<F>(frame.data(first));
-        if partial {
-            declined.add_ordinary::<F>(frame.data(first));
-        }
-        let jobs = &jobs[usize::from(partial)..];
-        let mut stragglers = Stragglers::of(pattern, jobs);
-        if declined.any() {
-            stragglers.add_all_from(0);
-        }
-        for (index, job) in jobs.iter().enumerate() {
-            if stragglers.are_the_rest() {
-                break;
-            }
-            match forward(cx, lane, frame, job, false) {
-                Forwarded::To(interface) => leave(cx, frame, job, interface),
-                Forwarded::Unknown => stragglers.add_unknown(index),
-                Forwarded::No => stragglers.add_all_from(index),
-            }
-        }
-        let (others, counted) = stragglers.send(cx, lane, frame, declined);
-        let forwarded = jobs.len() as u32 - others;
-        let (shared, existing) = (&cx.worker.shared, u64::from(forwarded - counted));
-        count_existing(shared, Run { of: pattern.destination.vip.get(), packets: existing });
-        count_received::<F>(shared, Run { of: rx, packets: u64::from(forwarded) });
-        lane.forwarded += u64::from(forwarded);
-        if !partial {
-            sampled::<F>(cx, rx, forwarded);
+        let [first, second] = &mut self.groups;
+        let (group, next) = if group_of(start) == 0 { (first, second) } else { (second, first) };
+        if group.any() {
+            group.finish(cx, lane, (frame, declined), next);
+        } else if cx.worker.sticky.is_large() {
+            next.fetch_all(cx);
         }
     }
 }
@@ -285,56 +228,4 @@ fn odd_ones<F: LaneFamily>(
     };
     let marked = (0..STAGE).filter(|index| marked >> index & 1 != 0);
     marked.filter(is_odd).fold(0, |odd, index| odd | 1 << index)
-}
-
-/// What became of a packet whose flow was looked up.
-pub(super) enum Forwarded {
-    /// It leaves there.
-    To(InterfaceId),
-    /// Its flow was not seen, or has no AS.
-    Unknown,
-    /// It is not for the way to its flow's AS, or not as simply.
-    No,
-}
-
-/// Sends a packet to the AS of its flow, if it has one and was seen in its place; or `anywhere`.
-#[inline(always)]
-pub(super) fn forward<F: LaneFamily>(
-    cx: &mut Cx<'_>,
-    lane: &mut Lane<F>,
-    frame: &mut Frame,
-    job: &AlikeJob,
-    anywhere: bool,
-) -> Forwarded {
-    let sticky = &cx.worker.sticky;
-    let seen = match sticky.seen(&job.place) {
-        None if anywhere => sticky.seen_anywhere(&job.place, cx.now.tick_s),
-        seen => seen,
-    };
-    let Some(seen) = seen else { return Forwarded::Unknown };
-    let way = lane.servers.of_flow(cx.snapshot, seen.value);
-    let Some(way) = way else { return Forwarded::Unknown };
-    // A SYN may start another connection.
-    if job.passing.opens() || !way.takes(job.len) {
-        let is_live = seen.value.is_live(cx.now.tick_s);
-        return if is_live { Forwarded::No } else { Forwarded::Unknown };
-    }
-    if !seen.keep(job.passing, &lane.updates, cx.now.tick_s) {
-        return Forwarded::Unknown;
-    }
-    let server = seen.value.as_id();
-    let packet = frame.packet_mut(usize::from(job.at));
-    if !packet.is_some_and(|packet| way.change_alike(packet, cx.snapshot, cx.worker, job.len)) {
-        return Forwarded::No;
-    }
-    count_sent(cx, server, job.len);
-    Forwarded::To(way.interface)
-}
-
-/// Lets a packet leave by an interface.
-#[inline(always)]
-pub(super) fn leave(cx: &mut Cx<'_>, frame: &mut Frame, job: &AlikeJob, interface: InterfaceId) {
-    let at = usize::from(job.at);
-    frame.lanes.tx_interface[at] = interface;
-    cx.set_next(at, Next::Output);
 }

@@ -76,17 +76,32 @@ impl<F: LaneFamily> Crowd<F> {
         taken
     }
 
-    /// Second stage: looks up the flows of these packets, and sends them on.
+    /// Fetches what is known of the flows of the group from slot `start` on.
+    #[inline]
+    pub(super) fn fetch(&mut self, cx: &Cx<'_>, start: usize) {
+        for alike in &mut self.alike {
+            alike.fetch(cx, start);
+        }
+    }
+
+    /// Second stage, for the group from slot `start` on: looks up the flows of these packets, and sends
+    /// them on. [Fetches](Self::fetch) the other group meanwhile.
+    #[inline]
     pub(super) fn finish(
         &mut self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
-        frame: &mut Frame,
+        (frame, start): (&mut Frame, usize),
         declined: &mut Declined,
     ) {
         for alike in &mut self.alike {
-            alike.finish(cx, lane, frame, declined);
+            alike.finish(cx, lane, (frame, start), declined);
         }
+    }
+
+    /// After each group: makes room for the pattern of packets that fitted none.
+    #[inline]
+    pub(super) fn learn(&mut self, lane: &mut Lane<F>) {
         if self.poor >= POOR {
             (self.poor, self.rest) = (0, REST);
         }

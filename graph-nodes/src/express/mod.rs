@@ -7,6 +7,7 @@ mod crowd;
 mod declined;
 mod destinations;
 mod first_stage;
+mod fitting;
 mod flow_job;
 mod gate;
 mod lane;
@@ -36,7 +37,7 @@ use answers::Answers;
 use crowd::Crowd;
 use declined::Declined;
 use gate::Gate;
-use lane::Lane;
+use lane::{Cx, Lane};
 use ordinary::Link;
 
 /// Packets that are between stages at once. Their lines and those of the sticky table are in the
@@ -106,6 +107,61 @@ pub struct LbExpress {
 }
 
 impl LbExpress {
+    /// First stage of the packets of a group, from slot `start` on, that are like those before. Returns
+    /// the others: a bit for each, counted from `start` on.
+    #[inline]
+    fn gather(&mut self, cx: &Cx<'_>, frame: &Frame, start: usize) -> u32 {
+        let all = u32::MAX >> STAGE.saturating_sub(frame.len() - start);
+        let mut others = all & !self.crowd4.gather(cx, &mut self.ip4, frame, start, all);
+        if others != 0 {
+            others &= !self.crowd6.gather(cx, &mut self.ip6, frame, start, others);
+        }
+        others
+    }
+
+    /// Fetches what is known of their flows.
+    #[inline]
+    fn fetch(&mut self, cx: &Cx<'_>, start: usize) {
+        self.crowd4.fetch(cx, start);
+        self.crowd6.fetch(cx, start);
+    }
+
+    /// Second stage of them. What is known of the flows of the next group is fetched meanwhile.
+    #[inline]
+    fn finish(&mut self, cx: &mut Cx<'_>, frame: &mut Frame, start: usize) {
+        self.crowd4.finish(cx, &mut self.ip4, (frame, start), &mut self.declined);
+        self.crowd6.finish(cx, &mut self.ip6, (frame, start), &mut self.declined);
+    }
+
+    /// Both stages of a group's others, and the second stage of the rest of it.
+    #[inline(never)]
+    fn finish_others(
+        &mut self,
+        cx: &mut Cx<'_>,
+        gate: &mut Gate,
+        frame: &mut Frame,
+        (start, mut others): (usize, u32),
+    ) {
+        others &= !self.answers4.gather(cx, &mut self.ip4, frame, start, others);
+        if others != 0 {
+            others &= !self.answers6.gather(cx, &mut self.ip6, frame, start, others);
+        }
+        if others != 0 {
+            others = self.ip4.gather(cx, gate, frame, start, others);
+        }
+        if others != 0 {
+            others = self.ip6.gather(cx, gate, frame, start, others);
+        }
+        if others != 0 {
+            self.decline(frame, start, others);
+        }
+        self.finish(cx, frame, start);
+        self.answers4.finish(cx, &mut self.ip4, frame, &mut self.declined);
+        self.answers6.finish(cx, &mut self.ip6, frame, &mut self.declined);
+        self.ip4.finish(cx, frame, &mut self.declined);
+        self.ip6.finish(cx, frame, &mut self.declined);
+    }
+
     /// Leaves the packets of a group to the other nodes that no lane wants: a bit for each, counted
     /// from slot `start` on.
     #[cold]
@@ -136,33 +192,23 @@ impl Node for LbExpress {
         self.ip6.begin(cx);
         self.crowd4.begin(cx);
         self.crowd6.begin(cx);
+        let mut before = None;
         for start in (0..frame.len()).step_by(STAGE) {
-            let all = u32::MAX >> STAGE.saturating_sub(frame.len() - start);
-            let mut others = all & !self.crowd4.gather(cx, &mut self.ip4, frame, start, all);
-            if others != 0 {
-                others &= !self.crowd6.gather(cx, &mut self.ip6, frame, start, others);
+            let others = self.gather(cx, frame, start);
+            match before {
+                Some(before) => self.finish(cx, frame, before),
+                None => self.fetch(cx, start),
             }
+            before = Some(start);
             if others != 0 {
-                others &= !self.answers4.gather(cx, &mut self.ip4, frame, start, others);
+                self.finish_others(cx, &mut gate, frame, (start, others));
+                before = None;
             }
-            if others != 0 {
-                others &= !self.answers6.gather(cx, &mut self.ip6, frame, start, others);
-            }
-            if others != 0 {
-                others = self.ip4.gather(cx, &mut gate, frame, start, others);
-            }
-            if others != 0 {
-                others = self.ip6.gather(cx, &mut gate, frame, start, others);
-            }
-            if others != 0 {
-                self.decline(frame, start, others);
-            }
-            self.crowd4.finish(cx, &mut self.ip4, frame, &mut self.declined);
-            self.crowd6.finish(cx, &mut self.ip6, frame, &mut self.declined);
-            self.answers4.finish(cx, &mut self.ip4, frame, &mut self.declined);
-            self.answers6.finish(cx, &mut self.ip6, frame, &mut self.declined);
-            self.ip4.finish(cx, frame, &mut self.declined);
-            self.ip6.finish(cx, frame, &mut self.declined);
+            self.crowd4.learn(&mut self.ip4);
+            self.crowd6.learn(&mut self.ip6);
+        }
+        if let Some(before) = before {
+            self.finish(cx, frame, before);
         }
         let forwarded = self.ip4.end(cx) + self.ip6.end(cx);
         if forwarded == 0 && frame.len() >= STAGE {

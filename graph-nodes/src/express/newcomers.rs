@@ -5,7 +5,7 @@ use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
 use super::STAGE;
-use super::alike::AlikeJob;
+use super::fitting::AlikeJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::pattern::Pattern;
 use super::second_stage::count_sent;

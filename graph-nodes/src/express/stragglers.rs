@@ -5,8 +5,8 @@ use balancer::{FlowTuple, TcpFlags};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
-use super::alike::{AlikeJob, Forwarded, forward, leave};
 use super::declined::Declined;
+use super::fitting::{AlikeJob, Forwarded, forward, leave};
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::newcomers::Newcomers;

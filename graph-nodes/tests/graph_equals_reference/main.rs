@@ -59,7 +59,7 @@ proptest! {
 
     #[test]
     fn bursts_of_clients(
-        (mut universe, burst) in strategy::burst(IN_BURSTS, 250),
+        (mut universe, burst) in strategy::burst(IN_BURSTS, 250), large_tables: bool,
     ) {
         // Where replies are translated, what a packet meets depends on those before it.
         for interface in &mut universe.config.interfaces {
@@ -69,7 +69,8 @@ proptest! {
         let vips = &mut universe.config.vips;
         let servers: Vec<_> = vips.iter().flat_map(|vip| vip.servers.keys().copied()).collect();
         vips.retain(|vip| !servers.iter().any(|server| vip.key.has(*server)));
-        equal(Both::play_burst(&universe, &burst))?;
+        let style = Style { large_tables, ..Style::default() };
+        equal(Both::play_burst(&universe, &burst, style))?;
     }
 }
 

@@ -70,7 +70,7 @@ impl<C: Compiler> Differential<C> {
         let config = &scenario.universe.config;
         let mut compiler = C::start(config);
         let info = graph_nodes::builder().info().expect("the graph is complete");
-        let sticky = sticky_owners(style.workers);
+        let sticky = sticky_owners(style);
         let tables = sticky.iter().map(|owner| Arc::clone(owner.table())).collect();
         let snapshot = compiler.snapshot(1, tables);
         let mut publisher = Publisher::new(Box::new(snapshot), style.workers);
@@ -123,9 +123,9 @@ impl<C: Compiler> Differential<C> {
     ///
     /// # Errors
     /// What differs.
-    pub fn play_burst(universe: &Universe, burst: &[Step]) -> Result<(), String> {
+    pub fn play_burst(universe: &Universe, burst: &[Step], style: Style) -> Result<(), String> {
         let scenario = Scenario { universe: universe.clone(), steps: Vec::new() };
-        let mut both = Self::new(&scenario);
+        let mut both = Self::with_style(&scenario, style);
         both.loose = true;
         let mut frames = Vec::new();
         for step in burst {

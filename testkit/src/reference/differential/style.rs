@@ -14,11 +14,13 @@ pub struct Style {
     pub plain: bool,
     /// Packets lie right before pages that nobody may touch.
     pub guarded: bool,
+    /// Sticky tables are so large that the graph does not expect them in the caches.
+    pub large_tables: bool,
 }
 
 impl Default for Style {
     fn default() -> Self {
-        Self { workers: 1, segmented: false, plain: false, guarded: false }
+        Self { workers: 1, segmented: false, plain: false, guarded: false, large_tables: false }
     }
 }
 

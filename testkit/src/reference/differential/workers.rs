@@ -19,6 +19,8 @@ use crate::virtual_clock::VirtualClock;
 /// Sticky buckets of the worker: many more entries than a scenario has flows, so that the table
 /// never is full; what a full one does is for `balancer`'s own tests.
 const BUCKETS: u64 = 1024;
+/// The same of [large](Style::large_tables) tables.
+const MANY_BUCKETS: u64 = 1 << 14;
 /// Buckets that a worker sweeps per turn, at least.
 const SWEPT_PER_TURN: usize = 16;
 /// Buffers of the worker.
@@ -106,13 +108,16 @@ impl Workers {
     }
 }
 
-/// Empty sticky tables of so many workers.
-pub(super) fn sticky_owners(workers: usize) -> Vec<StickyOwner> {
+/// Empty sticky tables of all workers.
+pub(super) fn sticky_owners(style: Style) -> Vec<StickyOwner> {
+    let buckets = if style.large_tables { MANY_BUCKETS } else { BUCKETS };
     let owner = |_| {
         let key = InstanceKey::from_bytes([7; 32]);
-        StickyOwner::new(BUCKETS, key, 4096).expect("a power of two")
+        let owner = StickyOwner::new(buckets, key, 4096).expect("a power of two");
+        assert_eq!(owner.is_large(), style.large_tables);
+        owner
     };
-    (0..workers).map(owner).collect()
+    (0..style.workers).map(owner).collect()
 }
 
 /// A worker that reads what the publisher publishes.
