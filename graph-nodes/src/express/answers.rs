@@ -156,8 +156,8 @@ impl<F: LaneFamily> Answers<F> {
             taken |= 1 << index;
         }
         self.waiting = STAGE - jobs.len();
-        for job in self.jobs[..self.waiting.min(STAGE)].iter_mut() {
-            finder.fetch(&mut job.place);
+        for job in &mut self.jobs[..self.waiting.min(STAGE)] {
+            cx.worker.sticky.fetch(&mut job.place);
         }
         taken
     }
