@@ -1,0 +1,112 @@
+//! First packets of flows on the express way: behind one that shows what they are like.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use balancer::Protocol;
+use testkit::harness::Harness;
+use testkit::packet_builder::PacketBuilder;
+
+use crate::plan::{
+    CLIENT, CLIENT_LINK, SERVERS, VIP, balanced_harness, balanced_world, destination, from_client,
+    vip_counts,
+};
+
+const ACK: u8 = 0x10;
+
+fn udp(port: u16) -> PacketBuilder {
+    from_client(PacketBuilder::udp((CLIENT, port), (VIP, 20000)).data(*b"twelve bytes"))
+}
+
+/// Larger than the way to the ASs is wide.
+fn too_long(port: u16) -> PacketBuilder {
+    from_client(PacketBuilder::udp((CLIENT, port), (VIP, 20000)).data([7; 1480]))
+}
+
+fn on_the_express_way(harness: &Harness) -> u64 {
+    harness.counter("lb-express", "packets on the express way")
+}
+
+/// After a packet that all others are like.
+fn prepared(mut harness: Harness) -> Harness {
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    harness
+}
+
+#[test]
+fn two_packets_of_each_of_many_flows_at_once() {
+    let mut harness = prepared(balanced_harness());
+    for port in (6000..6020).chain(6000..6020) {
+        harness.arrive(CLIENT_LINK, &udp(port).build());
+    }
+    let sent = harness.turn();
+    let servers: Vec<Ipv4Addr> = sent.iter().map(|(_, frame)| destination(frame)).collect();
+    assert_eq!(servers[..20], servers[20..]);
+    assert!(SERVERS.iter().all(|server| servers.contains(server)));
+    assert_eq!(on_the_express_way(&harness), 41);
+    assert_eq!(vip_counts(&harness, 1), [20, 21, 0, 0]);
+    let counts = harness.shared().servers.iter().map(|of| [of.packets.get(), of.bytes.get()]);
+    let all = counts.reduce(|one, other| [one[0] + other[0], one[1] + other[1]]);
+    assert_eq!(all, Some([41, 41 * 40]));
+}
+
+#[test]
+fn one_that_is_too_long_goes_to_the_other_nodes_and_those_behind_it_follow() {
+    let mut harness = prepared(balanced_harness());
+    for frame in [too_long(6000), too_long(6001), udp(6002), udp(6000)] {
+        harness.arrive(CLIENT_LINK, &frame.build());
+    }
+    harness.turn();
+    assert_eq!(on_the_express_way(&harness), 1);
+}
+
+/// A new flow keeps clear of an AS that the same client speaks to by another way.
+#[test]
+fn a_client_that_speaks_to_all_servers_itself_gets_none() {
+    let mut harness = prepared(balanced_harness());
+    for server in SERVERS {
+        let direct = PacketBuilder::udp((CLIENT, 6000), (server, 3307));
+        harness.forward(CLIENT_LINK, &from_client(direct).build());
+    }
+    harness.expect_drop(CLIENT_LINK, &udp(6000).build(), "lb4-vip", "nat tuple in use");
+    assert_eq!(vip_counts(&harness, 1)[1], 1);
+}
+
+#[test]
+fn a_flow_to_another_vip_of_the_same_service_is_kept_clear_of() {
+    const PORTS: std::ops::Range<u16> = 6000..6020;
+    let mut world = balanced_world();
+    let other = world.balanced.add_vip(VIP, Protocol::Udp, 20001, 3307);
+    for server in SERVERS {
+        world.balanced.add_server(other, server);
+    }
+    let mut harness = Harness::new(world);
+    let there = |port| from_client(PacketBuilder::udp((CLIENT, port), (VIP, 20001)).data([7; 12]));
+    let servers: Vec<Ipv4Addr> = PORTS
+        .map(|port| destination(&harness.forward(CLIENT_LINK, &there(port).build()).1))
+        .collect();
+    let mut harness = prepared(harness);
+    PORTS.for_each(|port| harness.arrive(CLIENT_LINK, &udp(port).build()));
+    for ((_, frame), server) in harness.turn().iter().zip(servers) {
+        assert_ne!(destination(frame), server);
+    }
+}
+
+/// A connection that another worker knows stays where it is, though the new-flow table has changed.
+#[test]
+fn what_another_worker_knows_is_asked_for() {
+    let tcp = |port, flags| {
+        from_client(PacketBuilder::tcp((CLIENT, port), (VIP, 8080), flags).data([7; 12])).build()
+    };
+    let mut there = balanced_harness();
+    let mut here = balanced_harness();
+    here.publish_with_peers(&[Arc::clone(there.worker.state.sticky.table())]);
+    here.forward(CLIENT_LINK, &tcp(5000, ACK));
+    for port in 6000..6010 {
+        there.forward(CLIENT_LINK, &tcp(port, ACK));
+        here.arrive(CLIENT_LINK, &tcp(port, ACK));
+    }
+    here.turn();
+    assert_eq!(vip_counts(&there, 0), [0, 10, 0, 0]);
+    assert_eq!(vip_counts(&here, 0), [10, 1, 0, 0]);
+}
