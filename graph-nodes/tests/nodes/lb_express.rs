@@ -212,6 +212,36 @@ fn replies_of_many_services_come_from_the_vips_they_are_of() {
     assert!(on_the_express_way(&harness) > 0);
 }
 
+/// An AS that says something about a client's connection to another one.
+#[test]
+fn replies_of_another_server_do_nothing_to_a_flow() {
+    let mut harness = balanced_harness();
+    let (_, frame) = harness.forward(CLIENT_LINK, &tcp(4000, SYN).build());
+    let server: Ipv4Addr = destination(&frame);
+    let other = if server == SERVERS[0] { SERVERS[1] } else { SERVERS[0] };
+    let answer = |from, flags| {
+        let answer =
+            PacketBuilder::tcp((from, 80), (CLIENT, 4000), flags).data(*b"HTTP/1.1 200 OK");
+        from_server(from, answer).build()
+    };
+    for _ in 0..3 {
+        harness.forward(SERVER_LINK, &answer(server, ACK));
+        harness.forward(CLIENT_LINK, &tcp(4000, ACK).build());
+    }
+    let entries = |harness: &Harness| {
+        let table = harness.worker.state.sticky.table();
+        (0..table.capacity()).filter_map(|at| table.entry(at)).collect::<Vec<_>>()
+    };
+    let before = entries(&harness);
+    assert_eq!(before.len(), 1);
+    let taken = on_the_express_way(&harness);
+    harness.forward(SERVER_LINK, &answer(other, FIN_ACK));
+    assert_eq!(on_the_express_way(&harness), taken + 1);
+    assert_eq!(entries(&harness), before);
+    harness.forward(SERVER_LINK, &answer(server, FIN_ACK));
+    assert_ne!(entries(&harness), before);
+}
+
 /// With one arm, requests and replies come from one link, between each other.
 #[test]
 fn requests_and_replies_of_one_link_take_it_together() {
