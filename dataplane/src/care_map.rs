@@ -1,4 +1,4 @@
-//! [`CareMap`]: which addresses are surely nobody's that a router has to care about.
+//! [`Marks`]: which addresses are surely nobody's that a router has to care about.
 
 use balancer::Address;
 

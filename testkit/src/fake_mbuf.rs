@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_packet_is_cut_and_put_behind_something() {
-        let pool = FakePool::new(2);
+        let pool = FakePool::new(4);
         let mut packet = pool.packet(b"abcdef");
         let room = packet.reframe::<6>(4, 2).expect("room in front");
         assert_eq!(room[2..], *b"abcd");

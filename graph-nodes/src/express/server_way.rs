@@ -135,7 +135,8 @@ impl<F: LaneFamily> ServerWay<F> {
     }
 
     /// Changes an ordinary packet of a flow, which it [takes](Self::takes), into what leaves. `port` is the
-    /// AS's, host byte order; `len` the IP packet's, in bytes. False when there is no room in front of it; it is as it was then.
+    /// AS's, host byte order; `len` the IP packet's, in bytes. False when there is no room in front of it;
+    /// it is as it was then.
     #[inline(always)]
     pub(super) fn change(
         &self,
