@@ -7,6 +7,7 @@ one's tunnels, say). A guest is Debian's kernel, so what works on it works on a 
 import base64
 import contextlib
 import fcntl
+import hashlib
 import itertools
 import os
 import select
@@ -31,6 +32,15 @@ def open_tap(namespace, name, kind=IFF_TAP):
             raise
     namespace.run("ip", "link", "set", name, "up")
     return file
+
+
+# How often a command is tried whose line lost bytes.
+ATTEMPTS = 5
+
+
+def md5(line):
+    """What md5sum prints of a line, without its newline."""
+    return hashlib.md5(line + b"\n", usedforsecurity=False).hexdigest().encode()
 
 
 class CommandFailed(AssertionError):
@@ -80,7 +90,7 @@ class Guest:
         for file in files:
             os.close(file)
         self.taps = [(None, mac, namespace) for _, mac, namespace in self.taps]
-        self.pending = b""
+        self.pending, self.number = b"", 0
         self._line(timeout_s, b"ready")
         if setup:
             self.run(setup)
@@ -105,13 +115,34 @@ class Guest:
                 raise AssertionError(f"{self.name} is gone ({self.process.poll()}); {self.tail()}")
             self.pending += data
 
+    def _answer(self, script, timeout_s):
+        """Status and output of a script, both as they come; asks again where the line lost some bytes."""
+        self.number += 1
+        number, command, send = b"%d" % self.number, script, True
+        for _ in range(ATTEMPTS):
+            rest = number + b" " + command
+            if send:
+                self.process.stdin.write(md5(rest) + b" " + rest + b"\n")
+            line, send = self._line(timeout_s), True
+            if line == b"unclear":
+                continue
+            checksum, _, answer = line.partition(b" ")
+            answered, _, answer = answer.partition(b" ")
+            if checksum != md5(answered + b" " + answer):
+                command = b"again"
+            elif answered == number:
+                return answer
+            else:
+                # An earlier answer: asked for again as this script was never run, or late.
+                command, send = script, command == b"again"
+        raise AssertionError(f"{self.name} is not to be understood: {line[:200]}; {self.tail()}")
+
     def run(self, script, check=True, timeout_s=30):
         """Runs a shell script inside, as root; returns its output.
 
         The script ends at the first command that fails; unless `check` is off that is an error.
         """
-        self.process.stdin.write(base64.b64encode(script.encode()) + b"\n")
-        status, _, output = self._line(timeout_s).partition(b" ")
+        status, _, output = self._answer(base64.b64encode(script.encode()), timeout_s).partition(b" =")
         output = base64.b64decode(output).decode(errors="replace")
         if check and status != b"0":
             raise CommandFailed(f"{self.name}: status {status.decode()} of\n{script}\n{output}")

@@ -23,9 +23,11 @@ MODULES = (
 PROGRAMS = ("ip", "nft", "dash")
 BLOB_BYTES = 10_000_000
 
-# The first process. It serves commands on the second serial port: a line in is a script in base64,
-# a line out is the exit status and the output in base64. Scripts go to dash: busybox's own shell
-# would run busybox's `ip`, which knows few tunnels, whatever PATH says.
+# The first process. It serves commands on the second serial port, which may lose bytes on a busy machine:
+# a line in is the MD5 sum of the rest, a number, and a script in base64; a line out is the same of the
+# number, exit status, and `=` and the output. `again` for a script asks for the last answer, and `unclear`
+# for one. Scripts go to dash: busybox's own shell would run busybox's `ip`, which knows few tunnels,
+# whatever PATH says.
 INIT = r"""#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /run /tmp /var
 /bin/busybox mount -t proc proc /proc
@@ -41,10 +43,17 @@ ip link set lo up
 exec 3<>/dev/ttyS1
 stty raw -echo <&3
 echo ready >&3
-while read -r line <&3; do
-    echo "$line" | base64 -d >/tmp/script
-    dash -e /tmp/script >/tmp/output 2>&1 </dev/null
-    echo "$? $(base64 /tmp/output | tr -d '\n')" >&3
+while read -r sum number line <&3; do
+    if [ "$(echo "$number $line" | md5sum | cut -c1-32)" != "$sum" ]; then
+        echo unclear >&3
+        continue
+    fi
+    if [ "$line" != again ]; then
+        echo "$line" | base64 -d >/tmp/script
+        dash -e /tmp/script >/tmp/output 2>&1 </dev/null
+        echo "$number $? =$(base64 /tmp/output | tr -d '\n')" >/tmp/answer
+    fi
+    echo "$(md5sum </tmp/answer | cut -c1-32) $(cat /tmp/answer)" >&3
 done
 """
 

@@ -170,3 +170,19 @@ def test_a_script_that_fails_inside_is_an_error(server):
     with pytest.raises(CommandFailed, match="nonsense"):
         server.guest.run("ls /nonsense")
     assert set(OVERHEAD) > {method for method, _, _ in METHODS}
+
+
+def test_what_the_line_to_a_server_loses_is_said_again(server, monkeypatch):
+    count, line = "echo x >>/tmp/runs; wc -l </tmp/runs", server.guest._line
+    lost = iter([True, True])
+
+    def losing(timeout_s, wanted=None):
+        return line(timeout_s, wanted)[next(lost, False):]
+
+    assert server.guest.run(count) == "1\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(server.guest, "_line", losing)
+        assert server.guest.run(count) == "2\n", "it ran once"
+    server.guest.process.stdin.write(b"half a comm\n")
+    assert server.guest._line(30) == b"unclear"
+    assert server.guest.run(count) == "3\n"
