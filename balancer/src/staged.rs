@@ -207,35 +207,11 @@ static OF_FLAGS: [Passing; 256] = {
     table
 };
 
-/// What a loop over a burst needs to [locate](StickyOwner::locate) flows, close at hand.
+/// What a loop over a burst needs to find the [`Place`](crate::Place)s of flows, close at hand.
 #[derive(Clone, Copy, Debug)]
 pub struct Finder<'a> {
     pub(crate) table: &'a StickyTable,
     pub(crate) instance: InstanceKey,
-}
-
-impl Finder<'_> {
-    /// The same as [`StickyOwner::locate`].
-    #[inline(always)]
-    #[must_use]
-    pub fn locate<A: Address>(&self, kind: KeyKind, vip: VipId, tuple: &FlowTuple<A>) -> Located {
-        locate(&self.instance, kind, vip, tuple)
-    }
-
-    /// Fetches a flow's first bucket.
-    #[inline(always)]
-    pub fn prefetch(&self, located: &Located) {
-        self.table.prefetch(located.hash, false);
-    }
-
-    /// Fetches the second, where the first is here by now and does not have the flow: for tables that
-    /// are larger than the caches ([`StickyOwner::is_large`]).
-    #[inline(always)]
-    pub fn prefetch_second(&self, located: &Located) {
-        if self.table.first_entries(located.hash).bucket.ways(located.word) == 0 {
-            self.table.prefetch_second(located.hash);
-        }
-    }
 }
 
 /// A live entry, until the owner's next change.

@@ -40,8 +40,8 @@ use gate::Gate;
 use lane::{Cx, Lane};
 use ordinary::Link;
 
-/// Packets that are between stages at once. Their lines and those of the sticky table are in the
-/// first-level cache then; with 64 and more they push each other out.
+/// Packets of a group. Two groups are between stages at once, and their lines and those of the sticky table
+/// fit into the first-level cache; larger groups would push each other out.
 pub(crate) const STAGE: usize = u32::BITS as usize;
 
 /// After a large frame without anything for the express way, so many go past it: where packets are
@@ -79,9 +79,9 @@ node_counters! {
 /// known and wide enough. All others go on to `ethernet-input` as they came. While one of those nodes
 /// waits for packets to trace, none come here at all, so that a trace shows each step.
 ///
-/// Packets go in groups of 32 through two stages: in the first, headers are checked, the VIP is found
-/// and the lines of the sticky table are fetched; in the second, flows are looked up and packets
-/// rewritten. What is found out about destinations, ASs and services is kept until the next snapshot.
+/// Packets go in groups of 32 through two stages: in the first, headers are checked and the VIP is found;
+/// in the second, flows are looked up and packets rewritten, while the lines of the sticky table for the
+/// next group are fetched. What is found out about destinations, ASs and services is kept until the next snapshot.
 ///
 /// # Reads
 /// All headers; the snapshot, by the functions of the other nodes.
