@@ -8,9 +8,10 @@ use dataplane::fib::{FibDrop, FibEntry};
 use dataplane::frame::{Frame, flag};
 use dataplane::interface::InterfaceId;
 use dataplane::node::{ByFamily, Node, NodeCx};
+use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
 use dataplane::wire::Header;
-use dataplane::wire::checksum::pseudo_header_sum;
+use dataplane::wire::checksum::{is_valid, pseudo_header_sum};
 use dataplane::wire::extension::UpperLayer;
 use dataplane::wire::ip::IpHeader;
 use dataplane::wire::ipv4::protocol;
@@ -104,12 +105,14 @@ impl<F> Default for IpInput<F> {
     }
 }
 
-/// True when the packet's TCP or UDP checksum is the bare sum of the pseudo-header.
+/// True when the packet's TCP or UDP checksum is the bare sum of the pseudo-header. A right checksum
+/// has that value too, once in 65 536 packets.
 pub(crate) fn has_partial_checksum<H: IpHeader>(
-    data: &[u8],
+    packet: &Packet,
     l3: usize,
     upper: &UpperLayer,
 ) -> bool {
+    let data = packet.data();
     let Some(header) = H::at(data, l3) else { return false };
     let field = if upper.protocol == protocol::TCP {
         TcpHeader::at(data, upper.offset).map(|tcp| tcp.checksum.get())
@@ -117,9 +120,11 @@ pub(crate) fn has_partial_checksum<H: IpHeader>(
         let udp = UdpHeader::at(data, upper.offset);
         udp.map(|udp| udp.checksum.get()).filter(|sum| *sum != 0)
     };
-    let len = (l3 + header.packet_len()).saturating_sub(upper.offset) as u16;
-    let pseudo = pseudo_header_sum(header.source(), header.destination(), upper.protocol, len);
-    field == Some(pseudo.fold())
+    let len = (l3 + header.packet_len()).saturating_sub(upper.offset);
+    let addresses = (header.source(), header.destination());
+    let pseudo = pseudo_header_sum(addresses.0, addresses.1, upper.protocol, len as u16);
+    let is_right = || packet.sum(upper.offset, len).is_some_and(|sum| is_valid(pseudo.plus(sum)));
+    field == Some(pseudo.fold()) && !is_right()
 }
 
 /// True for a packet whose checksum can be told from a partial one by its headers alone: of TCP or
@@ -217,7 +222,7 @@ impl<F: HeaderRules> IpInput<F> {
             Ok(upper) => {
                 if may_be_sampled::<F>(l3, &upper)
                     && is_sampled::<F>(cx.worker, origin.rx)
-                    && has_partial_checksum::<F::Header>(packet.data(), l3, &upper)
+                    && has_partial_checksum::<F::Header>(packet, l3, &upper)
                 {
                     cx.count(Counter::PartialChecksum, 1);
                 }

@@ -86,7 +86,7 @@ impl<F: LaneFamily> Fitting<F> {
         }
         let (Some(pattern), [first, ..]) = (&self.pattern, &*jobs) else { return };
         let (rx, first) = (pattern.interface, usize::from(first.at));
-        let partial = is_due::<F>(cx, rx) && is_partial::<F>(frame.data(first));
+        let partial = is_due::<F>(cx, rx) && frame.packet(first).is_some_and(is_partial::<F>);
         if partial {
             declined.add_ordinary::<F>(frame.data(first));
         }

@@ -4,6 +4,7 @@ use balancer::{AsId, FlowTuple, KeyKind};
 use dataplane::family::Family;
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
+use dataplane::packet::Packet;
 use dataplane::wire::ip::IpHeader;
 use dataplane::worker::WorkerShared;
 
@@ -37,7 +38,7 @@ impl<F: LaneFamily> Lane<F> {
         }
         let first = usize::from(self.jobs[0].at);
         let rx = frame.lanes.rx_interface[first];
-        let partial = is_due::<F>(cx, rx) && is_partial::<F>(frame.data(first));
+        let partial = is_due::<F>(cx, rx) && frame.packet(first).is_some_and(is_partial::<F>);
         if partial {
             declined.add_ordinary::<F>(frame.data(first));
         }
@@ -206,9 +207,9 @@ pub(super) fn is_due<F: Family>(cx: &Cx<'_>, rx: InterfaceId) -> bool {
 /// True of an ordinary packet that has. It is not for the express way: `ip4-input` or `ip6-input`
 /// counts it.
 #[cold]
-pub(super) fn is_partial<F: Family>(data: &[u8]) -> bool {
-    F::Header::upper_layer(data, L3)
-        .is_ok_and(|upper| has_partial_checksum::<F::Header>(data, L3, &upper))
+pub(super) fn is_partial<F: Family>(packet: &Packet) -> bool {
+    F::Header::upper_layer(packet.data(), L3)
+        .is_ok_and(|upper| has_partial_checksum::<F::Header>(packet, L3, &upper))
 }
 
 /// After packets of an interface, the first of which was looked at if it was its turn.

@@ -142,10 +142,15 @@ fn source_routes_are_not_followed() {
 
 /// What Linux leaves when it counts on the card: the folded sum of the pseudo-header.
 fn partial() -> PacketBuilder {
+    transit().l4_checksum(bare_sum(15))
+}
+
+/// The folded sum of the pseudo-header of a UDP datagram of this many bytes.
+fn bare_sum(len: u32) -> u16 {
     let [a, b] = [CLIENT, HOST].map(u32::from);
-    let words = [a >> 16, a & 0xffff, b >> 16, b & 0xffff, 17, 15];
+    let words = [a >> 16, a & 0xffff, b >> 16, b & 0xffff, 17, len];
     let sum: u32 = words.iter().sum();
-    transit().l4_checksum(((sum & 0xffff) + (sum >> 16)) as u16)
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 #[test]
@@ -176,4 +181,23 @@ fn whole_checksums_are_not_called_partial() {
     harness.forward(CLIENT_LINK, &partial().fragment(0x2000).build());
     harness.forward(CLIENT_LINK, &transit().build());
     assert!(harness.counters().is_empty(), "{:?}", harness.counters());
+}
+
+/// Once in 65 536 packets the right checksum has the value that stands for none yet.
+#[test]
+fn right_checksums_that_look_partial_are_not_called_so() {
+    let alike = (1..=u16::MAX)
+        .map(|port| from_client(PacketBuilder::udp((CLIENT, port), (HOST, 2))).build())
+        .find(|frame| frame[L2 + 26..L2 + 28] == bare_sum(8).to_be_bytes())
+        .expect("a source port that makes it so");
+    validated(&alike);
+    let mut harness = harness();
+    harness.forward(CLIENT_LINK, &alike);
+    assert!(harness.counters().is_empty(), "{:?}", harness.counters());
+    // It is wrong for a packet from another port.
+    let mut harness = self::harness();
+    let mut wrong = alike;
+    wrong[L2 + 21] ^= 1;
+    harness.forward(CLIENT_LINK, &wrong);
+    assert_eq!(harness.counters().len(), 1, "{:?}", harness.counters());
 }

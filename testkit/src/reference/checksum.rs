@@ -57,12 +57,13 @@ pub fn partial(packet: &[u8], upper: &Upper) -> u16 {
 }
 
 /// True when the TCP or UDP checksum field of a whole packet holds the bare sum of the pseudo
-/// header.
+/// header, and that is not the right checksum by chance.
 pub fn is_partial(packet: &[u8], upper: &Upper) -> bool {
     let len = if upper.protocol == UDP { 8 } else { 20 };
     // The sum is never 0, so "no checksum" cannot be mistaken for it.
     packet.len() >= upper.at + len
         && field(packet, upper).is_some_and(|at| word(packet, at) == partial(packet, upper))
+        && transport_error(packet, upper) != 0
 }
 
 /// Offset of the checksum that covers the packet's addresses, if the packet has it.
