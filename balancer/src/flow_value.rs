@@ -19,6 +19,9 @@ pub(crate) const EXPIRY_TO_TOP: i32 = u64::BITS as i32 - 16 - EXPIRY_SHIFT as i3
 /// The bits of the state.
 pub(crate) const STATE_BITS: u64 = (STATE_MASK as u64) << STATE_SHIFT;
 
+/// The bits of state and expiry.
+const UPDATE_BITS: u64 = STATE_BITS | 0xffff << EXPIRY_SHIFT;
+
 /// The value of a flow entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowValue(u64);
@@ -98,6 +101,12 @@ impl FlowValue {
         Self((state as u64) << STATE_SHIFT | (expiry as u64) << EXPIRY_SHIFT)
     }
 
+    /// State and expiry alone, as an [`update`](Self::update).
+    #[inline]
+    pub(crate) const fn only_update(self) -> Self {
+        Self(self.0 & UPDATE_BITS)
+    }
+
     /// An update that no flow's entry is up to date by: its state is none.
     pub(crate) const fn no_update() -> Self {
         Self((STATE_MASK as u64) << STATE_SHIFT)
@@ -106,8 +115,7 @@ impl FlowValue {
     /// The same flow with another one's state and expiry.
     #[inline]
     pub(crate) const fn updated(self, update: Self) -> Self {
-        const REST: u64 = !((STATE_MASK as u64) << STATE_SHIFT | 0xffff << EXPIRY_SHIFT);
-        Self(self.0 & REST | update.0)
+        Self(self.0 & !UPDATE_BITS | update.0)
     }
 
     /// Whether an occupied entry has a state that there is.

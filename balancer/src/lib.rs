@@ -137,7 +137,7 @@ pub use live_flows::LiveFlows;
 pub use nat_reverse::{Candidate, Endpoint, ReverseMap};
 pub use new_flow_cache::NewFlowCache;
 pub use new_flow_table::{Member, NewFlowTable, NewFlowTableError, Spread};
-pub use place::{Place, Seen};
+pub use place::{Place, Seen, Usual};
 pub use ports::{Ports, TargetPort};
 pub use prefix::Prefix;
 pub use protocol::{ParseProtocolError, Protocol};

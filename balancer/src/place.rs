@@ -61,6 +61,23 @@ impl StickyOwner {
         place.bucket = self.table().first_bucket(hash);
     }
 
+    /// The flow's entry in its first bucket, which is here by now. If it is not there, and the table is
+    /// `large` ([`is_large`](Self::is_large)), fetches the second bucket.
+    #[inline(always)]
+    #[must_use]
+    pub fn look(&self, place: &Place, large: bool) -> Option<Seen<'_>> {
+        let bucket = self.table().entries(place.bucket).bucket;
+        let ways = bucket.ways(place.word);
+        if ways == 0 {
+            if large {
+                self.table().prefetch_second(self.instance().hash(place.word));
+            }
+            return None;
+        }
+        let way = ways.trailing_zeros() as usize % WAYS;
+        Some(Seen { bucket, way, value: bucket.value(way) })
+    }
+
     /// Where the flow of a place is looked for.
     #[inline]
     #[must_use]
@@ -87,7 +104,51 @@ impl StickyOwner {
     }
 }
 
+/// What the last packet found in its flow's entry, and had nothing to add to: most packets of a burst find
+/// the same. Of one second.
+#[derive(Clone, Copy, Debug)]
+pub struct Usual {
+    passing: Passing,
+    update: FlowValue,
+}
+
+impl Usual {
+    /// What no packet finds.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { passing: Passing::NOTHING, update: FlowValue::no_update() }
+    }
+}
+
 impl Seen<'_> {
+    /// Whether the entry is alive and up to date, as is usual.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_usual(&self, passing: Passing, usual: &Usual) -> bool {
+        passing == usual.passing && self.value.updated(usual.update) == self.value
+    }
+
+    /// Like [`keep`](Self::keep). Tells what is usual then, if the next packet of the flow need not do the
+    /// same.
+    #[inline]
+    #[must_use]
+    pub fn keep_usual(
+        &self,
+        passing: Passing,
+        updates: &Updates,
+        now_s: u32,
+        usual: &mut Usual,
+    ) -> bool {
+        if !self.keep(passing, updates, now_s) {
+            return false;
+        }
+        let value = self.bucket.value(self.way);
+        if updates.has_seen(value, passing) {
+            *usual = Usual { passing, update: value.only_update() };
+        }
+        true
+    }
+
     /// Keeps the entry up to date, unless it is free or has expired: false then, and nothing is done.
     #[inline(always)]
     #[must_use]

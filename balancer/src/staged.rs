@@ -141,6 +141,8 @@ impl Passing {
     /// Directions and segments.
     const KINDS: usize = 1 << Self::PROFILE_SHIFT;
     const OPENS: u16 = 0x8000;
+    /// What no packet does.
+    pub(crate) const NOTHING: Self = Self(u16::MAX);
 
     const fn kind(direction: Direction, segment: Segment) -> usize {
         (direction as usize) << Self::DIRECTION_SHIFT | segment as usize

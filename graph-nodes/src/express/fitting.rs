@@ -1,6 +1,6 @@
 //! [`Fitting`]: the packets of a group that fitted a pattern, and their second stage.
 
-use balancer::{Passing, Place};
+use balancer::{Passing, Place, Updates, Usual};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
@@ -79,11 +79,8 @@ impl<F: LaneFamily> Fitting<F> {
         next: &mut Self,
     ) {
         let waiting = std::mem::take(&mut self.waiting).min(STAGE);
-        let jobs = &mut self.jobs[..waiting];
-        let (finder, large) = (cx.worker.sticky.finder(), cx.worker.sticky.is_large());
-        for job in &mut *jobs {
-            finder.see(&mut job.place, large);
-        }
+        let jobs = &self.jobs[..waiting];
+        let large = cx.worker.sticky.is_large();
         let (Some(pattern), [first, ..]) = (&self.pattern, &*jobs) else { return };
         let (rx, first) = (pattern.interface, usize::from(first.at));
         let partial = is_due::<F>(cx, rx) && frame.packet(first).is_some_and(is_partial::<F>);
@@ -97,17 +94,20 @@ impl<F: LaneFamily> Fitting<F> {
         }
         let coming = if large { next.waiting.min(STAGE) } else { 0 };
         let mut ahead = next.jobs[..coming].iter_mut();
-        for (index, job) in jobs.iter().enumerate() {
+        let mut usual = Usual::nothing();
+        let mut left = jobs.iter();
+        while let Some(job) = left.next() {
             if let Some(job) = ahead.next() {
                 cx.worker.sticky.fetch(&mut job.place);
             }
             if stragglers.are_the_rest() {
                 continue;
             }
-            match forward(cx, lane, frame, job, false) {
+            let index = || jobs.len() - left.len() - 1;
+            match forward(cx, lane, frame, job, (Where::First { large }, &mut usual)) {
                 Forwarded::To(interface) => leave(cx, frame, job, interface),
-                Forwarded::Unknown => stragglers.add_unknown(index),
-                Forwarded::No => stragglers.add_all_from(index),
+                Forwarded::Unknown => stragglers.add_unknown(index()),
+                Forwarded::No => stragglers.add_all_from(index()),
             }
         }
         ahead.for_each(|job| cx.worker.sticky.fetch(&mut job.place));
@@ -133,30 +133,38 @@ pub(super) enum Forwarded {
     No,
 }
 
-/// Sends a packet to the AS of its flow, if it has one and was seen in its place; or `anywhere`.
+/// Where a flow is looked for.
+#[derive(Clone, Copy)]
+pub(super) enum Where {
+    /// In its first bucket, which was fetched.
+    First {
+        /// The table is.
+        large: bool,
+    },
+    Anywhere,
+}
+
+/// Sends a packet to the AS of its flow, if it has one there.
 #[inline(always)]
 pub(super) fn forward<F: LaneFamily>(
     cx: &mut Cx<'_>,
     lane: &mut Lane<F>,
     frame: &mut Frame,
     job: &AlikeJob,
-    anywhere: bool,
+    (place, usual): (Where, &mut Usual),
 ) -> Forwarded {
-    let sticky = &cx.worker.sticky;
-    let seen = match sticky.seen(&job.place) {
-        None if anywhere => sticky.seen_anywhere(&job.place, cx.now.tick_s),
-        seen => seen,
+    let seen = match place {
+        Where::First { large } => cx.worker.sticky.look(&job.place, large),
+        Where::Anywhere => cx.worker.sticky.seen_anywhere(&job.place, cx.now.tick_s),
     };
     let Some(seen) = seen else { return Forwarded::Unknown };
     let way = lane.servers.of_flow(cx.snapshot, seen.value);
     let Some(way) = way else { return Forwarded::Unknown };
-    // A SYN may start another connection.
-    if job.passing.opens() || !way.takes(job.len) {
-        let is_live = seen.value.is_live(cx.now.tick_s);
-        return if is_live { Forwarded::No } else { Forwarded::Unknown };
-    }
-    if !seen.keep(job.passing, &lane.updates, cx.now.tick_s) {
-        return Forwarded::Unknown;
+    let takes = way.takes(job.len);
+    if !takes || !seen.is_usual(job.passing, usual) {
+        if let Some(refused) = look_closer(cx, &lane.updates, (job, place, takes), usual) {
+            return refused;
+        }
     }
     let server = seen.value.as_id();
     let Some(packet) = frame.packet_mut(usize::from(job.at)) else { return Forwarded::No };
@@ -165,6 +173,28 @@ pub(super) fn forward<F: LaneFamily>(
     }
     count_sent(cx, server, job.len);
     Forwarded::To(way.interface)
+}
+
+/// Brings the entry of a flow up to date, which is there; `takes`: the way to the AS takes a packet of this
+/// length. `Some` when it may not go there. Apart, as it is not what most packets need.
+#[inline(never)]
+fn look_closer(
+    cx: &Cx<'_>,
+    updates: &Updates,
+    (job, place, takes): (&AlikeJob, Where, bool),
+    usual: &mut Usual,
+) -> Option<Forwarded> {
+    let (sticky, now_s) = (&cx.worker.sticky, cx.now.tick_s);
+    let seen = match place {
+        Where::First { .. } => sticky.look(&job.place, false)?,
+        Where::Anywhere => sticky.seen_anywhere(&job.place, now_s)?,
+    };
+    // A SYN may start another connection.
+    if job.passing.opens() || !takes {
+        let is_live = seen.value.is_live(now_s);
+        return Some(if is_live { Forwarded::No } else { Forwarded::Unknown });
+    }
+    (!seen.keep_usual(job.passing, updates, now_s, usual)).then_some(Forwarded::Unknown)
 }
 
 /// Lets a packet leave by an interface.

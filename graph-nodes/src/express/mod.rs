@@ -19,6 +19,8 @@ mod outer_template;
 mod pattern;
 mod readdress;
 mod redirect;
+mod redirect4;
+mod redirect6;
 mod run;
 mod second_stage;
 mod server_way;

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use balancer::AsId;
 use dataplane::adjacency::L2Header;
-use dataplane::family::Family;
 use dataplane::forwarding::{Method, ServerPath};
 use dataplane::interface::{InterfaceId, MacAddress};
 use dataplane::packet::Packet;
@@ -17,43 +16,44 @@ use super::lane::LaneFamily;
 use super::ordinary::L3;
 use super::outer_template::OuterTemplate;
 use super::readdress::{NewEnd, Side};
-use super::redirect::Redirect;
+use super::redirect::Target;
 
-/// What is done to a packet where there is no NAT.
+/// What is done at once to a packet that is to the VIP's one service, if it has only one.
 #[derive(Clone, Debug)]
-enum Change<A> {
-    /// Address and DSCP.
-    L3dsr(NewEnd<A>, u8),
-    /// Nothing but the Ethernet header.
-    DirectRouting,
-    /// An outer header.
+enum Quick<F: LaneFamily> {
+    /// It gets another destination.
+    Redirect(F::Redirect),
+    /// It gets an outer header, as all packets do that go this way.
     Tunnel(OuterTemplate),
+    /// It gets another Ethernet header.
+    Link([u8; L3]),
+    /// There is no short cut.
+    Nothing,
 }
 
 /// What no flow's epoch is.
 const NO_EPOCH: u16 = 1 << 8;
 
-/// How packets get to an AS.
+/// How packets get to an AS. What most packets need comes first, to be in the same lines of the cache.
 #[derive(Clone, Debug)]
-pub(super) struct ServerWay<F: Family> {
-    /// The epoch of its flows; [`NO_EPOCH`] if there is no such AS.
-    epoch: u16,
-    /// Where they leave.
-    pub(super) interface: InterfaceId,
+#[repr(C)]
+pub(super) struct ServerWay<F: LaneFamily> {
     /// The largest packet that may take this way, in bytes; 0 when none may.
     largest: u16,
-    link: L2Header,
-    /// The AS's address where there is NAT. Apart from the other methods, as the jump by a table among
-    /// all of them takes longer.
-    nat: Option<NewEnd<F::Address>>,
-    /// What packets to the one address of the VIP become, where the AS is told by the destination and
-    /// [`link`](Self::link) has no tags.
-    redirect: Option<Redirect<F::Address>>,
+    /// Where they leave.
+    pub(super) interface: InterfaceId,
+    quick: Quick<F>,
+    /// The epoch of its flows; [`NO_EPOCH`] if there is no such AS.
+    epoch: u16,
     /// The AS's port behind NAT, where it is the same for all packets; host byte order.
     port: u16,
-    change: Change<F::Address>,
     /// No flow of another VIP can clash with this one's at the AS.
     alone: bool,
+    link: L2Header,
+    /// The AS's address where there is NAT.
+    nat: Option<NewEnd<F::Address>>,
+    /// The same for L3DSR, and the DSCP.
+    l3dsr: Option<(NewEnd<F::Address>, u8)>,
 }
 
 impl<F: LaneFamily> ServerWay<F> {
@@ -65,15 +65,15 @@ impl<F: LaneFamily> ServerWay<F> {
     fn closed_in(epoch: u16) -> Self {
         let nobody = MacAddress([0; 6]);
         Self {
-            epoch,
-            interface: InterfaceId::LOCAL0,
             largest: 0,
+            interface: InterfaceId::LOCAL0,
+            quick: Quick::Nothing,
+            epoch,
+            port: 0,
+            alone: false,
             link: L2Header::new(nobody, nobody, &[], 0),
             nat: None,
-            redirect: None,
-            port: 0,
-            change: Change::DirectRouting,
-            alone: false,
+            l3dsr: None,
         }
     }
 
@@ -89,24 +89,28 @@ impl<F: LaneFamily> ServerWay<F> {
         let path = snapshot.server_path(server)?;
         let adjacency = snapshot.adjacency(path.adjacency?)?;
         let link = adjacency.rewrite.filter(|_| adjacency.tunnel.is_none())?;
-        let change = match path.method {
-            Method::Nat => Change::DirectRouting,
-            Method::L3dsr { dscp } => Change::L3dsr(NewEnd::new(F::address(path.address)?), dscp),
-            Method::DirectRouting => Change::DirectRouting,
+        let server_end = || F::address(path.address).map(NewEnd::new);
+        let (mut nat, mut l3dsr, mut tunnel) = (None, None, None);
+        match path.method {
+            Method::Nat => nat = Some(server_end()?),
+            Method::L3dsr { dscp } => l3dsr = Some((server_end()?, dscp)),
+            Method::DirectRouting => {}
             Method::Gre | Method::Ipip | Method::Gue => {
-                Change::Tunnel(OuterTemplate::new::<F>(&snapshot.tunnel_policy, path, &link)?)
+                tunnel = Some(OuterTemplate::new::<F>(&snapshot.tunnel_policy, path, &link)?);
             }
+        }
+        let quick = match tunnel {
+            Some(template) => Quick::Tunnel(template),
+            None => link
+                .untagged()
+                .and_then(|link| quick(snapshot, server, path, link))
+                .unwrap_or(Quick::Nothing),
         };
         let largest = adjacency.mtu.saturating_sub(path.method.overhead(path.address.is_ipv6()));
-        let nat = match path.method {
-            Method::Nat => Some(NewEnd::new(F::address(path.address)?)),
-            _ => None,
-        };
         let interface = adjacency.interface;
         let alone = nat.is_none() || is_alone(snapshot, server).unwrap_or(false);
-        let redirect = link.untagged().and_then(|link| redirect::<F>(snapshot, server, path, link));
         let port = nat_port(snapshot, server).unwrap_or_default();
-        Some(Self { epoch, interface, largest, link, nat, redirect, port, change, alone })
+        Some(Self { largest, interface, quick, epoch, port, alone, link, nat, l3dsr })
     }
 
     /// Whether a new flow through its VIP can clash with no other flow at the AS: the AS sees all of
@@ -145,23 +149,17 @@ impl<F: LaneFamily> ServerWay<F> {
         worker: &mut WorkerState,
         (port, len): (u16, u16),
     ) -> bool {
-        if let Some(server) = &self.nat {
-            let Some(l3) = set_link(packet, &self.link) else { return false };
-            F::readdress(packet.data_mut(), l3, Side::Destination, server, Some(port));
-            return true;
+        if let Quick::Tunnel(template) = &self.quick {
+            return wrap::<F>(template, packet, snapshot, worker, len);
         }
-        match &self.change {
-            Change::L3dsr(server, dscp) => {
-                let Some(l3) = set_link(packet, &self.link) else { return false };
-                let data = packet.data_mut();
-                F::readdress(data, l3, Side::Destination, server, None);
-                if let Some(header) = F::Header::at_mut(data, l3) {
-                    header.set_dscp(*dscp);
-                }
-            }
-            Change::DirectRouting => return set_link(packet, &self.link).is_some(),
-            Change::Tunnel(template) => {
-                return wrap::<F>(template, packet, snapshot, worker, len);
+        let Some(l3) = set_link(packet, &self.link) else { return false };
+        if let Some(server) = &self.nat {
+            F::readdress(packet.data_mut(), l3, Side::Destination, server, Some(port));
+        } else if let Some((server, dscp)) = &self.l3dsr {
+            let data = packet.data_mut();
+            F::readdress(data, l3, Side::Destination, server, None);
+            if let Some(header) = F::Header::at_mut(data, l3) {
+                header.set_dscp(*dscp);
             }
         }
         true
@@ -176,19 +174,25 @@ impl<F: LaneFamily> ServerWay<F> {
         worker: &mut WorkerState,
         len: u16,
     ) -> bool {
-        if let Some(to) = &self.redirect {
-            if F::redirect(packet.data_mut(), to) {
-                return true;
+        let changed = match &self.quick {
+            Quick::Redirect(to) => F::redirect(packet.data_mut(), to),
+            Quick::Tunnel(template) => {
+                template.is_plain()
+                    && F::shown(packet.data()).is_some_and(|shown| {
+                        let next_id = || worker.next_outer_id() as u16;
+                        template.wrap_plain(packet, (shown, len), next_id)
+                    })
             }
-        } else if let Change::Tunnel(template) = &self.change {
-            let wrapped = template.is_plain()
-                && F::shown(packet.data()).is_some_and(|shown| {
-                    let next_id = || worker.next_outer_id() as u16;
-                    template.wrap_plain(packet, (shown, len), next_id)
-                });
-            return wrapped || wrap::<F>(template, packet, snapshot, worker, len);
-        }
-        self.change_apart(packet, snapshot, worker, len)
+            Quick::Link(link) => match packet.data_mut().first_chunk_mut() {
+                Some(head) => {
+                    *head = *link;
+                    true
+                }
+                None => false,
+            },
+            Quick::Nothing => false,
+        };
+        changed || self.change_apart(packet, snapshot, worker, len)
     }
 
     /// Apart, as a loop needs its registers for what is done to most packets.
@@ -211,24 +215,23 @@ fn nat_port(snapshot: &Snapshot, server: AsId) -> Option<u16> {
     Some(vip.target_port(port))
 }
 
-/// What packets to the VIP become on their way to an AS, if they all have the same destination.
-fn redirect<F: LaneFamily>(
+/// What packets to the VIP become at once on their way to an AS, if they all have the same destination.
+fn quick<F: LaneFamily>(
     snapshot: &Snapshot,
     server: AsId,
     path: &ServerPath,
     link: &[u8; L3],
-) -> Option<Redirect<F::Address>> {
+) -> Option<Quick<F>> {
     let vip = snapshot.lb.vip(snapshot.lb.server(server)?.vip)?;
+    let (port, dscp) = match path.method {
+        Method::Nat => (Some((vip.key.ports.single()?, nat_port(snapshot, server)?)), None),
+        Method::L3dsr { dscp } => (None, Some(dscp)),
+        Method::DirectRouting => return Some(Quick::Link(*link)),
+        Method::Gre | Method::Ipip | Method::Gue => return None,
+    };
     let from = F::address(vip.key.prefix.network).filter(|_| vip.key.prefix.is_host())?;
-    let to = F::address(path.address)?;
-    match path.method {
-        Method::Nat => {
-            let ports = Some((vip.key.ports.single()?, nat_port(snapshot, server)?));
-            Some(Redirect::new(*link, (from, to), ports, None))
-        }
-        Method::L3dsr { dscp } => Some(Redirect::new(*link, (from, to), None, Some(dscp))),
-        _ => None,
-    }
+    let to = Target { address: (from, F::address(path.address)?), port, dscp };
+    Some(Quick::Redirect(F::redirection(*link, &to)))
 }
 
 /// Whether all flows that lead to the service of an AS behind NAT are of one VIP of one service.

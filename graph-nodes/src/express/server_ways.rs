@@ -1,6 +1,7 @@
 //! [`ServerWays`]: the ways to ASs, remembered.
 
 use balancer::{AsId, FlowValue};
+use dataplane::family::{Ip4, Ip6};
 use dataplane::snapshot::Snapshot;
 
 use super::lane::LaneFamily;
@@ -10,11 +11,13 @@ use super::server_way::ServerWay;
 const WAYS: usize = 4096;
 
 // A power of two, so that a shift finds it.
-#[repr(align(256))]
+#[repr(C, align(256))]
 struct Cell<F: LaneFamily> {
     tag: Tag,
     way: ServerWay<F>,
 }
+
+const _: () = assert!(size_of::<Cell<Ip4>>() == 256 && size_of::<Cell<Ip6>>() == 256);
 
 /// The flows of an AS in a snapshot: from the low end on, the epoch 8 bits, the AS 20, the snapshot's
 /// generation.

@@ -1,12 +1,12 @@
 //! [`Stragglers`]: the packets of a group that fit a pattern, but are not sent by what is known of
 //! their flows alone.
 
-use balancer::{FlowTuple, TcpFlags};
+use balancer::{FlowTuple, TcpFlags, Usual};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
 use super::declined::Declined;
-use super::fitting::{AlikeJob, Forwarded, forward, leave};
+use super::fitting::{AlikeJob, Forwarded, Where, forward, leave};
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::newcomers::Newcomers;
@@ -122,7 +122,7 @@ fn forward_anywhere<F: LaneFamily>(
     frame: &mut Frame,
     job: &AlikeJob,
 ) -> Option<InterfaceId> {
-    match forward(cx, lane, frame, job, true) {
+    match forward(cx, lane, frame, job, (Where::Anywhere, &mut Usual::nothing())) {
         Forwarded::To(interface) => Some(interface),
         Forwarded::Unknown | Forwarded::No => None,
     }

@@ -1,0 +1,237 @@
+//! [`Redirected`] packets of IPv4.
+
+use std::net::Ipv4Addr;
+
+use dataplane::family::Ip4;
+use dataplane::wire::Header;
+use dataplane::wire::ipv4::{Ipv4Header, protocol};
+use dataplane::wire::tcp::TcpHeader;
+
+use super::ordinary::L3;
+use super::readdress::fold;
+use super::redirect::{Redirected, Restored, Sums, Target, follow, part, updated};
+
+const HEAD: usize = L3 + Ipv4Header::LEN + TcpHeader::LEN;
+
+/// Where these bytes of a frame start.
+mod at {
+    pub(super) const CLASS: usize = 15;
+    pub(super) const HOPS: usize = 22;
+    pub(super) const PROTOCOL: usize = 23;
+    pub(super) const CHECKSUM: usize = 24;
+    pub(super) const SOURCE: usize = 26;
+    pub(super) const DESTINATION: usize = 30;
+    pub(super) const SOURCE_PORT: usize = 34;
+    pub(super) const PORT: usize = 36;
+    pub(super) const UDP_CHECKSUM: usize = 40;
+    pub(super) const TCP_CHECKSUM: usize = 50;
+}
+
+/// The bits of a class that are not the DSCP.
+const ECN: u8 = 3;
+
+/// Where in a frame the [`Words`] start: behind them is nothing of a header that changes.
+const START: usize = 20;
+
+/// Words of a frame from [`START`] on, in the machine's byte order: so many that the compiler has one
+/// instruction for all.
+type Words = [u16; 16];
+
+/// The number of a word that starts at this byte of a frame.
+const fn word(at: usize) -> usize {
+    (at - START) / 2
+}
+
+/// What IPv4 packets become whose destination is always the same before.
+#[derive(Clone, Debug)]
+pub(super) struct Redirect4 {
+    /// What is added with the carry at the low end, to packets of TCP and of UDP.
+    added: [Words; 2],
+    /// The bits that turn before, as it is their complements that are added to (RFC 1624 eqn. 3): all but
+    /// UDP's checksum, which so never becomes 0, as that would say that there is none (RFC 768). Not known
+    /// to the compiler, which would make something special of each word.
+    before: Words,
+    /// The bits that turn after.
+    after: Words,
+    /// The new Ethernet header.
+    link: [u8; L3],
+    /// `None` stays.
+    dscp: Option<u8>,
+}
+
+impl Redirect4 {
+    fn new(link: [u8; L3], to: &Target<Ipv4Addr>) -> Self {
+        let Target { address, port, dscp } = *to;
+        let Sums { header, upper } = Sums::new(address, port);
+        let mut added = [[0; 16]; 2];
+        for added in &mut added {
+            added[word(at::HOPS)] = u16::from_ne_bytes([1, 0]);
+            added[word(at::CHECKSUM)] = header;
+        }
+        added[0][word(at::TCP_CHECKSUM)] = upper;
+        added[1][word(at::UDP_CHECKSUM)] = !upper;
+        let mut before = [u16::MAX; 16];
+        before[word(at::UDP_CHECKSUM)] = 0;
+        let mut after = before;
+        let [from, to] = [address.0, address.1].map(|address| address.octets());
+        let port = port.map_or([[0; 2]; 2], |(from, to)| [from, to].map(u16::to_be_bytes));
+        let bytes = [(at::DESTINATION, &from[..], &to[..]), (at::PORT, &port[0], &port[1])];
+        for (at, from, to) in bytes {
+            let pairs = from.as_chunks().0.iter().zip(to.as_chunks().0);
+            for (offset, (from, to)) in pairs.enumerate() {
+                after[word(at) + offset] ^= u16::from_ne_bytes(*from) ^ u16::from_ne_bytes(*to);
+            }
+        }
+        Self { added, before, after, link, dscp }
+    }
+
+    /// What the words of a packet become, whose hops are not 0.
+    #[inline(always)]
+    fn changed(&self, words: &Words, udp: bool) -> Words {
+        let added = &self.added[usize::from(udp)];
+        let mut changed = [0; 16];
+        for at in 0..words.len() {
+            // If there is no checksum, it stays so.
+            let kept = if words[at] | self.before[at] == 0 { 0 } else { u16::MAX };
+            let (sum, carry) = (words[at] ^ self.before[at]).overflowing_add(added[at] & kept);
+            changed[at] = sum.wrapping_add(u16::from(carry)) ^ self.after[at];
+        }
+        changed
+    }
+
+    #[inline(always)]
+    fn change(&self, head: &mut [u8; HEAD]) -> Option<()> {
+        let udp = head[at::PROTOCOL] == protocol::UDP;
+        let bytes: &mut [u8; 32] = part(head, START)?;
+        let mut words = [0; 16];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u16::from_ne_bytes(*bytes);
+        }
+        let changed = self.changed(&words, udp);
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(changed) {
+            *bytes = word.to_ne_bytes();
+        }
+        *part(head, 0)? = self.link;
+        if let Some(dscp) = self.dscp {
+            let old = head[at::CLASS];
+            let new = dscp << 2 | old & ECN;
+            head[at::CLASS] = new;
+            let word = |class| u16::from_ne_bytes([0x45, class]);
+            let change = fold(u32::from(!word(old)) + u32::from(word(new)));
+            let checksum = part(head, at::CHECKSUM)?;
+            *checksum = updated(u16::from_ne_bytes(*checksum), change).to_ne_bytes();
+        }
+        Some(())
+    }
+}
+
+/// Takes a hop off a packet, and lets its checksums follow.
+#[inline(always)]
+fn settle(head: &mut [u8; HEAD], sums: &Sums) -> Option<()> {
+    head[at::HOPS] = head[at::HOPS].wrapping_sub(1);
+    let checksum = part(head, at::CHECKSUM)?;
+    *checksum = updated(u16::from_ne_bytes(*checksum), sums.header).to_ne_bytes();
+    if head[at::PROTOCOL] == protocol::UDP {
+        follow(part(head, at::UDP_CHECKSUM)?, true, sums.upper);
+    } else {
+        follow(part(head, at::TCP_CHECKSUM)?, false, sums.upper);
+    }
+    Some(())
+}
+
+impl Redirected for Ip4 {
+    type Redirect = Redirect4;
+
+    fn redirection(link: [u8; L3], to: &Target<Ipv4Addr>) -> Redirect4 {
+        Redirect4::new(link, to)
+    }
+
+    #[inline(always)]
+    fn redirect(data: &mut [u8], to: &Redirect4) -> bool {
+        data.first_chunk_mut().is_some_and(|head| to.change(head).is_some())
+    }
+
+    #[inline(always)]
+    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Ipv4Addr>) -> bool {
+        let Some(head) = data.first_chunk_mut::<HEAD>() else { return false };
+        let change = |head: &mut [u8; HEAD]| {
+            *part(head, 0)? = *link;
+            *part(head, at::SOURCE)? = to.address.octets();
+            *part(head, at::SOURCE_PORT)? = to.port.to_be_bytes();
+            settle(head, &to.sums)
+        };
+        change(head).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane::wire::Header;
+    use proptest::prelude::*;
+
+    use super::super::readdress::{NewEnd, Readdress, Side};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ip4_is_redirected_as_it_is_readdressed(
+            mut data in prop::collection::vec(any::<u8>(), 60), tcp: bool, from: u32, to: u32,
+            ports in prop::option::of((any::<u16>(), any::<u16>())), none in 0..8,
+            dscp in prop::option::of(0_u8..64),
+        ) {
+            let [from, to] = [from, to].map(Ipv4Addr::from_bits);
+            data[at::PROTOCOL] = if tcp { protocol::TCP } else { protocol::UDP };
+            data[at::DESTINATION..][..4].copy_from_slice(&from.octets());
+            (data[14], data[at::HOPS]) = (0x45, data[at::HOPS].max(2));
+            if let Some((port, _)) = ports {
+                data[at::PORT..][..2].copy_from_slice(&port.to_be_bytes());
+            }
+            if none == 0 && !tcp {
+                data[at::UDP_CHECKSUM..][..2].fill(0);
+            }
+            Ipv4Header::at_mut(&mut data, L3).unwrap().fill_checksum();
+            let mut expected = data.clone();
+            let port = ports.map(|(_, to)| to);
+            Ip4::readdress(&mut expected, L3, Side::Destination, &NewEnd::new(to), port);
+            expected[..L3].fill(9);
+            if let Some(dscp) = dscp {
+                Ipv4Header::at_mut(&mut expected, L3).unwrap().set_dscp(dscp);
+            }
+            let to = Target { address: (from, to), port: ports, dscp };
+            let to = Ip4::redirection([9; L3], &to);
+            prop_assert!(Ip4::redirect(&mut data, &to));
+            prop_assert_eq!(data, expected);
+        }
+
+        #[test]
+        fn ip4_is_restored_as_it_is_readdressed(
+            mut data in prop::collection::vec(any::<u8>(), 60), tcp: bool, from: u32, to: u32,
+            ports: (u16, u16), none in 0..8,
+        ) {
+            let [from, to] = [from, to].map(Ipv4Addr::from_bits);
+            data[at::PROTOCOL] = if tcp { protocol::TCP } else { protocol::UDP };
+            data[at::SOURCE..][..4].copy_from_slice(&from.octets());
+            data[at::SOURCE_PORT..][..2].copy_from_slice(&ports.0.to_be_bytes());
+            (data[14], data[at::HOPS]) = (0x45, data[at::HOPS].max(2));
+            if none == 0 && !tcp {
+                data[at::UDP_CHECKSUM..][..2].fill(0);
+            }
+            Ipv4Header::at_mut(&mut data, L3).unwrap().fill_checksum();
+            let mut expected = data.clone();
+            Ip4::readdress(&mut expected, L3, Side::Source, &NewEnd::new(to), Some(ports.1));
+            expected[..L3].fill(9);
+            let to = Restored::new((from, to), ports);
+            prop_assert!(Ip4::restore(&mut data, &[9; L3], &to));
+            prop_assert_eq!(data, expected);
+        }
+    }
+
+    #[test]
+    fn short_frames_stay_as_they_are() {
+        let to = Ipv4Addr::new(10, 0, 0, 2);
+        let mut data = [7; HEAD - 1];
+        let to = Target { address: (to, to), port: None, dscp: None };
+        assert!(!Ip4::redirect(&mut data, &Ip4::redirection([0; L3], &to)));
+        assert_eq!(data, [7; HEAD - 1]);
+    }
+}

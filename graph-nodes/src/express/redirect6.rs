@@ -1,0 +1,156 @@
+//! [`Redirected`] packets of IPv6.
+
+use std::net::Ipv6Addr;
+
+use dataplane::family::{Family, Ip6};
+use dataplane::wire::Header;
+use dataplane::wire::ip::IpHeader;
+use dataplane::wire::ipv4::protocol;
+use dataplane::wire::ipv6::Ipv6Header;
+
+use super::ordinary::L3;
+use super::redirect::{Redirected, Restored, Sums, Target, follow, part};
+
+/// What IPv6 packets become whose destination is always the same before.
+#[derive(Clone, Debug)]
+pub(super) struct Redirect6 {
+    address: Ipv6Addr,
+    /// Host byte order; `None` stays.
+    port: Option<u16>,
+    /// What is added to checksums.
+    upper: u16,
+    /// The new Ethernet header.
+    link: [u8; L3],
+    /// `None` stays.
+    dscp: Option<u8>,
+}
+
+/// Up to the end of UDP's header.
+const HEAD6: usize = L3 + Ipv6Header::LEN + 8;
+
+/// Where these bytes of a frame start.
+mod at6 {
+    pub(super) const PROTOCOL: usize = 20;
+    pub(super) const HOPS: usize = 21;
+    pub(super) const SOURCE: usize = 22;
+    pub(super) const DESTINATION: usize = 38;
+    pub(super) const SOURCE_PORT: usize = 54;
+    pub(super) const PORT: usize = 56;
+    pub(super) const UDP_CHECKSUM: usize = 60;
+    pub(super) const TCP_CHECKSUM: usize = 70;
+}
+
+/// Takes a hop off an IPv6 packet, and lets its checksum follow. `None`, and it is as it was, when
+/// that is not there.
+#[inline(always)]
+fn settle6(data: &mut [u8], upper: u16) -> Option<&mut [u8; HEAD6]> {
+    let udp = data.get(at6::PROTOCOL) == Some(&protocol::UDP);
+    let checksum_at = if udp { at6::UDP_CHECKSUM } else { at6::TCP_CHECKSUM };
+    follow(data.get_mut(checksum_at..)?.first_chunk_mut()?, udp, upper);
+    // Shorter than where the checksum was.
+    let head = data.first_chunk_mut::<HEAD6>()?;
+    head[at6::HOPS] = head[at6::HOPS].wrapping_sub(1);
+    Some(head)
+}
+
+#[inline(always)]
+fn set_dscp<F: Family>(data: &mut [u8], dscp: Option<u8>) {
+    if let Some(dscp) = dscp
+        && let Some(header) = F::Header::at_mut(data, L3)
+    {
+        header.set_dscp(dscp);
+    }
+}
+
+impl Redirected for Ip6 {
+    type Redirect = Redirect6;
+
+    fn redirection(link: [u8; L3], to: &Target<Ipv6Addr>) -> Redirect6 {
+        let Target { address, port, dscp } = *to;
+        let Sums { upper, .. } = Sums::new(address, port);
+        Redirect6 { address: address.1, port: port.map(|(_, to)| to), upper, link, dscp }
+    }
+
+    #[inline(always)]
+    fn redirect(data: &mut [u8], to: &Redirect6) -> bool {
+        let change = |data: &mut [u8]| {
+            let head = settle6(data, to.upper)?;
+            *part(head, 0)? = to.link;
+            *part(head, at6::DESTINATION)? = to.address.octets();
+            if let Some(port) = to.port {
+                *part(head, at6::PORT)? = port.to_be_bytes();
+            }
+            Some(())
+        };
+        if change(data).is_none() {
+            return false;
+        }
+        set_dscp::<Self>(data, to.dscp);
+        true
+    }
+
+    #[inline(always)]
+    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Ipv6Addr>) -> bool {
+        let change = |data: &mut [u8]| {
+            let head = settle6(data, to.sums.upper)?;
+            *part(head, 0)? = *link;
+            *part(head, at6::SOURCE)? = to.address.octets();
+            *part(head, at6::SOURCE_PORT)? = to.port.to_be_bytes();
+            Some(())
+        };
+        change(data).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::readdress::{NewEnd, Readdress, Side};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ip6_is_redirected_as_it_is_readdressed(
+            mut data in prop::collection::vec(any::<u8>(), 74), tcp: bool, from: u128, to: u128,
+            ports in prop::option::of((any::<u16>(), any::<u16>())), dscp in prop::option::of(0_u8..64),
+        ) {
+            let [from, to] = [from, to].map(Ipv6Addr::from_bits);
+            data[at6::PROTOCOL] = if tcp { protocol::TCP } else { protocol::UDP };
+            data[at6::DESTINATION..][..16].copy_from_slice(&from.octets());
+            (data[14], data[at6::HOPS]) = (0x60, data[at6::HOPS].max(2));
+            if let Some((port, _)) = ports {
+                data[at6::PORT..][..2].copy_from_slice(&port.to_be_bytes());
+            }
+            let mut expected = data.clone();
+            let port = ports.map(|(_, to)| to);
+            Ip6::readdress(&mut expected, L3, Side::Destination, &NewEnd::new(to), port);
+            expected[..L3].fill(9);
+            if let Some(dscp) = dscp {
+                Ipv6Header::at_mut(&mut expected, L3).unwrap().set_dscp(dscp);
+            }
+            let to = Target { address: (from, to), port: ports, dscp };
+            let to = Ip6::redirection([9; L3], &to);
+            prop_assert!(Ip6::redirect(&mut data, &to));
+            prop_assert_eq!(data, expected);
+        }
+
+        #[test]
+        fn ip6_is_restored_as_it_is_readdressed(
+            mut data in prop::collection::vec(any::<u8>(), 74), tcp: bool, from: u128, to: u128,
+            ports: (u16, u16),
+        ) {
+            let [from, to] = [from, to].map(Ipv6Addr::from_bits);
+            data[at6::PROTOCOL] = if tcp { protocol::TCP } else { protocol::UDP };
+            data[at6::SOURCE..][..16].copy_from_slice(&from.octets());
+            data[at6::SOURCE_PORT..][..2].copy_from_slice(&ports.0.to_be_bytes());
+            (data[14], data[at6::HOPS]) = (0x60, data[at6::HOPS].max(2));
+            let mut expected = data.clone();
+            Ip6::readdress(&mut expected, L3, Side::Source, &NewEnd::new(to), Some(ports.1));
+            expected[..L3].fill(9);
+            let to = Restored::new((from, to), ports);
+            prop_assert!(Ip6::restore(&mut data, &[9; L3], &to));
+            prop_assert_eq!(data, expected);
+        }
+    }
+}
