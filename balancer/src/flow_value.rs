@@ -22,8 +22,8 @@ pub(crate) const STATE_BITS: u64 = (STATE_MASK as u64) << STATE_SHIFT;
 /// The bits of state and expiry.
 const UPDATE_BITS: u64 = STATE_BITS | 0xffff << EXPIRY_SHIFT;
 
-/// The value of a flow entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The value of a flow entry. The default is a free one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowValue(u64);
 
 impl FlowValue {

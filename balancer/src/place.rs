@@ -52,6 +52,24 @@ impl Finder<'_> {
     }
 }
 
+impl Finder<'_> {
+    /// What the flow's entry in its first bucket says, which is here by now; that of a free one if it is
+    /// not there. Then, if the table is `large` ([`StickyOwner::is_large`]), fetches the second bucket.
+    #[inline(always)]
+    #[must_use]
+    pub fn glance(&self, place: &Place, large: bool) -> FlowValue {
+        let bucket = self.table.entries(place.bucket).bucket;
+        let ways = bucket.ways(place.word);
+        if ways == 0 {
+            if large {
+                self.table.prefetch_second(self.instance.hash(place.word));
+            }
+            return FlowValue::default();
+        }
+        bucket.value(ways.trailing_zeros() as usize % WAYS)
+    }
+}
+
 impl StickyOwner {
     /// Tells the first bucket of the flow of a place, and fetches it.
     #[inline(always)]
@@ -61,21 +79,14 @@ impl StickyOwner {
         place.bucket = self.table().first_bucket(hash);
     }
 
-    /// The flow's entry in its first bucket, which is here by now. If it is not there, and the table is
-    /// `large` ([`is_large`](Self::is_large)), fetches the second bucket.
+    /// The flow's entry, if it is in its first bucket.
     #[inline(always)]
     #[must_use]
-    pub fn look(&self, place: &Place, large: bool) -> Option<Seen<'_>> {
+    pub fn look(&self, place: &Place) -> Option<Seen<'_>> {
         let bucket = self.table().entries(place.bucket).bucket;
         let ways = bucket.ways(place.word);
-        if ways == 0 {
-            if large {
-                self.table().prefetch_second(self.instance().hash(place.word));
-            }
-            return None;
-        }
         let way = ways.trailing_zeros() as usize % WAYS;
-        Some(Seen { bucket, way, value: bucket.value(way) })
+        (ways != 0).then(|| Seen { bucket, way, value: bucket.value(way) })
     }
 
     /// Where the flow of a place is looked for.
@@ -110,26 +121,33 @@ impl StickyOwner {
 pub struct Usual {
     passing: Passing,
     update: FlowValue,
+    changed: bool,
 }
 
 impl Usual {
     /// What no packet finds.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { passing: Passing::NOTHING, update: FlowValue::no_update() }
+        Self { passing: Passing::NOTHING, update: FlowValue::no_update(), changed: false }
+    }
+
+    /// Whether an entry that says this is alive, and a packet has nothing to add to it, as is usual.
+    #[inline(always)]
+    #[must_use]
+    pub fn is(&self, value: FlowValue, passing: Passing) -> bool {
+        passing == self.passing && value.updated(self.update) == value
+    }
+
+    /// Whether some entry was changed, so that others may say something else than they did before.
+    #[inline(always)]
+    #[must_use]
+    pub fn any_changed(&self) -> bool {
+        self.changed
     }
 }
 
 impl Seen<'_> {
-    /// Whether the entry is alive and up to date, as is usual.
-    #[inline(always)]
-    #[must_use]
-    pub fn is_usual(&self, passing: Passing, usual: &Usual) -> bool {
-        passing == usual.passing && self.value.updated(usual.update) == self.value
-    }
-
-    /// Like [`keep`](Self::keep). Tells what is usual then, if the next packet of the flow need not do the
-    /// same.
+    /// Like [`keep`](Self::keep). What it finds, or leaves for the next packet, is usual then.
     #[inline]
     #[must_use]
     pub fn keep_usual(
@@ -139,12 +157,17 @@ impl Seen<'_> {
         now_s: u32,
         usual: &mut Usual,
     ) -> bool {
-        if !self.keep(passing, updates, now_s) {
-            return false;
+        let mut value = self.value;
+        if !updates.has_seen(value, passing) {
+            if !value.is_live(now_s) {
+                return false;
+            }
+            value = updates.after(value, passing);
+            self.bucket.set_value(self.way, value);
+            usual.changed = true;
         }
-        let value = self.bucket.value(self.way);
         if updates.has_seen(value, passing) {
-            *usual = Usual { passing, update: value.only_update() };
+            (usual.passing, usual.update) = (passing, value.only_update());
         }
         true
     }
@@ -206,6 +229,7 @@ mod tests {
         let [mut owner, mut plain] =
             [(); 2].map(|()| StickyOwner::new(64, InstanceKey::from_bytes([5; 32]), 16).unwrap());
         let (mut seen_first, mut seen_later, mut expired, mut none) = (0, 0, 0, 0);
+        let (mut as_usually, mut usual) = (0, Usual::nothing());
         for step in 0..20_000u32 {
             let now_s = step / 100;
             updates.renew(&timeouts, 1, now_s);
@@ -222,8 +246,19 @@ mod tests {
                 known.keep(passing, &updates);
                 known.value
             });
+            // As usual, or not: both keep the same.
+            if step % 50 == 0 {
+                usual = Usual::nothing();
+            }
+            let value = finder.glance(&place, step % 2 == 0);
             let in_place = owner.seen(&place);
-            let kept = in_place.filter(|seen| seen.keep(passing, &updates, now_s));
+            assert_eq!(in_place.map_or(FlowValue::default(), |seen| seen.value), value);
+            let as_usual = usual.is(value, passing);
+            as_usually += u32::from(as_usual);
+            let kept = in_place.filter(|seen| match step % 3 {
+                0 => seen.keep(passing, &updates, now_s),
+                _ => as_usual || seen.keep_usual(passing, &updates, now_s, &mut usual),
+            });
             expired += u32::from(in_place.is_some() && kept.is_none());
             let kept = kept.or_else(|| {
                 let seen = owner.seen_anywhere(&place, now_s)?;
@@ -248,7 +283,7 @@ mod tests {
         for at in 0..plain.table().capacity() {
             assert_eq!(owner.table().entry(at), plain.table().entry(at));
         }
-        let counts = [seen_first, seen_later, expired, none];
+        let counts = [seen_first, seen_later, expired, none, as_usually];
         assert!(counts.iter().all(|count| *count > 100), "{counts:?}");
     }
 }

@@ -2,7 +2,7 @@
 //! service of a VIP whose replies come another way in. Everything about the VIP is known beforehand
 //! then, and there is little left to do for each.
 
-use balancer::KeyKind;
+use balancer::{FlowValue, KeyKind};
 use dataplane::frame::Frame;
 
 use super::STAGE;
@@ -162,7 +162,7 @@ impl<F: LaneFamily> Alike<F> {
             let place = finder.place(kind, vip, &flow);
             let (passing, at) = (course.passing(flags), (start + index) as u8);
             let Some(job) = jobs.next() else { break };
-            *job = AlikeJob { place, len, passing, at };
+            *job = AlikeJob { place, value: FlowValue::default(), len, passing, at };
             marked |= u32::from(marks.may_hold(flow.src)) << index;
             taken |= 1 << index;
         }

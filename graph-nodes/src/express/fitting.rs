@@ -1,6 +1,6 @@
 //! [`Fitting`]: the packets of a group that fitted a pattern, and their second stage.
 
-use balancer::{Passing, Place, Updates, Usual};
+use balancer::{FlowValue, Passing, Place, Updates, Usual};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
@@ -18,6 +18,8 @@ use super::{Next, STAGE};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AlikeJob {
     pub(super) place: Place,
+    /// What the entry of its flow said in the second stage.
+    pub(super) value: FlowValue,
     /// Bytes of the IP packet.
     pub(super) len: u16,
     pub(super) passing: Passing,
@@ -79,8 +81,12 @@ impl<F: LaneFamily> Fitting<F> {
         next: &mut Self,
     ) {
         let waiting = std::mem::take(&mut self.waiting).min(STAGE);
-        let jobs = &self.jobs[..waiting];
-        let large = cx.worker.sticky.is_large();
+        let jobs = &mut self.jobs[..waiting];
+        let (finder, large) = (cx.worker.sticky.finder(), cx.worker.sticky.is_large());
+        // In a loop of its own, as the CPU looks ahead over more packets then.
+        for job in &mut *jobs {
+            job.value = finder.glance(&job.place, large);
+        }
         let (Some(pattern), [first, ..]) = (&self.pattern, &*jobs) else { return };
         let (rx, first) = (pattern.interface, usize::from(first.at));
         let partial = is_due::<F>(cx, rx) && frame.packet(first).is_some_and(is_partial::<F>);
@@ -104,7 +110,8 @@ impl<F: LaneFamily> Fitting<F> {
                 continue;
             }
             let index = || jobs.len() - left.len() - 1;
-            match forward(cx, lane, frame, job, (Where::First { large }, &mut usual)) {
+            let value = if usual.any_changed() { look_again(cx, job) } else { job.value };
+            match forward(cx, lane, frame, job, (value, &mut usual)) {
                 Forwarded::To(interface) => leave(cx, frame, job, interface),
                 Forwarded::Unknown => stragglers.add_unknown(index()),
                 Forwarded::No => stragglers.add_all_from(index()),
@@ -133,61 +140,49 @@ pub(super) enum Forwarded {
     No,
 }
 
-/// Where a flow is looked for.
-#[derive(Clone, Copy)]
-pub(super) enum Where {
-    /// In its first bucket, which was fetched.
-    First {
-        /// The table is.
-        large: bool,
-    },
-    Anywhere,
+/// What the entry of a flow says now.
+#[inline(never)]
+fn look_again(cx: &Cx<'_>, job: &AlikeJob) -> FlowValue {
+    cx.worker.sticky.look(&job.place).map_or(FlowValue::default(), |seen| seen.value)
 }
 
-/// Sends a packet to the AS of its flow, if it has one there.
+/// Sends a packet to the AS of its flow, whose entry says this.
 #[inline(always)]
 pub(super) fn forward<F: LaneFamily>(
     cx: &mut Cx<'_>,
     lane: &mut Lane<F>,
     frame: &mut Frame,
     job: &AlikeJob,
-    (place, usual): (Where, &mut Usual),
+    (value, usual): (FlowValue, &mut Usual),
 ) -> Forwarded {
-    let seen = match place {
-        Where::First { large } => cx.worker.sticky.look(&job.place, large),
-        Where::Anywhere => cx.worker.sticky.seen_anywhere(&job.place, cx.now.tick_s),
-    };
-    let Some(seen) = seen else { return Forwarded::Unknown };
-    let way = lane.servers.of_flow(cx.snapshot, seen.value);
-    let Some(way) = way else { return Forwarded::Unknown };
+    let Some(way) = lane.servers.of_flow(cx.snapshot, value) else { return Forwarded::Unknown };
     let takes = way.takes(job.len);
-    if !takes || !seen.is_usual(job.passing, usual) {
-        if let Some(refused) = look_closer(cx, &lane.updates, (job, place, takes), usual) {
+    if !takes || !usual.is(value, job.passing) {
+        if let Some(refused) = look_closer(cx, &lane.updates, (job, value, takes), usual) {
             return refused;
         }
     }
-    let server = seen.value.as_id();
     let Some(packet) = frame.packet_mut(usize::from(job.at)) else { return Forwarded::No };
     if !way.change_alike(packet, cx.snapshot, cx.worker, job.len) {
         return Forwarded::No;
     }
-    count_sent(cx, server, job.len);
+    count_sent(cx, value.as_id(), job.len);
     Forwarded::To(way.interface)
 }
 
-/// Brings the entry of a flow up to date, which is there; `takes`: the way to the AS takes a packet of this
-/// length. `Some` when it may not go there. Apart, as it is not what most packets need.
+/// Brings the entry of a flow up to date that says this; `takes`: the way to its AS takes a packet of
+/// this length. `Some` when it may not go there. Apart, as most packets do without.
 #[inline(never)]
 fn look_closer(
     cx: &Cx<'_>,
     updates: &Updates,
-    (job, place, takes): (&AlikeJob, Where, bool),
+    (job, value, takes): (&AlikeJob, FlowValue, bool),
     usual: &mut Usual,
 ) -> Option<Forwarded> {
     let (sticky, now_s) = (&cx.worker.sticky, cx.now.tick_s);
-    let seen = match place {
-        Where::First { .. } => sticky.look(&job.place, false)?,
-        Where::Anywhere => sticky.seen_anywhere(&job.place, now_s)?,
+    let seen = sticky.look(&job.place).or_else(|| sticky.seen_anywhere(&job.place, now_s));
+    let Some(seen) = seen.filter(|seen| seen.value == value) else {
+        return Some(Forwarded::Unknown);
     };
     // A SYN may start another connection.
     if job.passing.opens() || !takes {

@@ -6,7 +6,7 @@ use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
 use super::declined::Declined;
-use super::fitting::{AlikeJob, Forwarded, Where, forward, leave};
+use super::fitting::{AlikeJob, Forwarded, forward, leave};
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::newcomers::Newcomers;
@@ -122,7 +122,8 @@ fn forward_anywhere<F: LaneFamily>(
     frame: &mut Frame,
     job: &AlikeJob,
 ) -> Option<InterfaceId> {
-    match forward(cx, lane, frame, job, (Where::Anywhere, &mut Usual::nothing())) {
+    let value = cx.worker.sticky.seen_anywhere(&job.place, cx.now.tick_s)?.value;
+    match forward(cx, lane, frame, job, (value, &mut Usual::nothing())) {
         Forwarded::To(interface) => Some(interface),
         Forwarded::Unknown | Forwarded::No => None,
     }
