@@ -21,6 +21,10 @@ pub trait Address:
     /// The address as a number, in the low bits.
     fn bits(self) -> u128;
 
+    /// The address as packets have it, read as a number whose low end comes first: to hash it, or to
+    /// compare it, no byte need change its place.
+    fn wire_bits(self) -> u128;
+
     /// The address with this number; bits above [`BITS`](Self::BITS) are ignored.
     fn from_bits(bits: u128) -> Self;
 }
@@ -40,6 +44,11 @@ impl Address for Ipv4Addr {
     #[inline(always)]
     fn bits(self) -> u128 {
         u128::from(self.to_bits())
+    }
+
+    #[inline(always)]
+    fn wire_bits(self) -> u128 {
+        u128::from(u32::from_le_bytes(self.octets()))
     }
 
     #[inline(always)]
@@ -66,6 +75,11 @@ impl Address for Ipv6Addr {
     }
 
     #[inline(always)]
+    fn wire_bits(self) -> u128 {
+        u128::from_le_bytes(self.octets())
+    }
+
+    #[inline(always)]
     fn from_bits(bits: u128) -> Self {
         Self::from(bits)
     }
@@ -81,6 +95,7 @@ mod tests {
         let v6: Ipv6Addr = "2001:db8::ffff:1".parse().unwrap();
         assert_eq!(<Ipv4Addr as Address>::from_bits(Address::bits(v4)), v4);
         assert_eq!(<Ipv6Addr as Address>::from_bits(Address::bits(v6)), v6);
+        assert_eq!((v4.wire_bits(), v6.wire_bits() as u32), (0x01ff_000a, 0xb80d_0120));
         assert_eq!(Ipv4Addr::from_ip(v4.into()), Some(v4));
         assert_eq!(Ipv4Addr::from_ip(v6.into()), None);
         assert_eq!(Ipv6Addr::from_ip(v6.into()), Some(v6));

@@ -16,8 +16,9 @@ const DIRECT_INDEX: u32 = MAX_VIPS as u32;
 ///
 /// The low 16 bits of the word are the VIP's index. The others are, by the kind of the VIP:
 ///
-/// - *exact*: the client's IPv4 address and port. The VIP implies the rest of the 5-tuple, so two
-///   flows never share an entry.
+/// - *exact*: the client's IPv4 address and, below it, the port, both as packets have them, the low
+///   end first: nobody need swap their bytes. The VIP implies the rest of the 5-tuple, so two flows
+///   never share an entry.
 /// - *tag*: 48 bits of a hash of the 5-tuple under the key of this instance.
 /// - *end*: 48 bits of a hash of the client's address and port under the key of this instance, so
 ///   that a reply finds the entry too. As with *exact*, the VIP implies the rest. The cell has the
@@ -42,7 +43,8 @@ impl FlowKey {
     /// The word of an exact flow.
     #[inline(always)]
     pub(crate) fn exact_word(client: Ipv4Addr, port: u16, vip: VipId) -> u64 {
-        u64::from(client.to_bits()) << 32 | u64::from(port) << 16 | u64::from(vip.get())
+        let client = u64::from(u32::from_le_bytes(client.octets()));
+        client << 32 | u64::from(port.swap_bytes()) << 16 | u64::from(vip.get())
     }
 
     /// A client's flow to a VIP whose replies do not pass us.
@@ -135,7 +137,8 @@ impl FlowKey {
     /// [`KeyKind`](crate::KeyKind) does.
     #[must_use]
     pub(crate) fn exact_client(&self) -> (Ipv4Addr, u16) {
-        (Ipv4Addr::from((self.word >> 32) as u32), (self.word >> 16) as u16)
+        let [_, _, high, low, client @ ..] = self.word.to_le_bytes();
+        (Ipv4Addr::from(client), u16::from_be_bytes([high, low]))
     }
 
     /// The word in the bucket.

@@ -50,13 +50,13 @@ impl InstanceKey {
     /// The hash of a 5-tuple, which strangers can neither predict nor make collide.
     #[inline]
     pub(crate) fn hash_tuple<A: Address>(&self, tuple: &FlowTuple<A>) -> u64 {
-        self.0.tuple(tuple)
+        self.0.wire_tuple(tuple)
     }
 
     /// The hash of an address and port (host byte order).
     #[inline]
     pub(crate) fn hash_end<A: Address>(&self, address: A, port: u16) -> u64 {
-        self.0.end(address, port)
+        self.0.wire_end(address, port)
     }
 
     /// The hash of a flow's key word, for [`BucketPair::of`].

@@ -35,8 +35,22 @@ impl Finder<'_> {
     #[inline(always)]
     #[must_use]
     pub fn place<A: Address>(&self, kind: KeyKind, vip: VipId, tuple: &FlowTuple<A>) -> Place {
-        let word = FlowKey::word_to_vip(&self.instance, kind, vip, tuple);
-        Place { word, bucket: 0, way: 0 }
+        let mut place = Place::default();
+        self.point(&mut place, kind, vip, tuple);
+        place
+    }
+
+    /// Makes this the [place](Self::place) of a flow. Where it is in the table, the steps that follow
+    /// write.
+    #[inline(always)]
+    pub fn point<A: Address>(
+        &self,
+        place: &mut Place,
+        kind: KeyKind,
+        vip: VipId,
+        tuple: &FlowTuple<A>,
+    ) {
+        place.word = FlowKey::word_to_vip(&self.instance, kind, vip, tuple);
     }
 
     /// Finds the position in the bucket, which is here by now. If the flow is not there, and the table

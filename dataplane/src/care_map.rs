@@ -35,11 +35,14 @@ const fn block_len<A: Address>() -> u8 {
     if A::IS_V6 { 64 } else { BITS as u8 }
 }
 
-/// The bit of an address's block.
+/// The bit of an address's block. That of an IPv4 one has the bytes in the order in which packets do.
 #[inline(always)]
 fn bit_of_block<A: Address>(address: A) -> usize {
-    let block = (address.bits() >> (A::BITS - block_len::<A>())) as u64;
-    if A::IS_V6 { scattered(block) } else { block as usize }
+    if A::IS_V6 {
+        scattered((address.bits() >> (A::BITS - block_len::<A>())) as u64)
+    } else {
+        usize::from(address.wire_bits() as u16)
+    }
 }
 
 /// The bit of an IPv6 address by itself.
@@ -127,19 +130,28 @@ pub struct Marks<'a> {
 }
 
 impl Marks<'_> {
+    /// A bit of the map, as the lowest of these.
     #[inline(always)]
-    fn is_set(&self, bit: usize) -> bool {
-        self.bits[bit / 64 % WORDS] >> (bit % 64) & 1 != 0
+    fn from(&self, bit: usize) -> u64 {
+        self.bits[bit / 64 % WORDS] >> (bit % 64)
+    }
+
+    /// The lowest bit is what [`may_hold`](Self::may_hold) says: a loop can collect many answers before
+    /// it looks at them.
+    #[inline(always)]
+    pub fn hint<A: Address>(&self, address: A) -> u64 {
+        if !A::IS_V6 {
+            return self.from(bit_of_block(address));
+        }
+        let block = if self.blocks6 { self.from(bit_of_block(address)) } else { 0 };
+        self.from(bit_of_host(address)) | block
     }
 
     /// False when the address is surely in no local, VIP or broadcast prefix, and in IPv4 may be a
     /// host's.
     #[inline(always)]
     pub fn may_hold<A: Address>(&self, address: A) -> bool {
-        if !A::IS_V6 {
-            return self.is_set(bit_of_block(address));
-        }
-        self.is_set(bit_of_host(address)) || self.blocks6 && self.is_set(bit_of_block(address))
+        self.hint(address) & 1 != 0
     }
 }
 

@@ -296,6 +296,13 @@ impl Frame {
         &self.packets[..self.len]
     }
 
+    /// `N` slots from `start` on, of which the last may not be in use; `None` where there are not as
+    /// many.
+    #[inline]
+    pub fn slots<const N: usize>(&self, start: usize) -> Option<&[Option<Packet>; N]> {
+        self.packets.get(start..)?.first_chunk()
+    }
+
     /// All slots in use, to take packets in bulk.
     #[inline]
     pub fn packets_mut(&mut self) -> &mut [Option<Packet>] {

@@ -76,7 +76,8 @@ impl Packet {
     /// True for a packet in one segment from which the port took no VLAN tag out.
     #[inline(always)]
     pub fn is_plain(&self) -> bool {
-        (self.segments() == 1) & self.stripped_vlan().is_none()
+        let mbuf = self.mbuf();
+        mbuf.nb_segs == 1 && mbuf.ol_flags & dpdk_sys::RTE_MBUF_F_RX_VLAN_STRIPPED == 0
     }
 
     /// The VLAN tag (TCI, host order) that the port took out of the frame, if it did.

@@ -7,7 +7,7 @@ use super::checksum::checksum;
 
 /// Counts up whenever a table, a key word, a flow value or a record means something else. Written
 /// by another Sluice, state is of no use. What that is in bytes is in `layout.txt`.
-pub const LAYOUT: u64 = 2;
+pub const LAYOUT: u64 = 3;
 
 /// Longest time, in seconds, for which flows outlive the daemon. They expire modulo 2^16 seconds:
 /// one that ended just before would seem alive again 2^15 seconds later.

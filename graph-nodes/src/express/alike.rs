@@ -2,14 +2,19 @@
 //! service of a VIP whose replies come another way in. Everything about the VIP is known beforehand
 //! then, and there is little left to do for each.
 
-use balancer::{FlowValue, KeyKind};
+use balancer::KeyKind;
 use dataplane::frame::Frame;
+use dataplane::interface::InterfaceId;
+use dataplane::wire::Header;
+use dataplane::wire::ip::IpHeader;
+use dataplane::wire::ipv4::protocol;
 
 use super::STAGE;
 use super::declined::Declined;
-use super::fitting::{AlikeJob, Fitting};
+use super::fitting::Fitting;
 use super::lane::{Cx, Lane, LaneFamily};
-use super::likeness::Varying;
+use super::ones::Ones;
+use super::ordinary::L3;
 use super::pattern::Pattern;
 use super::services::Source;
 use crate::ip_input::check_source;
@@ -67,20 +72,23 @@ impl<F: LaneFamily> Alike<F> {
         (start, wanted): (usize, u32),
     ) -> u32 {
         let Some(pattern) = &self.pattern else { return 0 };
-        let group = group_of(start);
-        let taken = match pattern.destination.kind {
-            _ if pattern.replies => self.locate_among_replies(cx, lane, frame, start),
-            KeyKind::Exact => self.locate_exact(cx, lane, frame, start),
-            KeyKind::Tag => self.locate_tag(cx, lane, frame, start),
-            KeyKind::End => self.locate_end(cx, lane, frame, start),
-            KeyKind::Full => 0,
+        let of = (start, wanted);
+        let Fits { mut taken, marked } = match pattern.protocol {
+            _ if pattern.replies => self.locate_among_replies(cx, lane, frame, of),
+            protocol::TCP => self.locate_of::<{ protocol::TCP }>(cx, lane, frame, of),
+            protocol::UDP => self.locate_of::<{ protocol::UDP }>(cx, lane, frame, of),
+            _ => Fits::NONE,
         };
-        if taken & !wanted != 0 {
-            self.groups[group].keep(start, wanted);
+        let group = &mut self.groups[group_of(start)];
+        group.waiting = taken.count_ones() as usize;
+        if marked & 1 != 0 {
+            taken &= !odd_ones::<F>(cx, frame, start, taken);
+            group.keep(start, taken);
         }
-        let taken = taken & wanted;
+        if !cx.worker.sticky.is_large() {
+            group.fetch_all(cx);
+        }
         if taken == 0 {
-            self.groups[group].waiting = 0;
             self.in_vain += 1;
             if self.in_vain >= PATIENCE {
                 self.pattern = None;
@@ -91,26 +99,55 @@ impl<F: LaneFamily> Alike<F> {
         taken
     }
 
-    // Functions of their own, as their loops need all registers.
-    #[inline(never)]
-    fn locate_exact(
+    /// The packets that fit the pattern, where it is of a protocol and there are no replies.
+    #[inline]
+    fn locate_of<const PROTOCOL: u8>(
         &mut self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        start: usize,
-    ) -> u32 {
-        self.locate(cx, lane, frame, start, (KeyKind::Exact, false))
+        of: (usize, u32),
+    ) -> Fits {
+        match self.pattern.as_ref().map(|pattern| pattern.destination.kind) {
+            Some(KeyKind::Exact) => self.locate_exact::<PROTOCOL>(cx, lane, frame, of),
+            Some(KeyKind::Tag) => self.locate_tag::<PROTOCOL>(cx, lane, frame, of),
+            Some(KeyKind::End) => self.locate_end::<PROTOCOL>(cx, lane, frame, of),
+            Some(KeyKind::Full) | None => Fits::NONE,
+        }
+    }
+
+    // Functions of their own that do nothing else, as their loops need all registers.
+    #[inline(never)]
+    fn locate_exact<const PROTOCOL: u8>(
+        &mut self,
+        cx: &Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &Frame,
+        of: (usize, u32),
+    ) -> Fits {
+        self.locate(cx, lane, frame, of, (KeyKind::Exact, PROTOCOL, false))
     }
 
     #[inline(never)]
-    fn locate_tag(&mut self, cx: &Cx<'_>, lane: &mut Lane<F>, frame: &Frame, start: usize) -> u32 {
-        self.locate(cx, lane, frame, start, (KeyKind::Tag, false))
+    fn locate_tag<const PROTOCOL: u8>(
+        &mut self,
+        cx: &Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &Frame,
+        of: (usize, u32),
+    ) -> Fits {
+        self.locate(cx, lane, frame, of, (KeyKind::Tag, PROTOCOL, false))
     }
 
     #[inline(never)]
-    fn locate_end(&mut self, cx: &Cx<'_>, lane: &mut Lane<F>, frame: &Frame, start: usize) -> u32 {
-        self.locate(cx, lane, frame, start, (KeyKind::End, false))
+    fn locate_end<const PROTOCOL: u8>(
+        &mut self,
+        cx: &Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &Frame,
+        of: (usize, u32),
+    ) -> Fits {
+        self.locate(cx, lane, frame, of, (KeyKind::End, PROTOCOL, false))
     }
 
     #[inline(never)]
@@ -119,65 +156,62 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        start: usize,
-    ) -> u32 {
-        match self.pattern.as_ref().map(|pattern| pattern.destination.kind) {
-            Some(kind @ (KeyKind::Exact | KeyKind::Tag | KeyKind::End)) => {
-                self.locate(cx, lane, frame, start, (kind, true))
+        of: (usize, u32),
+    ) -> Fits {
+        let Some(Pattern { destination, protocol, .. }) = self.pattern else { return Fits::NONE };
+        match destination.kind {
+            kind @ (KeyKind::Exact | KeyKind::Tag | KeyKind::End) => {
+                self.locate(cx, lane, frame, of, (kind, protocol, true))
             }
-            _ => 0,
+            KeyKind::Full => Fits::NONE,
         }
     }
 
-    /// The same for keys of this kind, where packets may be `replies` or not.
+    /// The packets that fit the pattern, whose keys are of this kind and whose protocol is this, where
+    /// packets may be `replies` or not. Their flows are still to be fetched.
     #[inline(always)]
     fn locate(
         &mut self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        start: usize,
-        (kind, replies): (KeyKind, bool),
-    ) -> u32 {
+        (start, wanted): (usize, u32),
+        (kind, protocol, replies): (KeyKind, u8, bool),
+    ) -> Fits {
+        let group = &mut self.groups[group_of(start)];
+        group.pattern = self.pattern;
         // A copy, as it is nothing to the loop what else is written then.
-        let Some(pattern) = self.pattern else { return 0 };
-        let end = frame.len().min(start + STAGE);
-        let interfaces = &frame.lanes.rx_interface[start..end];
+        let Some(mut pattern) = self.pattern else { return Fits::NONE };
+        pattern.protocol = protocol;
+        let Some(slots) = frame.slots::<STAGE>(start) else { return Fits::NONE };
+        let wanted = wanted & from_interface(frame, start, pattern.interface);
         let (vip, course) = (pattern.destination.vip, pattern.destination.course);
         let (finder, marks) = (cx.worker.sticky.finder(), F::marks(cx.snapshot));
-        let group = &mut self.groups[group_of(start)];
+        // Where outer headers have sources that clients must not have, all are looked at.
+        let mut marked = u64::from(cx.snapshot.tunnel_policy.has_sources());
         let mut jobs = group.jobs.iter_mut();
-        let (mut taken, mut marked) = (0, 0);
-        for (index, (slot, rx)) in frame.packets()[start..end].iter().zip(interfaces).enumerate() {
-            let Some(packet) = slot else { continue };
-            if !packet.is_plain() || *rx != pattern.interface {
+        let mut others = !wanted;
+        for index in Ones(wanted) {
+            let plain = slots[index].as_ref().filter(|packet| packet.is_plain());
+            let varying =
+                plain.and_then(|packet| F::varying(&pattern.like, protocol, packet.data()));
+            let Some(varying) = varying else {
+                others |= 1 << index;
                 continue;
-            }
-            let Some(varying) = F::varying(&pattern.like, packet.data()) else { continue };
+            };
             let flow = pattern.flow(&varying);
             if replies && !matches!(lane.services.find(cx.snapshot, &flow), (_, Source::Stranger)) {
+                others |= 1 << index;
                 continue;
             }
-            let Varying { flags, len, .. } = varying;
-            let place = finder.place(kind, vip, &flow);
-            let (passing, at) = (course.passing(flags), (start + index) as u8);
+            // As many as packets.
             let Some(job) = jobs.next() else { break };
-            *job = AlikeJob { place, value: FlowValue::default(), len, passing, at };
-            marked |= u32::from(marks.may_hold(flow.src)) << index;
-            taken |= 1 << index;
+            finder.point(&mut job.place, kind, vip, &flow);
+            (job.len, job.at) = (varying.len, (start + index) as u8);
+            job.passing = course.passing(varying.flags);
+            marked |= marks.hint(flow.src);
         }
-        (group.pattern, group.waiting) = (Some(pattern), STAGE - jobs.len());
-        if cx.snapshot.tunnel_policy.has_sources() {
-            marked = taken;
-        }
-        if marked != 0 {
-            taken &= !odd_ones::<F>(cx, &pattern, frame, start, marked);
-            group.keep(start, taken);
-        }
-        if !cx.worker.sticky.is_large() {
-            group.fetch_all(cx);
-        }
-        taken
+        Fits { taken: !others, marked }
     }
 
     /// Fetches what is known of the flows of the group from slot `start` on, where it is far away.
@@ -208,24 +242,44 @@ impl<F: LaneFamily> Alike<F> {
     }
 }
 
-/// Of marked packets that fit the pattern those whose source is none that others may have, or that of
-/// outer headers of ours: if they come back, they are somebody else's to count.
+/// What a loop over a group found.
+#[derive(Clone, Copy, Debug)]
+struct Fits {
+    /// The packets that fit, a bit for each.
+    taken: u32,
+    /// The lowest bit is set if the source of one of them takes a closer look.
+    marked: u64,
+}
+
+impl Fits {
+    const NONE: Self = Self { taken: 0, marked: 0 };
+}
+
+/// The packets of a group that came from an interface: a bit for each, and any where there are none.
+#[inline(always)]
+fn from_interface(frame: &Frame, start: usize, interface: InterfaceId) -> u32 {
+    let Some(group) = frame.lanes.rx_interface[start..].first_chunk::<STAGE>() else { return 0 };
+    // Nearly always all, which is seen many at once when no loop ends early.
+    let differences = group.iter().fold(0, |all, of| all | of.0 ^ interface.0);
+    if differences == 0 { u32::MAX } else { some_from_interface(group, interface) }
+}
+
 #[cold]
-fn odd_ones<F: LaneFamily>(
-    cx: &Cx<'_>,
-    pattern: &Pattern<F>,
-    frame: &Frame,
-    start: usize,
-    marked: u32,
-) -> u32 {
+fn some_from_interface(group: &[InterfaceId; STAGE], interface: InterfaceId) -> u32 {
+    let bits = group.iter().enumerate().map(|(index, of)| u32::from(*of == interface) << index);
+    bits.fold(0, |all, bit| all | bit)
+}
+
+/// Of packets that fit the pattern those whose source is none that others may have, or that of outer
+/// headers of ours: if they come back, they are somebody else's to count.
+#[cold]
+fn odd_ones<F: LaneFamily>(cx: &Cx<'_>, frame: &Frame, start: usize, packets: u32) -> u32 {
     let is_odd = |index: &usize| {
-        let varying = F::varying(&pattern.like, frame.data(start + index));
-        varying.is_none_or(|Varying { src, dst, .. }| {
-            let forged = |src| check_source::<F>(cx.snapshot, (src, dst), false).is_some();
-            F::is_tunnel_source(&cx.snapshot.tunnel_policy, src)
-                || F::may_be_ours(cx.snapshot, src) && (!F::is_source(src) || forged(src))
-        })
+        let Some(header) = F::Header::at(frame.data(start + index), L3) else { return true };
+        let (src, dst) = (header.source(), header.destination());
+        let forged = |src| check_source::<F>(cx.snapshot, (src, dst), false).is_some();
+        F::is_tunnel_source(&cx.snapshot.tunnel_policy, src)
+            || F::may_be_ours(cx.snapshot, src) && (!F::is_source(src) || forged(src))
     };
-    let marked = (0..STAGE).filter(|index| marked >> index & 1 != 0);
-    marked.filter(is_odd).fold(0, |odd, index| odd | 1 << index)
+    Ones(packets).filter(is_odd).fold(0, |odd, index| odd | 1 << index)
 }

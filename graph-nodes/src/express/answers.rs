@@ -140,7 +140,8 @@ impl<F: LaneFamily> Answers<F> {
             if wanted >> index & 1 == 0 || !packet.is_plain() || *rx != pattern.interface {
                 continue;
             }
-            let Some(varying) = F::varying(&pattern.like, packet.data()) else { continue };
+            let varying = F::varying(&pattern.like, pattern.protocol, packet.data());
+            let Some(varying) = varying else { continue };
             let flow = varying.flow(pattern.protocol);
             let (position, Source::One(service)) = lane.services.find(cx.snapshot, &flow) else {
                 continue;

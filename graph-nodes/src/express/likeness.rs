@@ -60,8 +60,8 @@ pub(super) trait Likeness: OrdinaryFamily {
     fn like(common: &Common<Self::Address>) -> Self::Like;
 
     /// What is special in a frame, if [`OrdinaryFamily::read`] takes it and it is like that; but its
-    /// source may be one that [`Self::is_source`] refuses.
-    fn varying(like: &Self::Like, data: &[u8]) -> Option<Varying<Self::Address>>;
+    /// source may be one that [`Self::is_source`] refuses. `protocol` is the one in common, TCP or UDP.
+    fn varying(like: &Self::Like, protocol: u8, data: &[u8]) -> Option<Varying<Self::Address>>;
 
     /// Whether a host can have this address that the FIB marks
     /// ([`may_be_ours`](dataplane::family::Family::may_be_ours)). Of others it need not be asked.
@@ -76,6 +76,14 @@ fn word<const N: usize>(head: &[u8; N], at: usize) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// Four of them.
+#[inline(always)]
+fn half<const N: usize>(head: &[u8; N], at: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&head[at..at + 4]);
+    u32::from_le_bytes(bytes)
+}
+
 /// Two bytes as a number, most often a port.
 #[inline(always)]
 fn port<const N: usize>(head: &[u8; N], at: usize) -> u16 {
@@ -85,26 +93,35 @@ fn port<const N: usize>(head: &[u8; N], at: usize) -> u16 {
 /// So many bytes are compared at once.
 const STRETCH: usize = 32;
 
-/// A stretch of a frame: what it is like, and the bits that count. Words, as the compiler makes three
-/// instructions of them.
+/// A stretch of a frame: what it is like, and the bits that count. The compiler makes three instructions
+/// of the comparison.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
-    like: [u64; STRETCH / 8],
-    mask: [u64; STRETCH / 8],
+    like: [u32; STRETCH / 4],
+    mask: [u32; STRETCH / 4],
+}
+
+/// Where in a frame bytes are, these, and the bits of them that count.
+type Part<'a> = (usize, &'a [u8], &'a [u8]);
+
+/// Of so many bytes of a frame, from byte `start` on: what they are in these parts, and the bits that
+/// count.
+fn joined<const N: usize>(start: usize, parts: &[Part<'_>]) -> ([u8; N], [u8; N]) {
+    let (mut like, mut mask) = ([0; N], [0; N]);
+    for (at, bytes, bits) in parts {
+        for (offset, (byte, bits)) in bytes.iter().zip(*bits).enumerate() {
+            let at = at - start + offset;
+            (like[at], mask[at]) = (byte & bits, *bits);
+        }
+    }
+    (like, mask)
 }
 
 impl Stretch {
-    /// Starts at byte `start` of frames; `parts` are where in the frame bytes are, these, and the bits
-    /// of them that count.
-    fn new(start: usize, parts: &[(usize, &[u8], &[u8])]) -> Self {
-        let (mut like, mut mask) = ([0; STRETCH], [0; STRETCH]);
-        for (at, bytes, bits) in parts {
-            for (offset, (byte, bits)) in bytes.iter().zip(*bits).enumerate() {
-                let at = at - start + offset;
-                (like[at], mask[at]) = (byte & bits, *bits);
-            }
-        }
-        let words = |bytes: &[u8; STRETCH]| std::array::from_fn(|at| word(bytes, 8 * at));
+    /// Starts at byte `start` of frames.
+    fn new(start: usize, parts: &[Part<'_>]) -> Self {
+        let (like, mask) = joined::<STRETCH>(start, parts);
+        let words = |bytes: &[u8; STRETCH]| std::array::from_fn(|at| half(bytes, 4 * at));
         Self { like: words(&like), mask: words(&mask) }
     }
 
@@ -113,7 +130,7 @@ impl Stretch {
     fn fits<const N: usize>(&self, head: &[u8; N], start: usize) -> bool {
         let mut other = 0;
         for (at, (like, mask)) in self.like.iter().zip(&self.mask).enumerate() {
-            other |= (word(head, start + 8 * at) ^ like) & mask;
+            other |= (half(head, start + 4 * at) ^ like) & mask;
         }
         other == 0
     }
@@ -130,12 +147,14 @@ fn port_mask(port: Option<u16>) -> [u8; 2] {
 }
 
 /// Bytes of TCP's or UDP's header.
-fn upper_len(upper: u8) -> usize {
-    if upper == protocol::UDP { UdpHeader::LEN } else { TcpHeader::LEN }
+fn upper_len(upper: u8) -> u8 {
+    (if upper == protocol::UDP { UdpHeader::LEN } else { TcpHeader::LEN }) as u8
 }
 
-/// Up to the end of TCP's header. A UDP packet in a frame of Ethernet's least length has as much.
-const HEAD4: usize = L3 + Ipv4Header::LEN + TcpHeader::LEN;
+/// Up to the end of the ports.
+const HEAD4: usize = ENDS4 + 8;
+/// Destination and ports.
+const ENDS4: usize = L3 + 16;
 /// TCP's flags.
 const FLAGS4: usize = L3 + Ipv4Header::LEN + 13;
 
@@ -143,31 +162,22 @@ const FLAGS4: usize = L3 + Ipv4Header::LEN + 13;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Like4 {
     start: Stretch,
-    /// From [`Like4::END`] on.
-    end: Stretch,
-    /// The IP packet's bytes at least.
-    least: u16,
-    /// All for TCP, none for UDP.
-    flags: u8,
+    /// From [`ENDS4`] on: what they are like, and the bits that count.
+    ends: u64,
+    ends_mask: u64,
 }
 
-impl Like4 {
-    const END: usize = HEAD4 - STRETCH;
-
-    /// Whether the header's checksum is right, by its first 8 bytes, the 4 that follow and the
-    /// addresses: whether the sum of the header's words, in any byte order (RFC 1071 §2), is a multiple
-    /// of 0xffff other than 0, which no header's is. As 2^16 is 1 more than that, numbers of any length
-    /// can be added that are made of such words, and so can what is carried out of 64 bits.
-    #[inline(always)]
-    fn is_whole(start: u64, middle: u32, addresses: u64) -> bool {
-        // What times 0xffff is 1. Multiples of 0xffff, and only they, become less than 2^64 / 0xffff
-        // (Warren, Hacker's Delight §10-17).
-        const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
-        const { assert!(INVERSE.wrapping_mul(0xffff) == 1) }
-        let (sum, one) = start.overflowing_add(addresses);
-        let (sum, other) = sum.overflowing_add(u64::from(middle) + u64::from(one));
-        (sum + u64::from(other)).wrapping_mul(INVERSE) <= u64::MAX / 0xffff
-    }
+/// Whether the checksum of an IPv4 header is right, by the sum of its words: whether that, in any byte
+/// order (RFC 1071 §2), is a multiple of 0xffff other than 0, which no header's is. As 2^16 is 1 more
+/// than that, numbers of any length can be added that are made of such words; the sum of all must be
+/// less than 2^63.
+#[inline(always)]
+fn is_whole(sum: u64) -> bool {
+    // What times 0xffff is 1. Times this, a multiple of 0xffff becomes that by which it is one, which is
+    // less than 2^48; whatever else becomes more (Warren, Hacker's Delight §10-17).
+    const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+    const { assert!(INVERSE.wrapping_mul(0xffff) == 1) }
+    sum.wrapping_mul(INVERSE) >> 48 == 0
 }
 
 impl Likeness for Ip4 {
@@ -188,66 +198,45 @@ impl Likeness for Ip4 {
             (23, &[common.protocol], &[0xff]),
         ];
         let end = [(30, &dst[..], &dst_mask[..]), (36, &port, &port_mask(common.dst_port))];
-        let udp = common.protocol == protocol::UDP;
-        Like4 {
-            start: Stretch::new(0, &start),
-            end: Stretch::new(Like4::END, &end),
-            least: (Ipv4Header::LEN + upper_len(common.protocol)) as u16,
-            flags: if udp { 0 } else { u8::MAX },
-        }
+        let (ends, ends_mask) = joined(ENDS4, &end);
+        let [ends, ends_mask] = [ends, ends_mask].map(u64::from_le_bytes);
+        Like4 { start: Stretch::new(0, &start), ends, ends_mask }
     }
 
     #[inline(always)]
-    fn varying(like: &Like4, data: &[u8]) -> Option<Varying<Ipv4Addr>> {
-        match data.first_chunk() {
-            Some(head) => like.varying(head, data.len()),
-            None => like.varying_short(data),
+    fn varying(like: &Like4, protocol: u8, data: &[u8]) -> Option<Varying<Ipv4Addr>> {
+        let least = Ipv4Header::LEN + usize::from(upper_len(protocol));
+        let most = data.len().checked_sub(L3 + least)?;
+        let head = data.first_chunk::<HEAD4>()?;
+        let ends = word(head, ENDS4);
+        if !like.start.fits(head, 0) || (ends ^ like.ends) & like.ends_mask != 0 {
+            return None;
         }
+        // Hops, protocol and checksum.
+        let middle = half(head, L3 + 8);
+        let (src, dst) = (half(head, L3 + 12), ends as u32);
+        // The first word ends in the fragment's offset, which is 0.
+        let sum = word(head, L3) + u64::from(middle) + u64::from(src) + u64::from(dst);
+        let len = port(head, L3 + 2);
+        // At least what the headers have, and not more than there is.
+        let more = usize::from(len).wrapping_sub(least);
+        if middle as u8 <= 1 || more > most || !is_whole(sum) {
+            return None;
+        }
+        let flags = if protocol == protocol::UDP { 0 } else { *data.get(FLAGS4)? };
+        Some(Varying {
+            src: Ipv4Addr::from_bits(src.swap_bytes()),
+            dst: Ipv4Addr::from_bits(dst.swap_bytes()),
+            src_port: ((ends >> 32) as u16).swap_bytes(),
+            dst_port: ((ends >> 48) as u16).swap_bytes(),
+            flags: TcpFlags::from_octet(flags),
+            len,
+        })
     }
 
     #[inline]
     fn is_source(address: Ipv4Addr) -> bool {
         is_host(address.octets()[0])
-    }
-}
-
-impl Like4 {
-    /// The same in a shorter frame than Ethernet's least, which a virtual port may bring: a flow's
-    /// packets must all be told alike, or some would overtake others.
-    #[cold]
-    fn varying_short(&self, data: &[u8]) -> Option<Varying<Ipv4Addr>> {
-        let mut head = [0; HEAD4];
-        if data.len() < L3 + usize::from(self.least) {
-            return None;
-        }
-        head.get_mut(..data.len())?.copy_from_slice(data);
-        self.varying(&head, data.len())
-    }
-
-    /// What is special in a frame of so many bytes that begins like this: not fewer than the headers
-    /// have.
-    #[inline(always)]
-    fn varying(&self, head: &[u8; HEAD4], frame_len: usize) -> Option<Varying<Ipv4Addr>> {
-        if !self.start.fits(head, 0) || !self.end.fits(head, Like4::END) {
-            return None;
-        }
-        let (start, addresses) = (word(head, L3), word(head, L3 + 12));
-        // Hops, protocol and checksum.
-        let middle = word(head, L3 + 8) as u32;
-        let len = ((start >> 16) as u16).swap_bytes();
-        // At least `least`, and not more than there is.
-        let more = u32::from(len).wrapping_sub(u32::from(self.least));
-        let most = (frame_len as u32).wrapping_sub(L3 as u32 + u32::from(self.least));
-        let ordinary =
-            (middle as u8 > 1) & (more <= most) & Like4::is_whole(start, middle, addresses);
-        ordinary.then(|| Varying {
-            src: Ipv4Addr::from_bits((addresses as u32).swap_bytes()),
-            dst: Ipv4Addr::from_bits(((addresses >> 32) as u32).swap_bytes()),
-            src_port: port(head, 34),
-            dst_port: port(head, 36),
-            flags: TcpFlags::from_octet(head[FLAGS4] & self.flags),
-            len,
-        })
     }
 }
 
@@ -262,9 +251,6 @@ pub(super) struct Like6 {
     start: Stretch,
     /// From [`Like6::END`] on.
     end: Stretch,
-    /// The payload's bytes at least.
-    least: u16,
-    udp: bool,
     summed: bool,
 }
 
@@ -286,14 +272,12 @@ impl Likeness for Ip6 {
         Like6 {
             start: Stretch::new(0, &start),
             end: Stretch::new(Like6::END, &end),
-            least: upper_len(common.protocol) as u16,
-            udp: common.protocol == protocol::UDP,
             summed: common.summed,
         }
     }
 
     #[inline(always)]
-    fn varying(like: &Like6, data: &[u8]) -> Option<Varying<Ipv6Addr>> {
+    fn varying(like: &Like6, protocol: u8, data: &[u8]) -> Option<Varying<Ipv6Addr>> {
         let head = data.first_chunk::<HEAD6>()?;
         if !like.start.fits(head, 0) || !like.end.fits(head, Like6::END) {
             return None;
@@ -302,13 +286,13 @@ impl Likeness for Ip6 {
         let len = Ipv6Header::LEN + usize::from(payload);
         let src = Ipv6Addr::from(*head[22..].first_chunk::<16>()?);
         let ordinary = (head[21] > 1)
-            & (payload >= like.least)
+            & (payload >= u16::from(upper_len(protocol)))
             & (L3 + len <= data.len())
             & is_global_unicast(src);
         if !ordinary {
             return None;
         }
-        let flags = if like.udp {
+        let flags = if protocol == protocol::UDP {
             if like.summed && head[60..] == [0, 0] {
                 return None;
             }
@@ -438,7 +422,7 @@ mod tests {
                 protocol,
                 summed: true,
             };
-            let found = Ip4::varying(&Ip4::like(&common), &data);
+            let found = Ip4::varying(&Ip4::like(&common), common.protocol, &data);
             let found = found.filter(|varying| Ip4::is_source(varying.src));
             prop_assert_eq!(found, field_by_field::<Ip4>(&common, &data));
         }
@@ -463,7 +447,7 @@ mod tests {
                 protocol: if tcp ^ wanted_tcp { protocol::TCP } else { protocol::UDP },
                 summed,
             };
-            let found = Ip6::varying(&Ip6::like(&common), &data);
+            let found = Ip6::varying(&Ip6::like(&common), common.protocol, &data);
             prop_assert_eq!(found, field_by_field::<Ip6>(&common, &data));
         }
     }
@@ -476,13 +460,13 @@ mod tests {
         let dst = Some(Ipv4Addr::new(10, 255, 0, 1));
         let (station, protocol) = (Station::of(MAC), protocol::UDP);
         let common = Common { station, dst, dst_port: Some(80), protocol, summed: true };
-        let found = Ip4::varying(&Ip4::like(&common), &data).unwrap();
+        let found = Ip4::varying(&Ip4::like(&common), common.protocol, &data).unwrap();
         assert_eq!(found.src, Ipv4Addr::new(11, 1, 2, 3));
         assert_eq!((found.src_port, found.dst_port, found.len), (0x0101, 80, 29));
         let mut short = ip4_frame(false, 0x0b01_0203, &upper(false, &[1; 60])[..8]);
         fill_checksum(&mut short);
-        let found = Ip4::varying(&Ip4::like(&common), &short).unwrap();
+        let found = Ip4::varying(&Ip4::like(&common), common.protocol, &short).unwrap();
         assert_eq!((short.len(), found.len), (42, 28));
-        assert!(Ip4::varying(&Ip4::like(&common), &short[..41]).is_none());
+        assert!(Ip4::varying(&Ip4::like(&common), common.protocol, &short[..41]).is_none());
     }
 }

@@ -14,6 +14,7 @@ mod lane;
 mod likeness;
 mod new_flow;
 mod newcomers;
+mod ones;
 mod ordinary;
 mod outer_template;
 mod pattern;

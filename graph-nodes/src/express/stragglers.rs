@@ -10,6 +10,7 @@ use super::fitting::{AlikeJob, Forwarded, forward, leave};
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::newcomers::Newcomers;
+use super::ones::Ones;
 use super::pattern::Pattern;
 
 /// They wait until the others are sent, and keep their order. So do the packets of a flow: as long as
@@ -74,7 +75,7 @@ impl<'a, F: LaneFamily> Stragglers<'a, F> {
         let mut newcomers = Newcomers::of(cx, lane, self.pattern).filter(|_| self.unknown != 0);
         let mut new: u32 = 0;
         if let Some(newcomers) = &mut newcomers {
-            for index in ones(self.unknown) {
+            for index in Ones(self.unknown) {
                 let Some(job) = self.jobs.get(index) else { break };
                 if newcomers.prepare::<F>(cx, frame, index, job) {
                     new |= 1 << index;
@@ -82,7 +83,7 @@ impl<'a, F: LaneFamily> Stragglers<'a, F> {
             }
         }
         let (mut others, mut counted) = (0, 0);
-        for index in ones(self.unknown | self.rest) {
+        for index in Ones(self.unknown | self.rest) {
             let Some(job) = self.jobs.get(index) else { break };
             let simply = match &mut newcomers {
                 _ if declined.any() || self.unknown >> index & 1 == 0 => None,
@@ -129,15 +130,6 @@ fn forward_anywhere<F: LaneFamily>(
     }
 }
 
-/// The places of a number's ones, from the low end on.
-fn ones(mut bits: u32) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let place = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
-        bits &= bits - 1;
-        Some(place)
-    })
-}
-
 /// Where a packet leaves that [`forward`] did not send.
 struct Otherwise {
     interface: InterfaceId,
@@ -156,7 +148,7 @@ fn send_otherwise<F: LaneFamily>(
     declined: &mut Declined,
 ) -> Option<Otherwise> {
     let at = usize::from(job.at);
-    let varying = F::varying(&pattern.like, frame.data(at))?;
+    let varying = F::varying(&pattern.like, pattern.protocol, frame.data(at))?;
     let flow = pattern.flow(&varying);
     if declined.any() && declined.has(flow.src, flow.dst) {
         return None;
