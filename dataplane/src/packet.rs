@@ -121,24 +121,39 @@ impl Packet {
         true
     }
 
-    /// Cuts a single-segment packet down to its first `keep` bytes, makes room for `bytes` more in front,
-    /// and returns the first `N` bytes then. `None` (and no change) without headroom, when the packet
-    /// has not as many bytes as `keep`, or when it would have fewer than `N`.
+    /// Cuts a single-segment packet down to its first `keep` bytes, and makes room for `bytes` more in front.
+    /// Returns the `ROOM` bytes around its old start: `FRONT` in front of it, of which those that are not
+    /// its own now may have any content, and the first behind. `None` (and no change) when there are not as
+    /// many, or the packet has not as many bytes as `keep`, or `bytes` is more than `FRONT`.
     #[inline(always)]
     #[must_use]
-    pub fn reframe<const N: usize>(&mut self, keep: u16, bytes: u16) -> Option<&mut [u8; N]> {
-        let mbuf = self.mbuf();
-        if mbuf.nb_segs != 1 || keep > mbuf.data_len || bytes > mbuf.data_off {
+    pub fn reframe<const FRONT: usize, const ROOM: usize>(
+        &mut self,
+        keep: u16,
+        bytes: u16,
+    ) -> Option<&mut [u8; ROOM]> {
+        let mbuf = self.mbuf_mut();
+        let (offset, behind) = (usize::from(mbuf.data_off), const { ROOM - FRONT });
+        if mbuf.nb_segs != 1
+            || keep > mbuf.data_len
+            || usize::from(bytes) > FRONT
+            || offset < FRONT
+            || usize::from(keep) < behind
+        {
             return None;
         }
+        mbuf.data_off -= bytes;
         // No more than the buffer, as neither part is.
         let len = keep.wrapping_add(bytes);
-        if usize::from(len) < N {
-            return None;
-        }
-        self.mbuf_mut().data_off -= bytes;
         self.set_lengths(len, u32::from(len));
-        self.data_mut().first_chunk_mut()
+        // SAFETY: `from_raw` demands a valid buffer, in which there are `offset` bytes in front of the old
+        // start and `data_len` behind it; `FRONT` and `behind` are no more. `&mut self` makes the access
+        // exclusive.
+        unsafe {
+            let start = self.mbuf_mut().buf_addr.cast::<u8>().add(offset - FRONT);
+            std::hint::assert_unchecked(!start.is_null());
+            Some(&mut *start.cast())
+        }
     }
 
     /// Drops the first `bytes` bytes of the first segment; false (and no change) when it is shorter.

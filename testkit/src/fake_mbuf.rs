@@ -210,17 +210,18 @@ mod tests {
     fn a_packet_is_cut_and_put_behind_something() {
         let pool = FakePool::new(4);
         let mut packet = pool.packet(b"abcdef");
-        let room = packet.reframe::<6>(4, 2).expect("room in front");
-        assert_eq!(room[2..], *b"abcd");
-        room[..2].copy_from_slice(b"12");
+        let room = packet.reframe::<3, 7>(4, 2).expect("room in front");
+        assert_eq!(room[3..], *b"abcd");
+        room[..3].copy_from_slice(b"012");
         assert_eq!((packet.data(), packet.len()), (&b"12abcd"[..], 6));
-        // Not so long, would be too short, and without as much headroom.
-        assert!(packet.reframe::<1>(7, 1).is_none());
-        assert!(packet.reframe::<8>(6, 1).is_none());
-        assert!(packet.reframe::<1>(6, HEADROOM - 1).is_none());
+        // Not so long, would be too short, longer than the room in front, and without as much headroom.
+        assert!(packet.reframe::<1, 1>(7, 1).is_none());
+        assert!(packet.reframe::<1, 6>(4, 1).is_none());
+        assert!(packet.reframe::<1, 2>(6, 2).is_none());
+        assert!(packet.reframe::<{ HEADROOM as usize - 1 }, 130>(6, 1).is_none());
         assert_eq!(free(packet), b"12abcd");
         let mut packet = pool.segmented(b"abcdefgh", &[3, 5]);
-        assert!(packet.reframe::<1>(2, 1).is_none());
+        assert!(packet.reframe::<1, 2>(2, 1).is_none());
         assert_eq!(free(packet), b"abcdefgh");
     }
 

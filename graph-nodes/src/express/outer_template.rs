@@ -17,14 +17,17 @@ use dataplane::wire::udp::UdpHeader;
 use super::ordinary::L3;
 use crate::encapsulation::{Outer, OuterFamily, Shim};
 
-/// The longest template: two VLAN tags, IPv6 and UDP.
-const LEN_MAX: usize = L2_HEADER_MAX + Ipv6Header::LEN + UdpHeader::LEN;
+/// The line in front of a packet, which begins one where ports leave the usual headroom. Whatever is
+/// put in front fits into it.
+const FRONT: usize = 64;
 
-/// A move of this many bytes is one instruction.
-const HALF: usize = 32;
+/// What is written: the line in front, and the old Ethernet header.
+const TEMPLATE: usize = FRONT + L3;
 
-/// Nearly all templates are copied by two such moves that overlap, if the packet has that many bytes.
-const ROOM: usize = 2 * HALF;
+/// With what is [shown](Wrapped::shown) of the packet behind.
+const ROOM: usize = TEMPLATE + 8;
+
+const _: () = assert!(L2_HEADER_MAX + Ipv6Header::LEN + UdpHeader::LEN <= TEMPLATE);
 
 /// Bits of the first 8 bytes of an IPv4 header as a number: class, length, DF.
 mod at4 {
@@ -76,19 +79,17 @@ impl Wrapped for Ip6 {
 /// The bytes from the Ethernet header to the packet, and what is still to be filled in.
 #[derive(Clone, Debug)]
 pub(super) struct OuterTemplate {
-    bytes: [u8; LEN_MAX],
-    len: u8,
-    /// Bytes of the Ethernet header.
-    l2: u8,
+    /// Ends where the packet starts, so that all templates are copied alike; what is left in front is 0.
+    bytes: [u8; TEMPLATE],
+    /// Where the IP header is.
+    ip: u8,
     /// Bytes that it adds in front, the plain Ethernet header not counted.
     front: u16,
     v6: bool,
     gue: bool,
     /// The source comes from the flow.
     entropy: bool,
-    /// Copied by two moves.
-    short: bool,
-    /// It is IPv4's, does not depend on the flow, and is short.
+    /// It is IPv4's and does not depend on the flow.
     plain: bool,
     /// Bits of what is [shown](Wrapped::shown) that the outer header keeps. Its length is for IPv4 alone.
     kept: u64,
@@ -128,48 +129,47 @@ impl OuterTemplate {
         let entropy = O::entropy(policy, 0);
         let source = entropy.or_else(|| O::address(path.tunnel_source?))?;
         let outer = Outer::blank((source, destination), policy.ttl, shim);
-        let l2 = link.len();
-        let ip = l2 + O::Header::LEN;
-        let len = ip + shim.len();
-        let mut bytes = [0; LEN_MAX];
-        bytes.get_mut(..l2)?.copy_from_slice(link.as_bytes());
-        O::write(bytes.get_mut(l2..)?, &outer, shim.protocol(F::V6), 0);
-        shim.write(&mut bytes, ip, F::ETHER_TYPE, 0);
+        let l3 = link.len() + O::Header::LEN;
+        let len = l3 + shim.len();
+        let start = TEMPLATE.checked_sub(len)?;
+        let ip = start + link.len();
+        let mut bytes = [0; TEMPLATE];
+        bytes.get_mut(start..ip)?.copy_from_slice(link.as_bytes());
+        O::write(bytes.get_mut(ip..)?, &outer, shim.protocol(F::V6), 0);
+        shim.write(&mut bytes, start + l3, F::ETHER_TYPE, 0);
+        let gue = path.method == Method::Gue;
         let mut template = Self {
             bytes,
-            len: len as u8,
-            l2: l2 as u8,
+            ip: ip as u8,
             front: u16::try_from(len.checked_sub(L3)?).ok()?,
             v6: O::V6,
-            gue: path.method == Method::Gue,
+            gue,
             entropy: entropy.is_some(),
-            short: (HALF..ROOM).contains(&len),
-            plain: false,
+            plain: !O::V6 && !gue && entropy.is_none(),
             kept: 0,
             added: 0,
             sum: 0,
         };
-        template.plain = template.short && !template.shows_flow();
         template.settle(policy)?;
         Some(template)
     }
 
     /// Works out what is filled in, from the bytes.
     fn settle(&mut self, policy: &TunnelPolicy) -> Option<()> {
-        let l2 = usize::from(self.l2);
+        let ip = usize::from(self.ip);
         // All bits of the one, and none of the other, come from the inner class.
         let [set, all] = [0, u8::MAX]
             .map(|inner| u64::from(outer_traffic_class(inner, policy.dscp, policy.ecn)));
-        let first = |bytes: &[u8]| bytes.get(l2..)?.first_chunk().copied().map(u64::from_be_bytes);
+        let first = |bytes: &[u8]| bytes.get(ip..)?.first_chunk().copied().map(u64::from_be_bytes);
         self.kept = (all ^ set) << at4::CLASS;
         if self.v6 {
-            let more = u64::from(self.len) - (l2 + Ipv6Header::LEN) as u64;
+            let more = (TEMPLATE - ip - Ipv6Header::LEN) as u64;
             // The version comes with the label.
             let rest = first(&self.bytes)? & u64::from(u32::MAX);
             self.added = rest + (set << at6::CLASS) + (more << at6::LEN);
             return Some(());
         }
-        let header = Ipv4Header::at_mut(&mut self.bytes, l2)?;
+        let header = Ipv4Header::at_mut(&mut self.bytes, ip)?;
         header.checksum.set(0);
         header.total_len.set(0);
         if self.entropy {
@@ -180,122 +180,92 @@ impl OuterTemplate {
             TunnelDf::Set => (0, at4::DONT_FRAGMENT),
             TunnelDf::Clear => (0, 0),
         };
-        let more = u64::from(self.len) - l2 as u64;
+        let more = (TEMPLATE - ip) as u64;
         self.kept |= kept | 0xffff << at4::LEN;
         self.added = first(&self.bytes)? + (set << at4::CLASS) + (more << at4::LEN) + always;
-        self.sum = sum(self.bytes.get(l2 + 8..l2 + Ipv4Header::LEN)?).fold();
+        self.sum = sum(self.bytes.get(ip + 8..ip + Ipv4Header::LEN)?).fold();
         Some(())
     }
 
-    /// Whether the outer header depends on the flow.
-    #[inline(always)]
-    pub(super) fn shows_flow(&self) -> bool {
-        self.v6 | self.gue | self.entropy
-    }
-
-    /// Whether it is IPv4's, does not depend on the flow, and is copied by two moves.
+    /// Whether it is IPv4's and does not depend on the flow.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
         self.plain
     }
 
-    /// [`wrap`](Self::wrap) for a [plain](Self::is_plain) one. False, and the packet is as it was, when
-    /// there is no room in front, or the packet is so short that it takes the other function.
+    /// [`wrap`](Self::wrap) for a [plain](Self::is_plain) one.
     #[inline(always)]
-    pub(super) fn wrap_plain(
+    pub(super) fn wrap_plain<F: Wrapped>(
         &self,
         packet: &mut Packet,
-        (shown, len): (u64, u16),
+        len: u16,
         next_id: impl FnOnce() -> u16,
     ) -> bool {
-        let Some(room) = packet.reframe::<ROOM>(L3 as u16 + len, self.front) else { return false };
-        self.copy_short(room);
+        let Some((room, shown)) = self.copy::<F>(packet, len) else { return false };
         self.fill_v4(room, shown, 0, next_id);
         true
     }
 
     /// Puts itself in front of the IP packet of `len` bytes that stands behind a plain Ethernet header,
-    /// and cuts off what stands behind it. `hash` is the flow's, or any number unless the header
-    /// [shows](Self::shows_flow) it. `next_id` gives the identification of an IPv4 packet that may be
-    /// fragmented. False when there is no room in front.
+    /// and cuts off what stands behind it. `hash` is the flow's, or any number for a
+    /// [plain](Self::is_plain) one. `next_id` gives the identification of an IPv4 packet that may be
+    /// fragmented. False, and the packet is as it was, when there is not a whole line of room in front.
     #[inline(always)]
-    pub(super) fn wrap(
+    pub(super) fn wrap<F: Wrapped>(
         &self,
         packet: &mut Packet,
         policy: &TunnelPolicy,
-        (shown, len, hash): (u64, u16, u64),
+        (len, hash): (u16, u64),
         next_id: impl FnOnce() -> u16,
     ) -> bool {
-        let room = if self.short
-            && let Some(room) = packet.reframe::<ROOM>(L3 as u16 + len, self.front)
-        {
-            self.copy_short(room);
-            room
-        } else {
-            let Some(room) = self.copy_long(packet, len) else { return false };
-            room
-        };
-        self.fill(room, policy, (shown, len, hash), next_id);
-        true
-    }
-
-    /// Makes room in front of an IP packet of `len` bytes, and copies a template of any length there.
-    /// `None` when there is no room.
-    #[cold]
-    #[inline(never)]
-    fn copy_long<'p>(&self, packet: &'p mut Packet, len: u16) -> Option<&'p mut [u8]> {
-        packet.truncate(L3 + usize::from(len));
-        if !packet.prepend(self.front) {
-            return None;
-        }
-        let (data, template) = (packet.data_mut(), self.bytes.get(..usize::from(self.len))?);
-        data.get_mut(..template.len())?.copy_from_slice(template);
-        Some(data)
-    }
-
-    /// Copies a short template.
-    #[inline(always)]
-    fn copy_short(&self, room: &mut [u8; ROOM]) {
-        // The remainder is for the compiler, as a short one has less than two halves.
-        let tail = usize::from(self.len) % HALF;
-        room[tail..tail + HALF].copy_from_slice(&self.bytes[tail..tail + HALF]);
-        room[..HALF].copy_from_slice(&self.bytes[..HALF]);
-    }
-
-    #[inline(always)]
-    fn fill(
-        &self,
-        data: &mut [u8],
-        policy: &TunnelPolicy,
-        (shown, len, hash): (u64, u16, u64),
-        next_id: impl FnOnce() -> u16,
-    ) {
+        let Some((room, shown)) = self.copy::<F>(packet, len) else { return false };
         if self.v6 {
-            self.fill_v6(data, policy, (shown, len, hash));
+            self.fill_v6(room, policy, (shown, len, hash));
         } else {
-            let source = if self.entropy { self.fill_source(data, policy, hash) } else { 0 };
-            self.fill_v4(data, shown, source, next_id);
+            let source = if self.entropy { self.fill_source(room, policy, hash) } else { 0 };
+            self.fill_v4(room, shown, source, next_id);
         }
         if self.gue
-            && let Some(udp) = UdpHeader::at_mut(data, usize::from(self.len) - UdpHeader::LEN)
+            && let Some(udp) = UdpHeader::at_mut(room, TEMPLATE - UdpHeader::LEN)
         {
             udp.source_port.set(Shim::gue_source_port(hash));
             udp.len.set(UdpHeader::LEN as u16 + len);
         }
+        true
     }
 
-    /// Where the IP header is; the remainder is for the compiler, too.
+    /// Copies itself in front of an IP packet of `len` bytes, and tells what that shows. No move crosses
+    /// the end of a line.
     #[inline(always)]
-    fn l3(&self) -> usize {
-        usize::from(self.l2) % HALF
+    fn copy<'p, F: Wrapped>(
+        &self,
+        packet: &'p mut Packet,
+        len: u16,
+    ) -> Option<(&'p mut [u8; ROOM], u64)> {
+        let room = packet.reframe::<FRONT, ROOM>(L3 as u16 + len, self.front)?;
+        let shown = F::shown(&room[FRONT..])?;
+        room[..FRONT].copy_from_slice(&self.bytes[..FRONT]);
+        room[FRONT..TEMPLATE].copy_from_slice(&self.bytes[FRONT..]);
+        Some((room, shown))
+    }
+
+    /// Where the IP header is; the remainder is for the compiler.
+    #[inline(always)]
+    fn ip(&self) -> usize {
+        usize::from(self.ip) % FRONT
     }
 
     /// All of an IPv4 header but for the source, of which the sum is told.
     #[inline(always)]
-    fn fill_v4(&self, data: &mut [u8], shown: u64, source: u64, next_id: impl FnOnce() -> u16) {
+    fn fill_v4(
+        &self,
+        room: &mut [u8; ROOM],
+        shown: u64,
+        source: u64,
+        next_id: impl FnOnce() -> u16,
+    ) {
         const CHECKSUM: usize = 10;
-        let l3 = self.l3();
-        let Some(header) = data.get_mut(l3..l3 + Ipv4Header::LEN) else { return };
+        let Some(header) = room.get_mut(self.ip()..self.ip() + Ipv4Header::LEN) else { return };
         let mut first = (shown & self.kept) + self.added;
         if first & at4::DONT_FRAGMENT == 0 {
             first += u64::from(next_id()) << at4::ID;
@@ -308,17 +278,22 @@ impl OuterTemplate {
 
     /// The source that the flow gives an IPv4 header; returns its sum.
     #[inline]
-    fn fill_source(&self, data: &mut [u8], policy: &TunnelPolicy, hash: u64) -> u64 {
-        let Some(header) = Ipv4Header::at_mut(data, self.l3()) else { return 0 };
+    fn fill_source(&self, room: &mut [u8; ROOM], policy: &TunnelPolicy, hash: u64) -> u64 {
+        let Some(header) = Ipv4Header::at_mut(room, self.ip()) else { return 0 };
         let Some(source) = Ip4::entropy(policy, hash) else { return 0 };
         header.source = source.octets();
         u64::from(source.to_bits())
     }
 
     #[inline(always)]
-    fn fill_v6(&self, data: &mut [u8], policy: &TunnelPolicy, (shown, len, hash): (u64, u16, u64)) {
-        let l3 = self.l3();
-        let Some(header) = data.get_mut(l3..l3 + Ipv6Header::LEN) else { return };
+    fn fill_v6(
+        &self,
+        room: &mut [u8; ROOM],
+        policy: &TunnelPolicy,
+        (shown, len, hash): (u64, u16, u64),
+    ) {
+        let ip = self.ip();
+        let Some(header) = room.get_mut(ip..ip + Ipv6Header::LEN) else { return };
         let class = (shown & self.kept) >> at4::CLASS << at6::CLASS;
         let label = u64::from(Ipv6Header::first_word(0, hash as u32)) << at6::LABEL;
         let first = self.added + class + label + (u64::from(len) << at6::LEN);
