@@ -257,7 +257,7 @@ impl Fits {
 
 /// The packets of a group that came from an interface: a bit for each, and any where there are none.
 #[inline(always)]
-fn from_interface(frame: &Frame, start: usize, interface: InterfaceId) -> u32 {
+pub(super) fn from_interface(frame: &Frame, start: usize, interface: InterfaceId) -> u32 {
     let Some(group) = frame.lanes.rx_interface[start..].first_chunk::<STAGE>() else { return 0 };
     // Nearly always all, which is seen many at once when no loop ends early.
     let differences = group.iter().fold(0, |all, of| all | of.0 ^ interface.0);

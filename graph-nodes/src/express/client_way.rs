@@ -1,8 +1,7 @@
-//! The way of an AS's reply to the client.
+//! [`ClientWay`]: the way of an AS's replies to clients behind one next hop.
 
-use dataplane::adjacency::Adjacency;
-use dataplane::family::Family;
-use dataplane::fib::FibEntry;
+use dataplane::adjacency::{AdjacencyId, L2Header};
+use dataplane::interface::{InterfaceId, MacAddress};
 use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
 
@@ -10,46 +9,64 @@ use super::lane::LaneFamily;
 use super::readdress::{Readdress, Side};
 use super::server_way::set_link;
 use super::services::Service;
-use crate::recent_routes::RecentRoutes;
 
-/// The next hop towards a client, if a packet of so many bytes can leave for it at once.
-#[inline]
-pub(super) fn next_hop<'s, F: Family>(
-    routes: &mut RecentRoutes,
-    snapshot: &'s Snapshot,
-    client: F::Address,
-    len: u16,
-) -> Option<&'s Adjacency> {
-    let FibEntry::Adjacency(id) = routes.lookup::<F>(snapshot, client) else { return None };
-    let adjacency = snapshot.adjacency(id)?;
-    let open = adjacency.rewrite.is_some() && adjacency.tunnel.is_none() && len <= adjacency.mtu;
-    open.then_some(adjacency)
+/// How packets get to clients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientWay {
+    link: L2Header,
+    /// Where they leave.
+    pub(super) interface: InterfaceId,
+    /// The largest packet that may take this way, in bytes; 0 when none may.
+    largest: u16,
 }
 
-/// [`rename`], for packets from the one service that is meant.
-#[inline(always)]
-pub(super) fn restore<F: LaneFamily>(
-    packet: &mut Packet,
-    service: &Service<F::Address>,
-    to: &Adjacency,
-) -> bool {
-    let Some(link) = &to.rewrite else { return false };
-    match link.untagged() {
-        Some(link) if F::restore(packet.data_mut(), link, &service.restored) => true,
-        _ => rename::<F>(packet, service, to),
+impl ClientWay {
+    /// A way that no packet can take.
+    pub(super) fn closed() -> Self {
+        let nobody = MacAddress([0; 6]);
+        let link = L2Header::new(nobody, nobody, &[], 0);
+        Self { link, interface: InterfaceId::LOCAL0, largest: 0 }
     }
-}
 
-/// Gives an ordinary packet the name under which the client knows the AS, and the Ethernet header to
-/// the client. False when there is no room in front of it; it is as it was then.
-#[inline]
-pub(super) fn rename<F: Readdress>(
-    packet: &mut Packet,
-    service: &Service<F::Address>,
-    to: &Adjacency,
-) -> bool {
-    let Some(link) = &to.rewrite else { return false };
-    let Some(l3) = set_link(packet, link) else { return false };
-    F::readdress(packet.data_mut(), l3, Side::Source, &service.client_view, Some(service.port));
-    true
+    /// The way by a next hop.
+    pub(super) fn by(snapshot: &Snapshot, hop: AdjacencyId) -> Self {
+        let adjacency = snapshot.adjacency(hop).filter(|adjacency| adjacency.tunnel.is_none());
+        let way = adjacency.and_then(|adjacency| {
+            let link = adjacency.rewrite?;
+            Some(Self { link, interface: adjacency.interface, largest: adjacency.mtu })
+        });
+        way.unwrap_or_else(Self::closed)
+    }
+
+    /// Whether a packet of so many bytes may take it.
+    #[inline(always)]
+    pub(super) fn takes(&self, len: u16) -> bool {
+        len <= self.largest
+    }
+
+    /// [`rename`](Self::rename), for packets from the one service that is meant.
+    #[inline(always)]
+    pub(super) fn restore<F: LaneFamily>(
+        &self,
+        packet: &mut Packet,
+        service: &Service<F::Address>,
+    ) -> bool {
+        match self.link.untagged() {
+            Some(link) if F::restore(packet.data_mut(), link, &service.restored) => true,
+            _ => self.rename::<F>(packet, service),
+        }
+    }
+
+    /// Gives an ordinary packet the name under which the client knows the AS, and the Ethernet header
+    /// to the client. False when there is no room in front of it; it is as it was then.
+    #[inline]
+    pub(super) fn rename<F: Readdress>(
+        &self,
+        packet: &mut Packet,
+        service: &Service<F::Address>,
+    ) -> bool {
+        let Some(l3) = set_link(packet, &self.link) else { return false };
+        F::readdress(packet.data_mut(), l3, Side::Source, &service.client_view, Some(service.port));
+        true
+    }
 }

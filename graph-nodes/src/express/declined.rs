@@ -76,12 +76,6 @@ impl Declined {
         }
     }
 
-    /// Whether an ordinary packet was declined between the addresses of this one, or it looks so.
-    #[cold]
-    pub(super) fn has_ordinary<F: OrdinaryFamily>(&self, data: &[u8]) -> bool {
-        F::flow(data).is_some_and(|flow| self.has(flow.src, flow.dst))
-    }
-
     /// Whether there is any such packet.
     #[inline]
     pub(super) fn any(&self) -> bool {

@@ -5,6 +5,7 @@ use dataplane::family::{Ip4, Ip6};
 use dataplane::node::NodeCx;
 
 use super::answers::AnswerPattern;
+use super::client_ways::ClientWays;
 use super::destinations::Destinations;
 use super::flow_job::FlowJob;
 use super::likeness::Likeness;
@@ -60,6 +61,7 @@ pub(super) struct Lane<F: LaneFamily> {
     pub(super) services: Services<F>,
     /// To clients.
     pub(super) routes: RecentRoutes,
+    pub(super) clients: ClientWays,
     pub(super) servers: ServerWays<F>,
     pub(super) jobs: [FlowJob; STAGE],
     /// How many there are.
@@ -81,6 +83,7 @@ impl<F: LaneFamily> Default for Lane<F> {
             packets: [Arrived::none(); STAGE],
             services: Services::default(),
             routes: RecentRoutes::default(),
+            clients: ClientWays::default(),
             servers: ServerWays::default(),
             jobs: [FlowJob::none(); STAGE],
             waiting: 0,
@@ -97,6 +100,8 @@ impl<F: LaneFamily> Lane<F> {
     pub(super) fn begin(&mut self, cx: &Cx<'_>) {
         self.destinations.begin(cx.snapshot);
         self.servers.begin(cx.snapshot);
+        self.services.begin(cx.snapshot);
+        self.clients.begin(cx.snapshot);
         let snapshot = cx.snapshot;
         if self.generation != snapshot.generation {
             self.generation = snapshot.generation;

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use balancer::{FlowTuple, TcpFlags};
+use balancer::TcpFlags;
 use dataplane::family::{Ip4, Ip6};
 use dataplane::wire::Header;
 use dataplane::wire::ipv4::{Ipv4Header, protocol};
@@ -40,15 +40,6 @@ pub(super) struct Varying<A> {
     pub(super) flags: TcpFlags,
     /// Bytes of the IP packet.
     pub(super) len: u16,
-}
-
-impl<A: Copy> Varying<A> {
-    /// The flow, of this protocol.
-    #[inline(always)]
-    pub(super) fn flow(&self, protocol: u8) -> FlowTuple<A> {
-        let Self { src, dst, src_port, dst_port, .. } = *self;
-        FlowTuple { src, dst, src_port, dst_port, protocol }
-    }
 }
 
 /// A family whose packets to one service are told from others by comparing words.

@@ -3,6 +3,7 @@
 mod alike;
 mod answers;
 mod client_way;
+mod client_ways;
 mod crowd;
 mod declined;
 mod destinations;
@@ -22,6 +23,7 @@ mod readdress;
 mod redirect;
 mod redirect4;
 mod redirect6;
+mod replies;
 mod run;
 mod second_stage;
 mod server_way;
@@ -119,6 +121,12 @@ impl LbExpress {
         if others != 0 {
             others &= !self.crowd6.gather(cx, &mut self.ip6, frame, start, others);
         }
+        if others != 0 {
+            others &= !self.answers4.gather(cx, &mut self.ip4, frame, start, others);
+        }
+        if others != 0 {
+            others &= !self.answers6.gather(cx, &mut self.ip6, frame, start, others);
+        }
         others
     }
 
@@ -127,6 +135,8 @@ impl LbExpress {
     fn fetch(&mut self, cx: &Cx<'_>, start: usize) {
         self.crowd4.fetch(cx, start);
         self.crowd6.fetch(cx, start);
+        self.answers4.fetch(cx, start);
+        self.answers6.fetch(cx, start);
     }
 
     /// Second stage of them. What is known of the flows of the next group is fetched meanwhile.
@@ -134,6 +144,8 @@ impl LbExpress {
     fn finish(&mut self, cx: &mut Cx<'_>, frame: &mut Frame, start: usize) {
         self.crowd4.finish(cx, &mut self.ip4, (frame, start), &mut self.declined);
         self.crowd6.finish(cx, &mut self.ip6, (frame, start), &mut self.declined);
+        self.answers4.finish(cx, &mut self.ip4, (frame, start), &mut self.declined);
+        self.answers6.finish(cx, &mut self.ip6, (frame, start), &mut self.declined);
     }
 
     /// Both stages of a group's others, and the second stage of the rest of it.
@@ -145,13 +157,7 @@ impl LbExpress {
         frame: &mut Frame,
         (start, mut others): (usize, u32),
     ) {
-        others &= !self.answers4.gather(cx, &mut self.ip4, frame, start, others);
-        if others != 0 {
-            others &= !self.answers6.gather(cx, &mut self.ip6, frame, start, others);
-        }
-        if others != 0 {
-            others = self.ip4.gather(cx, gate, frame, start, others);
-        }
+        others = self.ip4.gather(cx, gate, frame, start, others);
         if others != 0 {
             others = self.ip6.gather(cx, gate, frame, start, others);
         }
@@ -159,8 +165,6 @@ impl LbExpress {
             self.decline(frame, start, others);
         }
         self.finish(cx, frame, start);
-        self.answers4.finish(cx, &mut self.ip4, frame, &mut self.declined);
-        self.answers6.finish(cx, &mut self.ip6, frame, &mut self.declined);
         self.ip4.finish(cx, frame, &mut self.declined);
         self.ip6.finish(cx, frame, &mut self.declined);
     }

@@ -2,13 +2,13 @@
 
 use balancer::{AsId, FlowTuple, KeyKind};
 use dataplane::family::Family;
+use dataplane::fib::FibEntry;
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::packet::Packet;
 use dataplane::wire::ip::IpHeader;
 use dataplane::worker::WorkerShared;
 
-use super::client_way::{next_hop, rename};
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::ordinary::L3;
@@ -135,7 +135,9 @@ impl<F: LaneFamily> Lane<F> {
         let at = usize::from(job.at);
         let reply = &self.packets[usize::from(job.from) % STAGE].packet.tuple;
         let service = self.services.at(job.subject as u16, reply)?;
-        let to = next_hop::<F>(&mut self.routes, cx.snapshot, reply.dst, job.len)?;
+        let hop = self.routes.lookup::<F>(cx.snapshot, reply.dst);
+        let FibEntry::Adjacency(hop) = hop else { return None };
+        let client = self.clients.by(cx.snapshot, hop, job.len)?;
         let known = match job.kind {
             KeyKind::Full => {
                 let (dst, dst_port) = (service.client_view.address, service.port);
@@ -155,7 +157,7 @@ impl<F: LaneFamily> Lane<F> {
             _ if !self.any_direct => {}
             _ => return None,
         }
-        if !rename::<F>(frame.packet_mut(at)?, service, to) {
+        if !client.rename::<F>(frame.packet_mut(at)?, service) {
             return None;
         }
         if let Some(stats) = cx.worker.shared.servers.get(service.server.index()) {
@@ -163,7 +165,7 @@ impl<F: LaneFamily> Lane<F> {
             stats.reply_bytes.add(u64::from(job.len));
         }
         self.translated += 1;
-        Some(to.interface)
+        Some(client.interface)
     }
 }
 

@@ -37,15 +37,18 @@ pub(super) enum Source<A> {
     One(Service<A>),
 }
 
+// A power of two, so that a shift finds it.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Cell<A> {
-    /// Of the snapshot that it was found in; 0 in an empty cell.
-    generation: u64,
+    /// Whose it is but for the address; [`NOBODY`] in an empty cell.
+    tag: u64,
     address: A,
-    /// Protocol and port.
-    service: u32,
     source: Source<A>,
 }
+
+/// What no source's tag is.
+const NOBODY: u64 = u64::MAX;
 
 /// How many sources are remembered.
 const CELLS: usize = 4096;
@@ -54,43 +57,51 @@ const CELLS: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Services<F: Family> {
     cells: Box<[Cell<F::Address>; CELLS]>,
+    /// The tag of protocol 0 and port 0 in the snapshot.
+    first: u64,
     changes: u64,
 }
 
 impl<F: Family> Default for Services<F> {
     fn default() -> Self {
         let address = F::Address::from_bits(0);
-        let empty = Cell { generation: 0, address, service: 0, source: Source::Stranger };
+        let empty = Cell { tag: NOBODY, address, source: Source::Stranger };
         let Ok(cells) = vec![empty; CELLS].try_into() else {
             unreachable!("there are as many cells as were made")
         };
-        Self { cells, changes: 0 }
+        Self { cells, first: 0, changes: 0 }
     }
 }
 
-/// Protocol and source port.
+/// Protocol and source port: 24 bits.
 #[inline(always)]
-fn number<A>(flow: &FlowTuple<A>) -> u32 {
-    u32::from(flow.protocol) << 16 | u32::from(flow.src_port)
+fn number<A>(flow: &FlowTuple<A>) -> u64 {
+    u64::from(flow.protocol) << 16 | u64::from(flow.src_port)
 }
 
 impl<F: Family> Services<F> {
-    /// What the source of a packet is, and where that is remembered.
+    /// Before the first packet of a frame.
     #[inline]
+    pub(super) fn begin(&mut self, snapshot: &Snapshot) {
+        self.first = snapshot.generation << 24;
+    }
+
+    /// What the source of a packet is, and where that is remembered.
+    #[inline(always)]
     pub(super) fn find(
         &mut self,
         snapshot: &Snapshot,
         tuple: &FlowTuple<F::Address>,
     ) -> (u16, &Source<F::Address>) {
-        let service = number(tuple);
-        let bits = tuple.src.bits();
-        let folded = bits as u64 ^ (bits >> 64) as u64 ^ u64::from(service) << 32;
+        let (number, bits) = (number(tuple), tuple.src.bits());
+        let folded = bits as u64 ^ (bits >> 64) as u64 ^ number << 32;
         let at = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % CELLS;
-        let cell = &mut self.cells[at];
-        let generation = snapshot.generation;
-        if cell.generation != generation || cell.address != tuple.src || cell.service != service {
-            let source = source::<F>(snapshot, tuple);
-            *cell = Cell { generation, address: tuple.src, service, source };
+        let (cell, tag) = (&mut self.cells[at], self.first | number);
+        if cell.tag != tag || cell.address != tuple.src {
+            // By value, so that a loop need not keep the tuple in memory.
+            let service = (tuple.protocol, tuple.src_port);
+            let source = source::<F>(snapshot, tuple.src, service);
+            *cell = Cell { tag, address: tuple.src, source };
             self.changes += 1;
         }
         (at as u16, &cell.source)
@@ -122,7 +133,9 @@ impl<F: Family> Services<F> {
     ) -> Option<&Service<F::Address>> {
         let cell = &self.cells[usize::from(position) % CELLS];
         match &cell.source {
-            Source::One(service) if cell.address == flow.src && cell.service == number(flow) => {
+            Source::One(service)
+                if cell.address == flow.src && cell.tag == self.first | number(flow) =>
+            {
                 Some(service)
             }
             _ => None,
@@ -133,19 +146,24 @@ impl<F: Family> Services<F> {
 /// An AS's address is no neighbour of a VIP's or of ours, so that where its packets go does not
 /// matter for whether it is forged; where it might, others look at each packet.
 #[cold]
-fn source<F: Family>(snapshot: &Snapshot, tuple: &FlowTuple<F::Address>) -> Source<F::Address> {
+#[inline(never)]
+fn source<F: Family>(
+    snapshot: &Snapshot,
+    src: F::Address,
+    (protocol, src_port): (u8, u16),
+) -> Source<F::Address> {
     let lb = &snapshot.lb;
-    let Some(endpoint) = lb.reverse.get(tuple.src, tuple.src_port, tuple.protocol) else {
+    let Some(endpoint) = lb.reverse.get(src, src_port, protocol) else {
         return Source::Stranger;
     };
-    if !matches!(F::lookup(snapshot, tuple.src), FibEntry::AsDirect(_))
-        || F::is_tunnel_source(&snapshot.tunnel_policy, tuple.src)
+    if !matches!(F::lookup(snapshot, src), FibEntry::AsDirect(_))
+        || F::is_tunnel_source(&snapshot.tunnel_policy, src)
     {
         return Source::Involved;
     }
     let one = endpoint.only_candidate().and_then(|candidate| {
         let vip = lb.vip(candidate.vip)?;
-        let (address, port) = vip.origin(tuple.src_port)?;
+        let (address, port) = vip.origin(src_port)?;
         let policy = snapshot.vip_policies.get(vip.id.index()).copied().unwrap_or_default();
         let server = candidate.as_id;
         let owner = FlowValue::owner_of(server, lb.epoch_of(server)?);
@@ -155,7 +173,7 @@ fn source<F: Family>(snapshot: &Snapshot, tuple: &FlowTuple<F::Address>) -> Sour
             owner,
             kind: vip.key_kind(),
             client_view: NewEnd::new(address),
-            restored: Restored::new((tuple.src, address), (tuple.src_port, port)),
+            restored: Restored::new((src, address), (src_port, port)),
             port,
             mss: policy.mss != dataplane::forwarding::MssClamp::Keep,
             course: Course::new(Direction::ToClient, vip.profile)?,

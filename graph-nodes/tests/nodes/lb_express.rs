@@ -212,6 +212,41 @@ fn replies_of_many_services_come_from_the_vips_they_are_of() {
     assert!(on_the_express_way(&harness) > 0);
 }
 
+/// More clients on the link than next hops are remembered, whose Ethernet addresses change.
+#[test]
+fn replies_go_where_the_last_snapshot_says() {
+    const CLIENTS: u8 = 100;
+    let client = |number| Ipv4Addr::new(10, 10, 10, 100 + number);
+    let mut harness = balanced_harness();
+    for step in [1, 3, 7] {
+        let mac = |number: u8| MacAddress([2, 0, 0, step, 4, number]);
+        for number in 0..CLIENTS {
+            harness.world.add_neighbor(CLIENT_LINK, client(number), mac(number));
+        }
+        harness.publish();
+        for _ in 0..3 {
+            for at in 0..CLIENTS {
+                let number = (u16::from(at) * u16::from(step) % u16::from(CLIENTS)) as u8;
+                let ends = ((SERVERS[0], 3307), (client(number), 4000));
+                let answer = PacketBuilder::udp(ends.0, ends.1).data(*b"twelve bytes");
+                harness.arrive(SERVER_LINK, &from_server(SERVERS[0], answer).build());
+            }
+            let sent = harness.turn();
+            assert_eq!(sent.len(), usize::from(CLIENTS));
+            for (link, frame) in sent {
+                let number = destination(&frame).octets()[3] - 100;
+                assert_eq!((link, &frame[..6]), (CLIENT_LINK, &mac(number).0[..]));
+            }
+        }
+    }
+    assert_eq!(on_the_express_way(&harness), 9 * u64::from(CLIENTS));
+    harness.world.interface(CLIENT_LINK).mtu = 30;
+    harness.publish();
+    let answer = PacketBuilder::udp((SERVERS[0], 3307), (client(0), 4000)).data(*b"twelve bytes");
+    harness.receive(SERVER_LINK, &from_server(SERVERS[0], answer).build());
+    assert_eq!(on_the_express_way(&harness), 9 * u64::from(CLIENTS));
+}
+
 /// An AS that says something about a client's connection to another one.
 #[test]
 fn replies_of_another_server_do_nothing_to_a_flow() {
