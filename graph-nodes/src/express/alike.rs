@@ -192,9 +192,13 @@ impl<F: LaneFamily> Alike<F> {
         let mut jobs = group.jobs.iter_mut();
         let mut others = !wanted;
         for index in Ones(wanted) {
-            let plain = slots[index].as_ref().filter(|packet| packet.is_plain());
-            let varying =
-                plain.and_then(|packet| F::varying(&pattern.like, protocol, packet.data()));
+            // No closure, as the compiler may make a call of it.
+            let varying = match &slots[index] {
+                Some(packet) if packet.is_plain() => {
+                    F::varying(&pattern.like, protocol, packet.data())
+                }
+                _ => None,
+            };
             let Some(varying) = varying else {
                 others |= 1 << index;
                 continue;

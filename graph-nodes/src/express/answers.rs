@@ -117,8 +117,10 @@ impl<F: LaneFamily> Answers<F> {
         let Some(slots) = frame.slots::<STAGE>(start) else { return 0 };
         let mut candidates = self.candidates.iter_mut();
         for index in Ones(wanted) {
-            let plain = slots[index].as_ref().filter(|packet| packet.is_plain());
-            let varying = plain.and_then(|packet| F::varying(&like, PROTOCOL, packet.data()));
+            let varying = match &slots[index] {
+                Some(packet) if packet.is_plain() => F::varying(&like, PROTOCOL, packet.data()),
+                _ => None,
+            };
             let Some(Varying { src, dst, src_port, dst_port, flags, len }) = varying else {
                 continue;
             };

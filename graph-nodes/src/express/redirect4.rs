@@ -148,7 +148,9 @@ impl Redirected for Ip4 {
 
     #[inline(always)]
     fn redirect(data: &mut [u8], to: &Redirect4) -> bool {
-        data.first_chunk_mut().is_some_and(|head| to.change(head).is_some())
+        // No closure, as the compiler may make a call of it.
+        let Some(head) = data.first_chunk_mut() else { return false };
+        to.change(head).is_some()
     }
 
     #[inline(always)]
