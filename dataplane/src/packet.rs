@@ -101,7 +101,7 @@ impl Packet {
         debug_assert!(u32::from(offset) + u32::from(len) <= u32::from(self.mbuf().buf_len));
         // SAFETY: as in `segment_data`; `&mut self` makes the access exclusive.
         unsafe {
-            let start = self.mbuf_mut().buf_addr.cast::<u8>().add(usize::from(offset));
+            let start = in_buffer(self.mbuf_mut(), offset);
             std::slice::from_raw_parts_mut(start, usize::from(len))
         }
     }
@@ -133,11 +133,11 @@ impl Packet {
         bytes: u16,
     ) -> Option<&mut [u8; ROOM]> {
         let mbuf = self.mbuf_mut();
-        let (offset, behind) = (usize::from(mbuf.data_off), const { ROOM - FRONT });
+        let (offset, behind) = (mbuf.data_off, const { ROOM - FRONT });
         if mbuf.nb_segs != 1
             || keep > mbuf.data_len
             || usize::from(bytes) > FRONT
-            || offset < FRONT
+            || usize::from(offset) < FRONT
             || usize::from(keep) < behind
         {
             return None;
@@ -149,11 +149,7 @@ impl Packet {
         // SAFETY: `from_raw` demands a valid buffer, in which there are `offset` bytes in front of the old
         // start and `data_len` behind it; `FRONT` and `behind` are no more. `&mut self` makes the access
         // exclusive.
-        unsafe {
-            let start = self.mbuf_mut().buf_addr.cast::<u8>().add(offset - FRONT);
-            std::hint::assert_unchecked(!start.is_null());
-            Some(&mut *start.cast())
-        }
+        unsafe { Some(&mut *in_buffer(self.mbuf_mut(), offset - FRONT as u16).cast()) }
     }
 
     /// Drops the first `bytes` bytes of the first segment; false (and no change) when it is shorter.
@@ -297,8 +293,20 @@ fn segment_data(mbuf: &rte_mbuf) -> &[u8] {
     debug_assert!(u32::from(offset) + u32::from(len) <= u32::from(mbuf.buf_len));
     // SAFETY: `Packet::from_raw` demands `data_off + data_len <= buf_len` of a valid buffer, which
     // every method of `Packet` keeps; the reference keeps writers away.
+    unsafe { std::slice::from_raw_parts(in_buffer(mbuf, offset), usize::from(len)) }
+}
+
+/// A byte of a packet's buffer.
+///
+/// # Safety
+/// The buffer is valid, and `offset` is in it or at its end.
+#[inline(always)]
+unsafe fn in_buffer(mbuf: &rte_mbuf, offset: u16) -> *mut u8 {
+    // SAFETY: what the caller vouches for; there is no buffer at 0. That is said for the optimiser, which
+    // looks otherwise, as no reference would be.
     unsafe {
-        let start = mbuf.buf_addr.cast::<u8>().add(usize::from(offset));
-        std::slice::from_raw_parts(start, usize::from(len))
+        let byte = mbuf.buf_addr.cast::<u8>().add(usize::from(offset));
+        std::hint::assert_unchecked(!byte.is_null());
+        byte
     }
 }
