@@ -22,9 +22,13 @@ use crate::ip_input::check_source;
 /// A pattern that no packet of so many groups in a row fits is given up.
 const PATIENCE: u8 = 8;
 
-/// Which of two a group is.
-fn group_of(start: usize) -> usize {
-    start / STAGE % 2
+/// So many groups are between stages at once.
+pub(super) const GROUPS: usize = 2;
+
+/// Which of them the group from slot `start` on is.
+#[inline]
+pub(super) fn group_of(start: usize) -> usize {
+    start / STAGE % GROUPS
 }
 
 /// A pattern, and the packets of two groups that fitted it or one before.
@@ -32,7 +36,7 @@ fn group_of(start: usize) -> usize {
 pub(super) struct Alike<F: LaneFamily> {
     /// `None`: no packets can fit.
     pattern: Option<Pattern<F>>,
-    groups: [Fitting<F>; 2],
+    groups: [Fitting<F>; GROUPS],
     /// Groups in a row of which no packet fitted.
     in_vain: u8,
 }

@@ -3,9 +3,10 @@
 use dataplane::frame::Frame;
 
 use super::STAGE;
-use super::alike::Alike;
+use super::alike::{Alike, GROUPS, group_of};
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
+use super::ones::Ones;
 use super::pattern::Pattern;
 
 /// So many patterns: most interfaces bring packets to a few services, such as those of HTTP and HTTPS.
@@ -24,6 +25,8 @@ const REST: u8 = 128;
 #[derive(Debug)]
 pub(super) struct Crowd<F: LaneFamily> {
     alike: [Alike<F>; PATTERNS],
+    /// By group: the patterns that packets of it wait at, a bit for each.
+    waiting: [u32; GROUPS],
     /// The next to be replaced.
     next: usize,
     poor: u8,
@@ -34,7 +37,7 @@ pub(super) struct Crowd<F: LaneFamily> {
 impl<F: LaneFamily> Default for Crowd<F> {
     fn default() -> Self {
         let alike = std::array::from_fn(|_| Alike::default());
-        Self { alike, next: 0, poor: 0, rest: 0, generation: 0 }
+        Self { alike, waiting: [0; GROUPS], next: 0, poor: 0, rest: 0, generation: 0 }
     }
 }
 
@@ -61,13 +64,16 @@ impl<F: LaneFamily> Crowd<F> {
             return 0;
         }
         let mut left = wanted;
-        let mut asked = false;
-        for alike in &mut self.alike {
+        let (mut asked, mut waiting) = (false, 0);
+        for (at, alike) in self.alike.iter_mut().enumerate() {
             if left != 0 && alike.has_pattern() {
                 asked = true;
-                left &= !alike.gather(cx, lane, frame, (start, left));
+                let fitting = alike.gather(cx, lane, frame, (start, left));
+                left &= !fitting;
+                waiting |= u32::from(fitting != 0) << at;
             }
         }
+        self.waiting[group_of(start)] = waiting;
         let taken = wanted & !left;
         if asked {
             let enough = taken.count_ones() * FEW >= wanted.count_ones();
@@ -94,8 +100,10 @@ impl<F: LaneFamily> Crowd<F> {
         (frame, start): (&mut Frame, usize),
         declined: &mut Declined,
     ) {
-        for alike in &mut self.alike {
-            alike.finish(cx, lane, (frame, start), declined);
+        let both = self.waiting.iter().fold(0, |all, group| all | group);
+        self.waiting[group_of(start)] = 0;
+        for at in Ones(both) {
+            self.alike[at % PATTERNS].finish(cx, lane, (frame, start), declined);
         }
     }
 
@@ -104,6 +112,9 @@ impl<F: LaneFamily> Crowd<F> {
     pub(super) fn learn(&mut self, lane: &mut Lane<F>) {
         if self.poor >= POOR {
             (self.poor, self.rest) = (0, REST);
+        }
+        if lane.pattern.is_none() {
+            return;
         }
         // A packet may fit a pattern and be none of it for another reason.
         let known = |pattern: &Pattern<F>| self.alike.iter().any(|alike| alike.expects(pattern));

@@ -76,6 +76,18 @@ fn whatever_is_not_ordinary_goes_to_the_other_nodes() {
     assert_eq!(on_the_express_way(&harness), taken + 1);
 }
 
+/// What an interface brings for the station of another one is not for us, though it be like what that
+/// one brings.
+#[test]
+fn packets_from_another_interface_fit_no_pattern() {
+    let mut harness = balanced_harness();
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    for link in [CLIENT_LINK, SERVER_LINK, CLIENT_LINK] {
+        harness.arrive(link, &udp(5000).build());
+    }
+    assert_eq!(harness.turn().len(), 2);
+}
+
 /// What came behind it would overtake a packet that took the long way.
 #[test]
 fn packets_behind_one_that_is_not_ordinary_follow_it() {
