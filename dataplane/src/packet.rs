@@ -67,6 +67,14 @@ impl Packet {
         self.mbuf().pkt_len as usize
     }
 
+    /// Length of the packets of a frame in bytes.
+    #[inline]
+    pub fn bytes_of(packets: &[Option<Self>]) -> u64 {
+        // 32 bits are enough for 256 packets, and added to from memory.
+        let lengths = packets.iter().flatten().map(|packet| packet.mbuf().pkt_len);
+        lengths.fold(0, u32::wrapping_add).into()
+    }
+
     /// Number of segments; headers are always read from the first.
     #[inline]
     pub fn segments(&self) -> usize {

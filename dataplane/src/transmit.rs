@@ -134,11 +134,11 @@ fn send(
     shared: &WorkerShared,
 ) {
     // Before they are the port's, which may change them.
-    let mut bytes = bytes_of(packets);
+    let mut bytes = Packet::bytes_of(packets);
     let sent = io.tx_burst(exit.port, queue, packets);
     let mut errors = 0;
     if sent < packets.len() {
-        bytes -= bytes_of(&packets[sent..]);
+        bytes -= Packet::bytes_of(&packets[sent..]);
         refused.extend(packets[sent..].iter_mut().filter_map(Option::take));
         errors = refused.len() as u64;
         io.free(refused);
@@ -149,9 +149,4 @@ fn send(
         stats.tx_bytes.add(bytes);
         stats.tx_errors.add(errors);
     }
-}
-
-#[inline]
-fn bytes_of(packets: &[Option<Packet>]) -> u64 {
-    packets.iter().flatten().map(|packet| packet.len() as u64).sum()
 }

@@ -2,6 +2,7 @@
 
 use dataplane::frame::Frame;
 use dataplane::node::{Node, NodeCx};
+use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
 use dataplane::trace::TraceDetail;
 use dataplane::worker::RxAssignment;
@@ -80,8 +81,7 @@ impl Node for DpdkInput {
                 continue;
             }
             let up = cx.snapshot.interface(interface).is_some_and(|interface| interface.up);
-            let packets = frame.packets()[from..].iter().flatten();
-            let bytes = packets.map(|packet| packet.len() as u64).sum();
+            let bytes = Packet::bytes_of(&frame.packets()[from..]);
             if up {
                 cx.set_next_of(from..frame.len(), next);
             } else {

@@ -199,8 +199,16 @@ impl Likeness for Ip4 {
         let least = Ipv4Header::LEN + usize::from(upper_len(protocol));
         let most = data.len().checked_sub(L3 + least)?;
         let head = data.first_chunk::<HEAD4>()?;
+        if !like.start.fits(head, 0) {
+            return None;
+        }
+        // At least what the headers have, and not more than there is.
+        let len = port(head, L3 + 2);
+        if usize::from(len).wrapping_sub(least) > most {
+            return None;
+        }
         let ends = word(head, ENDS4);
-        if !like.start.fits(head, 0) || (ends ^ like.ends) & like.ends_mask != 0 {
+        if (ends ^ like.ends) & like.ends_mask != 0 {
             return None;
         }
         // Hops, protocol and checksum.
@@ -208,10 +216,7 @@ impl Likeness for Ip4 {
         let (src, dst) = (half(head, L3 + 12), ends as u32);
         // The first word ends in the fragment's offset, which is 0.
         let sum = word(head, L3) + u64::from(middle) + u64::from(src) + u64::from(dst);
-        let len = port(head, L3 + 2);
-        // At least what the headers have, and not more than there is.
-        let more = usize::from(len).wrapping_sub(least);
-        if middle as u8 <= 1 || more > most || !is_whole(sum) {
+        if middle as u8 <= 1 || !is_whole(sum) {
             return None;
         }
         let flags = if protocol == protocol::UDP { 0 } else { *data.get(FLAGS4)? };
