@@ -1,4 +1,4 @@
-//! [`Place`]: where a flow's entry was seen, so that it need not be looked for again.
+//! [`Place`]: where a flow is looked for, in steps.
 
 use std::net::Ipv4Addr;
 
@@ -11,16 +11,15 @@ use crate::staged::{Finder, Known, Located, Passing, Updates};
 use crate::sticky_owner::StickyOwner;
 use crate::vip::{KeyKind, VipId};
 
-/// Where in its first bucket the entry of a flow is, whose key is its word alone. Found in steps, so that
+/// The first bucket where the entry of a flow may be, whose key is its word alone. Told in steps, so that
 /// what one waits for can come meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
     word: u64,
     bucket: u32,
-    way: u32,
 }
 
-/// What is in a [`Place`], if it is the flow that was seen there; it may have expired.
+/// The entry of a flow where it was seen; it may have expired.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     bucket: &'a Bucket,
@@ -30,7 +29,7 @@ pub struct Seen<'a> {
 }
 
 impl Finder<'_> {
-    /// The place of a flow, of which [`StickyOwner::fetch`] has to tell the bucket. `tuple` is that of
+    /// The place of a flow, of which [`aim`](Self::aim) has to tell the bucket. `tuple` is that of
     /// the client's packets.
     #[inline(always)]
     #[must_use]
@@ -53,20 +52,12 @@ impl Finder<'_> {
         place.word = FlowKey::word_to_vip(&self.instance, kind, vip, tuple);
     }
 
-    /// Finds the position in the bucket, which is here by now. If the flow is not there, and the table
-    /// is `large` ([`StickyOwner::is_large`]), fetches the second bucket.
+    /// Tells the first bucket of the flow of a place.
     #[inline(always)]
-    pub fn see(&self, place: &mut Place, large: bool) {
-        let ways = self.table.entries(place.bucket).bucket.ways(place.word);
-        if ways == 0 && large {
-            self.table.prefetch_second(self.instance.hash(place.word));
-        }
-        // Where nothing was seen, the first position is as good as any.
-        place.way = ways.trailing_zeros();
+    pub fn aim(&self, place: &mut Place) {
+        place.bucket = self.table.first_bucket(self.instance.hash(place.word));
     }
-}
 
-impl Finder<'_> {
     /// What the flow's entry in its first bucket says, which is here by now; that of a free one if it is
     /// not there. Then, if the table is `large` ([`StickyOwner::is_large`]), fetches the second bucket.
     #[inline(always)]
@@ -93,6 +84,12 @@ impl StickyOwner {
         place.bucket = self.table().first_bucket(hash);
     }
 
+    /// Fetches the first bucket of the flow of a place.
+    #[inline(always)]
+    pub fn fetch_first(&self, place: &Place) {
+        self.table().prefetch_bucket(place.bucket);
+    }
+
     /// The flow's entry, if it is in its first bucket.
     #[inline(always)]
     #[must_use]
@@ -103,20 +100,17 @@ impl StickyOwner {
         (ways != 0).then(|| Seen { bucket, way, value: bucket.value(way) })
     }
 
+    /// Fetches the second bucket of the flow of a place.
+    #[inline]
+    pub fn fetch_second(&self, place: &Place) {
+        self.table().prefetch_second(self.instance().hash(place.word));
+    }
+
     /// Where the flow of a place is looked for.
     #[inline]
     #[must_use]
     pub fn located(&self, place: &Place) -> Located {
         Located { word: place.word, hash: self.instance().hash(place.word) }
-    }
-
-    /// The entry in a place, if it is still the flow's.
-    #[inline(always)]
-    #[must_use]
-    pub fn seen(&self, place: &Place) -> Option<Seen<'_>> {
-        let bucket = self.table().entries(place.bucket).bucket;
-        let way = place.way as usize % WAYS;
-        (bucket.word(way) == place.word).then(|| Seen { bucket, way, value: bucket.value(way) })
     }
 
     /// The flow's entry, wherever it is, if it did not expire.
@@ -253,8 +247,12 @@ mod tests {
             let passing = course.passing(flags);
             let finder = owner.finder();
             let mut place = finder.place(KeyKind::Exact, vip, &flow);
-            owner.fetch(&mut place);
-            finder.see(&mut place, step % 2 == 0);
+            if step % 4 < 2 {
+                owner.fetch(&mut place);
+            } else {
+                finder.aim(&mut place);
+                owner.fetch_first(&place);
+            }
             let located = plain.locate(KeyKind::Exact, vip, &flow);
             let expected = plain.known(&located, NO_TUPLE, now_s).map(|known| {
                 known.keep(passing, &updates);
@@ -264,10 +262,10 @@ mod tests {
             if step % 50 == 0 {
                 usual = Usual::nothing();
             }
-            let value = finder.glance(&place, step % 2 == 0);
-            let in_place = owner.seen(&place);
-            assert_eq!(in_place.map_or(FlowValue::default(), |seen| seen.value), value);
-            let as_usual = usual.is(value, passing);
+            let in_place = owner.look(&place);
+            let value = in_place.map(|seen| seen.value);
+            assert_eq!(finder.glance(&place, step % 2 == 0), value.unwrap_or_default());
+            let as_usual = value.is_some_and(|value| usual.is(value, passing));
             as_usually += u32::from(as_usual);
             let kept = in_place.filter(|seen| match step % 3 {
                 0 => seen.keep(passing, &updates, now_s),

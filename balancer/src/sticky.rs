@@ -200,6 +200,12 @@ impl StickyTable {
         }
     }
 
+    /// Starts to fetch a bucket.
+    #[inline(always)]
+    pub(crate) fn prefetch_bucket(&self, index: u32) {
+        prefetch(self.entries(index).bucket);
+    }
+
     /// The number of the bucket where a lookup of a key word with this hash starts.
     #[inline(always)]
     pub(crate) fn first_bucket(&self, hash: u64) -> u32 {

@@ -1,5 +1,6 @@
 //! The worker: polls its queues, runs the graph, sends, and lets go of old snapshots, for ever.
 
+use std::cell::Cell;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +106,7 @@ pub struct WorkerState {
     /// The same of IPv6.
     pub fragments6: FragmentTable<Ipv6Addr>,
     /// Identification of the last outer header that got one.
-    pub outer_id: u32,
+    pub outer_id: Cell<u32>,
     /// By family, IPv4's first, and interface: TCP and UDP packets until one is looked at for a
     /// partial checksum.
     pub until_sample: [Box<[u32]>; 2],
@@ -142,7 +143,7 @@ impl WorkerState {
             neighbor_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
             stranger_events: RateLimit::new(NEIGHBOR_EVENTS_PER_SECOND),
             ip_id: 0,
-            outer_id: 0,
+            outer_id: Cell::new(0),
             until_sample: std::array::from_fn(|_| vec![0; MAX_INTERFACES].into()),
             injected: Vec::with_capacity(REQUESTS_PER_TURN),
             garbage: Vec::with_capacity(GARBAGE_MAX),
@@ -236,9 +237,9 @@ impl WorkerState {
 
     /// The identification of one more outer packet that may be fragmented. IPv4 takes the low half.
     #[inline]
-    pub fn next_outer_id(&mut self) -> u32 {
-        self.outer_id = self.outer_id.wrapping_add(1);
-        self.outer_id
+    pub fn next_outer_id(&self) -> u32 {
+        self.outer_id.set(self.outer_id.get().wrapping_add(1));
+        self.outer_id.get()
     }
 }
 

@@ -89,9 +89,7 @@ impl<F: LaneFamily> Alike<F> {
             taken &= !odd_ones::<F>(cx, frame, start, taken);
             group.keep(start, taken);
         }
-        if !cx.worker.sticky.is_large() {
-            group.fetch_all(cx);
-        }
+        group.aim(cx);
         if taken == 0 {
             self.in_vain += 1;
             if self.in_vain >= PATIENCE {
@@ -224,9 +222,9 @@ impl<F: LaneFamily> Alike<F> {
 
     /// Fetches what is known of the flows of the group from slot `start` on, where it is far away.
     #[inline]
-    pub(super) fn fetch(&mut self, cx: &Cx<'_>, start: usize) {
+    pub(super) fn fetch(&self, cx: &Cx<'_>, start: usize) {
         if cx.worker.sticky.is_large() {
-            self.groups[group_of(start)].fetch_all(cx);
+            self.groups[group_of(start)].fetch_rest(cx);
         }
     }
 
@@ -245,7 +243,7 @@ impl<F: LaneFamily> Alike<F> {
         if group.any() {
             group.finish(cx, lane, (frame, declined), next);
         } else if cx.worker.sticky.is_large() {
-            next.fetch_all(cx);
+            next.fetch_rest(cx);
         }
     }
 }

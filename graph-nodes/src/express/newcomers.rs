@@ -3,6 +3,7 @@
 use balancer::{FlowHasher, KeyKind, Located, Vip};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
+use dataplane::wire::ipv4::protocol;
 
 use super::STAGE;
 use super::fitting::AlikeJob;
@@ -99,10 +100,11 @@ impl<'a> Newcomers<'a> {
                 return None;
             }
         }
+        let udp = self.protocol == protocol::UDP;
         let packet = frame.packet_mut(usize::from(job.at))?;
         let flow = if self.kind == KeyKind::End { F::flow(packet.data()) } else { None };
         if !cx.worker.sticky.admit(&located, flow.as_ref(), entry, now_s)
-            || !way.change_alike(packet, cx.snapshot, cx.worker, job.len)
+            || !way.change_alike(packet, cx.snapshot, cx.worker, (job.len, udp))
         {
             return None;
         }

@@ -14,8 +14,6 @@ pub(super) struct Target<A> {
     pub(super) address: (A, A),
     /// Before and after, host byte order; `None` stays.
     pub(super) port: Option<(u16, u16)>,
-    /// `None` stays.
-    pub(super) dscp: Option<u8>,
 }
 
 /// What is to be added to checksums where one end of a packet becomes another and a hop is taken off:
@@ -86,14 +84,17 @@ pub(super) trait Redirected: Family {
     /// What packets become whose destination becomes another, behind this Ethernet header.
     fn redirection(link: [u8; L3], to: &Target<Self::Address>) -> Self::Redirect;
 
-    /// Gives an ordinary packet in a plain Ethernet frame another header and destination, takes a hop
-    /// off, and sets the DSCP. What becomes of the IP packet is what
+    /// Gives an ordinary packet in a plain Ethernet frame another header and destination, and takes a hop
+    /// off. What becomes of the IP packet is what
     /// [`Readdress::readdress`](super::readdress::Readdress::readdress) does with
     /// [`Side::Destination`](super::readdress::Side::Destination). False, and it is as it was, when its
-    /// frame is shorter than Ethernet's least.
-    fn redirect(data: &mut [u8], to: &Self::Redirect) -> bool;
+    /// frame is shorter than Ethernet's least. It is of UDP or else TCP.
+    fn redirect(data: &mut [u8], to: &Self::Redirect, udp: bool) -> bool;
 
-    /// The same for its source.
+    /// Sets the DSCP of such a packet. False, and it is as it was, if it is not there.
+    fn mark(data: &mut [u8], dscp: u8) -> bool;
+
+    /// The same as [`redirect`](Self::redirect) for its source.
     fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Self::Address>) -> bool;
 }
 

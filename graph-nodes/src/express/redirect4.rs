@@ -55,13 +55,11 @@ pub(super) struct Redirect4 {
     after: Words,
     /// The new Ethernet header.
     link: [u8; L3],
-    /// `None` stays.
-    dscp: Option<u8>,
 }
 
 impl Redirect4 {
     fn new(link: [u8; L3], to: &Target<Ipv4Addr>) -> Self {
-        let Target { address, port, dscp } = *to;
+        let Target { address, port } = *to;
         let Sums { header, upper } = Sums::new(address, port);
         let mut added = [[0; 16]; 2];
         for added in &mut added {
@@ -82,7 +80,7 @@ impl Redirect4 {
                 after[word(at) + offset] ^= u16::from_ne_bytes(*from) ^ u16::from_ne_bytes(*to);
             }
         }
-        Self { added, before, after, link, dscp }
+        Self { added, before, after, link }
     }
 
     /// What the words of a packet become, whose hops are not 0.
@@ -100,8 +98,7 @@ impl Redirect4 {
     }
 
     #[inline(always)]
-    fn change(&self, head: &mut [u8; HEAD]) -> Option<()> {
-        let udp = head[at::PROTOCOL] == protocol::UDP;
+    fn change(&self, head: &mut [u8; HEAD], udp: bool) -> Option<()> {
         let bytes: &mut [u8; 32] = part(head, START)?;
         let mut words = [0; 16];
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
@@ -111,18 +108,25 @@ impl Redirect4 {
         for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(changed) {
             *bytes = word.to_ne_bytes();
         }
-        *part(head, 0)? = self.link;
-        if let Some(dscp) = self.dscp {
-            let old = head[at::CLASS];
-            let new = dscp << 2 | old & ECN;
-            head[at::CLASS] = new;
-            let word = |class| u16::from_ne_bytes([0x45, class]);
-            let change = fold(u32::from(!word(old)) + u32::from(word(new)));
-            let checksum = part(head, at::CHECKSUM)?;
-            *checksum = updated(u16::from_ne_bytes(*checksum), change).to_ne_bytes();
-        }
+        // By two moves that overlap.
+        let link = &self.link;
+        *part::<8, HEAD>(head, 0)? = *link.first_chunk()?;
+        *part::<8, HEAD>(head, L3 - 8)? = *link.last_chunk()?;
         Some(())
     }
+}
+
+/// Sets the DSCP, and lets the checksum follow.
+#[inline(always)]
+fn mark(head: &mut [u8; HEAD], dscp: u8) -> Option<()> {
+    let old = head[at::CLASS];
+    let new = dscp << 2 | old & ECN;
+    head[at::CLASS] = new;
+    let word = |class| u16::from_ne_bytes([0x45, class]);
+    let change = fold(u32::from(!word(old)) + u32::from(word(new)));
+    let checksum = part(head, at::CHECKSUM)?;
+    *checksum = updated(u16::from_ne_bytes(*checksum), change).to_ne_bytes();
+    Some(())
 }
 
 /// Takes a hop off a packet, and lets its checksums follow.
@@ -147,10 +151,16 @@ impl Redirected for Ip4 {
     }
 
     #[inline(always)]
-    fn redirect(data: &mut [u8], to: &Redirect4) -> bool {
+    fn redirect(data: &mut [u8], to: &Redirect4, udp: bool) -> bool {
         // No closure, as the compiler may make a call of it.
         let Some(head) = data.first_chunk_mut() else { return false };
-        to.change(head).is_some()
+        to.change(head, udp).is_some()
+    }
+
+    #[inline(always)]
+    fn mark(data: &mut [u8], dscp: u8) -> bool {
+        let Some(head) = data.first_chunk_mut() else { return false };
+        mark(head, dscp).is_some()
     }
 
     #[inline(always)]
@@ -199,9 +209,10 @@ mod tests {
             if let Some(dscp) = dscp {
                 Ipv4Header::at_mut(&mut expected, L3).unwrap().set_dscp(dscp);
             }
-            let to = Target { address: (from, to), port: ports, dscp };
+            let to = Target { address: (from, to), port: ports };
             let to = Ip4::redirection([9; L3], &to);
-            prop_assert!(Ip4::redirect(&mut data, &to));
+            prop_assert!(Ip4::redirect(&mut data, &to, !tcp));
+            prop_assert!(dscp.is_none_or(|dscp| Ip4::mark(&mut data, dscp)));
             prop_assert_eq!(data, expected);
         }
 
@@ -232,8 +243,8 @@ mod tests {
     fn short_frames_stay_as_they_are() {
         let to = Ipv4Addr::new(10, 0, 0, 2);
         let mut data = [7; HEAD - 1];
-        let to = Target { address: (to, to), port: None, dscp: None };
-        assert!(!Ip4::redirect(&mut data, &Ip4::redirection([0; L3], &to)));
+        let to = Target { address: (to, to), port: None };
+        assert!(!Ip4::redirect(&mut data, &Ip4::redirection([0; L3], &to), true));
         assert_eq!(data, [7; HEAD - 1]);
     }
 }

@@ -2,9 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-use dataplane::family::{Family, Ip6};
+use dataplane::family::Ip6;
 use dataplane::wire::Header;
-use dataplane::wire::ip::IpHeader;
 use dataplane::wire::ipv4::protocol;
 use dataplane::wire::ipv6::Ipv6Header;
 
@@ -21,8 +20,6 @@ pub(super) struct Redirect6 {
     upper: u16,
     /// The new Ethernet header.
     link: [u8; L3],
-    /// `None` stays.
-    dscp: Option<u8>,
 }
 
 /// Up to the end of UDP's header.
@@ -43,8 +40,7 @@ mod at6 {
 /// Takes a hop off an IPv6 packet, and lets its checksum follow. `None`, and it is as it was, when
 /// that is not there.
 #[inline(always)]
-fn settle6(data: &mut [u8], upper: u16) -> Option<&mut [u8; HEAD6]> {
-    let udp = data.get(at6::PROTOCOL) == Some(&protocol::UDP);
+fn settle6(data: &mut [u8], upper: u16, udp: bool) -> Option<&mut [u8; HEAD6]> {
     let checksum_at = if udp { at6::UDP_CHECKSUM } else { at6::TCP_CHECKSUM };
     follow(data.get_mut(checksum_at..)?.first_chunk_mut()?, udp, upper);
     // Shorter than where the checksum was.
@@ -53,28 +49,19 @@ fn settle6(data: &mut [u8], upper: u16) -> Option<&mut [u8; HEAD6]> {
     Some(head)
 }
 
-#[inline(always)]
-fn set_dscp<F: Family>(data: &mut [u8], dscp: Option<u8>) {
-    if let Some(dscp) = dscp
-        && let Some(header) = F::Header::at_mut(data, L3)
-    {
-        header.set_dscp(dscp);
-    }
-}
-
 impl Redirected for Ip6 {
     type Redirect = Redirect6;
 
     fn redirection(link: [u8; L3], to: &Target<Ipv6Addr>) -> Redirect6 {
-        let Target { address, port, dscp } = *to;
+        let Target { address, port } = *to;
         let Sums { upper, .. } = Sums::new(address, port);
-        Redirect6 { address: address.1, port: port.map(|(_, to)| to), upper, link, dscp }
+        Redirect6 { address: address.1, port: port.map(|(_, to)| to), upper, link }
     }
 
     #[inline(always)]
-    fn redirect(data: &mut [u8], to: &Redirect6) -> bool {
+    fn redirect(data: &mut [u8], to: &Redirect6, udp: bool) -> bool {
         let change = |data: &mut [u8]| {
-            let head = settle6(data, to.upper)?;
+            let head = settle6(data, to.upper, udp)?;
             *part(head, 0)? = to.link;
             *part(head, at6::DESTINATION)? = to.address.octets();
             if let Some(port) = to.port {
@@ -82,17 +69,20 @@ impl Redirected for Ip6 {
             }
             Some(())
         };
-        if change(data).is_none() {
-            return false;
-        }
-        set_dscp::<Self>(data, to.dscp);
-        true
+        change(data).is_some()
+    }
+
+    #[inline(always)]
+    fn mark(data: &mut [u8], dscp: u8) -> bool {
+        let header = Ipv6Header::at_mut(data, L3);
+        header.map(|header| header.set_dscp(dscp)).is_some()
     }
 
     #[inline(always)]
     fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Ipv6Addr>) -> bool {
         let change = |data: &mut [u8]| {
-            let head = settle6(data, to.sums.upper)?;
+            let udp = data.get(at6::PROTOCOL) == Some(&protocol::UDP);
+            let head = settle6(data, to.sums.upper, udp)?;
             *part(head, 0)? = *link;
             *part(head, at6::SOURCE)? = to.address.octets();
             *part(head, at6::SOURCE_PORT)? = to.port.to_be_bytes();
@@ -129,9 +119,10 @@ mod tests {
             if let Some(dscp) = dscp {
                 Ipv6Header::at_mut(&mut expected, L3).unwrap().set_dscp(dscp);
             }
-            let to = Target { address: (from, to), port: ports, dscp };
+            let to = Target { address: (from, to), port: ports };
             let to = Ip6::redirection([9; L3], &to);
-            prop_assert!(Ip6::redirect(&mut data, &to));
+            prop_assert!(Ip6::redirect(&mut data, &to, !tcp));
+            prop_assert!(dscp.is_none_or(|dscp| Ip6::mark(&mut data, dscp)));
             prop_assert_eq!(data, expected);
         }
 

@@ -18,6 +18,9 @@ use super::outer_template::OuterTemplate;
 use super::readdress::{NewEnd, Side};
 use super::redirect::Target;
 
+/// Any number will do, where no packet goes.
+const NOBODY: AsId = AsId::new(0).expect("there is a first one");
+
 /// What is done at once to a packet that is to the VIP's one service, if it has only one.
 // With a tag of its own, not hidden in what it holds, which takes longer to read.
 #[derive(Clone, Debug)]
@@ -25,9 +28,24 @@ use super::redirect::Target;
 enum Quick<F: LaneFamily> {
     /// It gets another destination.
     Redirect(F::Redirect),
+    /// The same, and a DSCP.
+    Mark(F::Redirect, u8),
     /// It gets an outer header, as all packets do that go this way.
     Tunnel(OuterTemplate),
     /// There is no short cut.
+    Nothing,
+}
+
+/// How most packets are changed that go one way.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ShortCut {
+    /// By [`ServerWay::redirect`].
+    Redirect,
+    /// By [`ServerWay::mark`].
+    Mark,
+    /// By [`ServerWay::wrap_plain`].
+    Tunnel,
+    /// One by one.
     Nothing,
 }
 
@@ -42,6 +60,8 @@ pub(super) struct ServerWay<F: LaneFamily> {
     largest: u16,
     /// Where they leave.
     pub(super) interface: InterfaceId,
+    /// Whom they go to, if they may.
+    pub(super) server: AsId,
     quick: Quick<F>,
     /// The epoch of its flows; [`NO_EPOCH`] if there is no such AS.
     epoch: u16,
@@ -67,6 +87,7 @@ impl<F: LaneFamily> ServerWay<F> {
         Self {
             largest: 0,
             interface: InterfaceId::LOCAL0,
+            server: NOBODY,
             quick: Quick::Nothing,
             epoch,
             port: 0,
@@ -110,7 +131,7 @@ impl<F: LaneFamily> ServerWay<F> {
         let interface = adjacency.interface;
         let alone = nat.is_none() || is_alone(snapshot, server).unwrap_or(false);
         let port = nat_port(snapshot, server).unwrap_or_default();
-        Some(Self { largest, interface, quick, epoch, port, alone, link, nat, l3dsr })
+        Some(Self { largest, interface, server, quick, epoch, port, alone, link, nat, l3dsr })
     }
 
     /// Whether a new flow through its VIP can clash with no other flow at the AS: the AS sees all of
@@ -146,7 +167,7 @@ impl<F: LaneFamily> ServerWay<F> {
         &self,
         packet: &mut Packet,
         snapshot: &Snapshot,
-        worker: &mut WorkerState,
+        worker: &WorkerState,
         (port, len): (u16, u16),
     ) -> bool {
         if let Quick::Tunnel(template) = &self.quick {
@@ -165,35 +186,76 @@ impl<F: LaneFamily> ServerWay<F> {
         true
     }
 
-    /// The same for a packet that is to the VIP's one service, if it has only one.
-    #[inline(always)]
+    /// The same for a packet that is to the VIP's one service, if it has only one; of UDP or else TCP.
+    #[inline]
     pub(super) fn change_alike(
         &self,
         packet: &mut Packet,
         snapshot: &Snapshot,
-        worker: &mut WorkerState,
-        len: u16,
+        worker: &WorkerState,
+        (len, udp): (u16, bool),
     ) -> bool {
         let changed = match &self.quick {
-            Quick::Redirect(to) => F::redirect(packet.data_mut(), to),
-            // No fourth case for these, as the jump by a table among so many takes longer.
-            Quick::Tunnel(template) if template.is_plain() => {
-                let next_id = || worker.next_outer_id() as u16;
-                return template.wrap_plain::<F>(packet, len, next_id);
-            }
-            Quick::Tunnel(template) => return wrap::<F>(template, packet, snapshot, worker, len),
+            Quick::Redirect(_) => self.redirect(packet, worker, (len, udp)),
+            Quick::Mark(..) => self.mark(packet, worker, (len, udp)),
+            Quick::Tunnel(_) => self.wrap_plain(packet, worker, (len, udp)),
             Quick::Nothing => false,
         };
         changed || self.change_apart(packet, snapshot, worker, len)
     }
 
+    /// What most packets of the way need.
+    #[inline]
+    pub(super) fn short_cut(&self) -> ShortCut {
+        match &self.quick {
+            Quick::Redirect(_) => ShortCut::Redirect,
+            Quick::Mark(..) => ShortCut::Mark,
+            Quick::Tunnel(_) => ShortCut::Tunnel,
+            Quick::Nothing => ShortCut::Nothing,
+        }
+    }
+
+    /// One of the ways to [change](Self::change_alike) a packet. False, and it is as it was, if this is
+    /// not how packets go that way.
+    #[inline(always)]
+    pub(super) fn redirect(
+        &self,
+        packet: &mut Packet,
+        _: &WorkerState,
+        (_, udp): (u16, bool),
+    ) -> bool {
+        let Quick::Redirect(to) = &self.quick else { return false };
+        F::redirect(packet.data_mut(), to, udp)
+    }
+
+    /// Another.
+    #[inline(always)]
+    pub(super) fn mark(&self, packet: &mut Packet, _: &WorkerState, (_, udp): (u16, bool)) -> bool {
+        let Quick::Mark(to, dscp) = &self.quick else { return false };
+        let data = packet.data_mut();
+        F::redirect(data, to, udp) && F::mark(data, *dscp)
+    }
+
+    /// Another.
+    #[inline(always)]
+    pub(super) fn wrap_plain(
+        &self,
+        packet: &mut Packet,
+        worker: &WorkerState,
+        (len, _): (u16, bool),
+    ) -> bool {
+        let Quick::Tunnel(template) = &self.quick else { return false };
+        let next_id = || worker.next_outer_id() as u16;
+        template.is_plain() && template.wrap_plain::<F>(packet, len, next_id)
+    }
+
     /// Apart, as a loop needs its registers for what is done to most packets.
     #[inline(never)]
-    fn change_apart(
+    pub(super) fn change_apart(
         &self,
         packet: &mut Packet,
         snapshot: &Snapshot,
-        worker: &mut WorkerState,
+        worker: &WorkerState,
         len: u16,
     ) -> bool {
         self.change(packet, snapshot, worker, (self.port, len))
@@ -215,14 +277,18 @@ fn quick<F: LaneFamily>(
     link: &[u8; L3],
 ) -> Option<Quick<F>> {
     let vip = snapshot.lb.vip(snapshot.lb.server(server)?.vip)?;
-    let (port, dscp) = match path.method {
-        Method::Nat => (Some((vip.key.ports.single()?, nat_port(snapshot, server)?)), None),
-        Method::L3dsr { dscp } => (None, Some(dscp)),
-        Method::DirectRouting | Method::Gre | Method::Ipip | Method::Gue => return None,
-    };
     let from = F::address(vip.key.prefix.network).filter(|_| vip.key.prefix.is_host())?;
-    let to = Target { address: (from, F::address(path.address)?), port, dscp };
-    Some(Quick::Redirect(F::redirection(*link, &to)))
+    let address = (from, F::address(path.address)?);
+    match path.method {
+        Method::Nat => {
+            let port = Some((vip.key.ports.single()?, nat_port(snapshot, server)?));
+            Some(Quick::Redirect(F::redirection(*link, &Target { address, port })))
+        }
+        Method::L3dsr { dscp } => {
+            Some(Quick::Mark(F::redirection(*link, &Target { address, port: None }), dscp))
+        }
+        Method::DirectRouting | Method::Gre | Method::Ipip | Method::Gue => None,
+    }
 }
 
 /// Whether all flows that lead to the service of an AS behind NAT are of one VIP of one service.
@@ -245,7 +311,7 @@ fn wrap<F: LaneFamily>(
     template: &OuterTemplate,
     packet: &mut Packet,
     snapshot: &Snapshot,
-    worker: &mut WorkerState,
+    worker: &WorkerState,
     len: u16,
 ) -> bool {
     let hash = if template.is_plain() {

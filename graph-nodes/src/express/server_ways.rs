@@ -94,22 +94,39 @@ impl<F: LaneFamily> ServerWays<F> {
         &cell.way
     }
 
-    /// The way of a flow with an entry that says this; `None` if its AS is not what it was.
+    /// Where the way of a flow is whose entry says this. `Err` is where it would be.
     #[inline(always)]
+    pub(super) fn position(&self, value: FlowValue) -> Result<u16, u16> {
+        let position = value.as_id().index() % WAYS;
+        let tag = Tag(self.first | u64::from(value.owner()));
+        if self.cells[position].tag == tag { Ok(position as u16) } else { Err(position as u16) }
+    }
+
+    /// Works the way out; false if the flow's AS is not what it was.
+    #[cold]
+    pub(super) fn work_out(&mut self, snapshot: &Snapshot, value: FlowValue) -> bool {
+        let cell = &mut self.cells[value.as_id().index() % WAYS];
+        cell.fill(snapshot, value.as_id());
+        cell.tag == Tag::new(snapshot, value.owner())
+    }
+
+    /// The way at a position, whoever's it is.
+    #[inline(always)]
+    pub(super) fn at(&self, position: u16) -> &ServerWay<F> {
+        &self.cells[usize::from(position) % WAYS].way
+    }
+
+    /// The way of a flow with an entry that says this; `None` if its AS is not what it was.
+    #[inline]
     pub(super) fn of_flow(
         &mut self,
         snapshot: &Snapshot,
         value: FlowValue,
     ) -> Option<&ServerWay<F>> {
-        let cell = &mut self.cells[value.as_id().index() % WAYS];
-        let tag = Tag(self.first | u64::from(value.owner()));
-        debug_assert!(tag == Tag::new(snapshot, value.owner()));
-        if cell.tag != tag {
-            cell.fill(snapshot, value.as_id());
-            if cell.tag != tag {
-                return None;
-            }
-        }
-        Some(&cell.way)
+        let position = match self.position(value) {
+            Ok(position) => position,
+            Err(position) => self.work_out(snapshot, value).then_some(position)?,
+        };
+        Some(self.at(position))
     }
 }

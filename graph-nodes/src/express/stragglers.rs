@@ -1,35 +1,31 @@
 //! [`Stragglers`]: the packets of a group that fit a pattern, but are not sent by what is known of
 //! their flows alone.
 
-use balancer::{FlowTuple, TcpFlags, Usual};
+use balancer::{FlowTuple, TcpFlags};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
+use dataplane::wire::ipv4::protocol;
 
 use super::declined::Declined;
-use super::fitting::{AlikeJob, Forwarded, forward, leave};
+use super::fitting::AlikeJob;
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::newcomers::Newcomers;
 use super::ones::Ones;
 use super::pattern::Pattern;
+use super::sending::{forward, leave};
 
 /// They wait until the others are sent, and keep their order. So do the packets of a flow: as long as
 /// its first packet waits, nothing is known of it.
-pub(super) struct Stragglers<'a, F: LaneFamily> {
-    pattern: &'a Pattern<F>,
-    jobs: &'a [AlikeJob],
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stragglers {
     /// Those of flows that were not seen, a bit for each.
     unknown: u32,
     /// All from some packet on: what follows it may be of the same flow.
     rest: u32,
 }
 
-impl<'a, F: LaneFamily> Stragglers<'a, F> {
-    /// None of these so far.
-    pub(super) fn of(pattern: &'a Pattern<F>, jobs: &'a [AlikeJob]) -> Self {
-        Self { pattern, jobs, unknown: 0, rest: 0 }
-    }
-
+impl Stragglers {
     /// The flow of a packet was not seen.
     #[inline(always)]
     pub(super) fn add_unknown(&mut self, index: usize) {
@@ -39,62 +35,59 @@ impl<'a, F: LaneFamily> Stragglers<'a, F> {
     /// A packet takes a closer look; all behind it wait, too.
     #[inline(always)]
     pub(super) fn add_all_from(&mut self, index: usize) {
-        self.rest = u32::MAX << index;
-    }
-
-    /// Whether all that follow wait.
-    #[inline(always)]
-    pub(super) fn are_the_rest(&self) -> bool {
-        self.rest != 0
+        self.rest |= u32::MAX << index;
     }
 
     /// Sends them, or declines them. Returns how many were declined, and how many of the others their
     /// VIP has counted already.
     #[inline(always)]
-    pub(super) fn send(
+    pub(super) fn send<F: LaneFamily>(
         &self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         frame: &mut Frame,
+        (pattern, jobs): (&Pattern<F>, &[AlikeJob]),
         declined: &mut Declined,
     ) -> (u32, u32) {
         if self.unknown | self.rest == 0 {
             return (0, 0);
         }
-        self.send_some(cx, lane, frame, declined)
+        self.send_some(cx, lane, frame, (pattern, jobs), declined)
     }
 
     #[inline(never)]
-    fn send_some(
+    fn send_some<F: LaneFamily>(
         &self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         frame: &mut Frame,
+        (pattern, jobs): (&Pattern<F>, &[AlikeJob]),
         declined: &mut Declined,
     ) -> (u32, u32) {
-        let mut newcomers = Newcomers::of(cx, lane, self.pattern).filter(|_| self.unknown != 0);
+        let mut newcomers = Newcomers::of(cx, lane, pattern).filter(|_| self.unknown != 0);
         let mut new: u32 = 0;
         if let Some(newcomers) = &mut newcomers {
             for index in Ones(self.unknown) {
-                let Some(job) = self.jobs.get(index) else { break };
+                let Some(job) = jobs.get(index) else { break };
                 if newcomers.prepare::<F>(cx, frame, index, job) {
                     new |= 1 << index;
                 }
             }
         }
+        let udp = pattern.protocol == protocol::UDP;
         let (mut others, mut counted) = (0, 0);
         for index in Ones(self.unknown | self.rest) {
-            let Some(job) = self.jobs.get(index) else { break };
+            let Some(job) = jobs.get(index) else { break };
             let simply = match &mut newcomers {
                 _ if declined.any() || self.unknown >> index & 1 == 0 => None,
                 Some(newcomers) if new >> index & 1 != 0 => {
                     newcomers.send(cx, lane, frame, (index, job))
                 }
-                _ => forward_anywhere(cx, lane, frame, job),
+                _ => forward_anywhere(cx, lane, frame, (job, udp)),
             };
             let interface = match simply {
                 Some(interface) => interface,
-                None => match send_otherwise(cx, lane, frame, (self.pattern, job), declined) {
+                None => match send_otherwise(cx, lane, frame, (pattern, job), declined) {
                     Some(Otherwise { interface, counted: already }) => {
                         counted += u32::from(already);
                         interface
@@ -121,13 +114,17 @@ fn forward_anywhere<F: LaneFamily>(
     cx: &mut Cx<'_>,
     lane: &mut Lane<F>,
     frame: &mut Frame,
-    job: &AlikeJob,
+    (job, udp): (&AlikeJob, bool),
 ) -> Option<InterfaceId> {
-    let value = cx.worker.sticky.seen_anywhere(&job.place, cx.now.tick_s)?.value;
-    match forward(cx, lane, frame, job, (value, &mut Usual::nothing())) {
-        Forwarded::To(interface) => Some(interface),
-        Forwarded::Unknown | Forwarded::No => None,
+    let now_s = cx.now.tick_s;
+    let seen = cx.worker.sticky.seen_anywhere(&job.place, now_s)?;
+    let way = lane.servers.of_flow(cx.snapshot, seen.value)?;
+    // A SYN may start another connection.
+    let simple = !job.passing.opens() && way.takes(job.len);
+    if !simple || !seen.keep(job.passing, &lane.updates, now_s) {
+        return None;
     }
+    forward(cx, way, frame, (job, udp))
 }
 
 /// Where a packet leaves that [`forward`] did not send.
@@ -174,7 +171,8 @@ fn send_one_by_one<F: LaneFamily>(
     let is_live =
         known.is_some_and(|known| lane.servers.of_flow(cx.snapshot, known.value).is_some());
     if is_live && !job.passing.opens() {
-        let interface = forward_anywhere(cx, lane, frame, job)?;
+        let udp = flow.protocol == protocol::UDP;
+        let interface = forward_anywhere(cx, lane, frame, (job, udp))?;
         return Some(Otherwise { interface, counted: false });
     }
     let Pattern { destination, .. } = pattern;

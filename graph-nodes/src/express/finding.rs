@@ -1,0 +1,102 @@
+//! The second stage's first loop: the ways of packets are found, and the entries of their flows brought up
+//! to date.
+
+use balancer::Usual;
+
+use super::fitting::{AlikeJob, NO_WAY};
+use super::lane::{Cx, Lane, LaneFamily};
+use super::server_ways::ServerWays;
+use super::stragglers::Stragglers;
+
+/// Finds the ways to the ASs of flows, and brings their entries up to date. In loops of their own, as the
+/// CPU looks ahead over more packets then. Returns those that it does not find.
+#[inline(never)]
+pub(super) fn find_ways<F: LaneFamily>(
+    cx: &Cx<'_>,
+    lane: &mut Lane<F>,
+    jobs: &mut [AlikeJob],
+) -> Stragglers {
+    let (mut stragglers, mut usual) = (Stragglers::default(), Usual::nothing());
+    let mut index = 0;
+    loop {
+        index += find_usual(cx, &lane.servers, &mut jobs[index..], &usual);
+        let Some((before, [job, ..])) = jobs.split_at_mut_checked(index) else { break };
+        job.way = NO_WAY;
+        match look_closer(cx, lane, (before, job), &mut usual) {
+            Found::Way => {}
+            Found::Unknown => stragglers.add_unknown(index),
+            Found::Otherwise => {
+                stragglers.add_all_from(index);
+                jobs[index..].iter_mut().for_each(|job| job.way = NO_WAY);
+                break;
+            }
+        }
+        index += 1;
+    }
+    stragglers
+}
+
+/// Finds the ways of packets up to the first that needs more than most do, and says which that is.
+#[inline(always)]
+fn find_usual<F: LaneFamily>(
+    cx: &Cx<'_>,
+    servers: &ServerWays<F>,
+    jobs: &mut [AlikeJob],
+    usual: &Usual,
+) -> usize {
+    let (sticky, all) = (&cx.worker.sticky, jobs.len());
+    let mut left = jobs.iter_mut();
+    while let Some(job) = left.next() {
+        let way = sticky.look(&job.place).and_then(|seen| {
+            let way = servers.position(seen.value).ok()?;
+            let simple = servers.at(way).takes(job.len) && usual.is(seen.value, job.passing);
+            simple.then_some(way)
+        });
+        let Some(way) = way else { return all - left.len() - 1 };
+        job.way = way;
+    }
+    all
+}
+
+/// What is found out about a packet whose flow was seen.
+enum Found {
+    /// It may go to the AS.
+    Way,
+    /// The flow was not seen, or has ended.
+    Unknown,
+    /// It is not for the way to its flow's AS, or not as simply.
+    Otherwise,
+}
+
+/// Finds the way of a packet, and brings the entry of its flow up to date.
+#[inline(never)]
+fn look_closer<F: LaneFamily>(
+    cx: &Cx<'_>,
+    lane: &mut Lane<F>,
+    (before, job): (&[AlikeJob], &mut AlikeJob),
+    usual: &mut Usual,
+) -> Found {
+    let (sticky, now_s) = (&cx.worker.sticky, cx.now.tick_s);
+    let Some(seen) = sticky.look(&job.place) else {
+        if sticky.is_large() {
+            sticky.fetch_second(&job.place);
+        }
+        return Found::Unknown;
+    };
+    let way = match lane.servers.position(seen.value) {
+        Ok(way) => way,
+        // Packets before this one need what is there.
+        Err(way) if before.iter().any(|job| job.way == way) => return Found::Otherwise,
+        Err(way) if lane.servers.work_out(cx.snapshot, seen.value) => way,
+        Err(_) => return Found::Unknown,
+    };
+    // A SYN may start another connection.
+    if job.passing.opens() || !lane.servers.at(way).takes(job.len) {
+        return if seen.value.is_live(now_s) { Found::Otherwise } else { Found::Unknown };
+    }
+    if !seen.keep_usual(job.passing, &lane.updates, now_s, usual) {
+        return Found::Unknown;
+    }
+    job.way = way;
+    Found::Way
+}

@@ -1,0 +1,122 @@
+//! The second stage's second loop: packets are changed and sent on the ways that were found.
+
+use dataplane::frame::Frame;
+use dataplane::interface::InterfaceId;
+use dataplane::packet::Packet;
+use dataplane::worker::WorkerState;
+
+use super::Next;
+use super::fitting::{AlikeJob, NO_WAY};
+use super::lane::{Cx, LaneFamily};
+use super::second_stage::count_sent;
+use super::server_way::{ServerWay, ShortCut};
+use super::server_ways::ServerWays;
+
+/// What was sent of a group.
+pub(super) struct Sent {
+    /// So many were looked at before one that could not be sent.
+    pub(super) packets: usize,
+    /// All of them leave, and by the interface of the first.
+    alike: bool,
+}
+
+/// Sends packets on the ways that were found, and fetches the buckets of those that come next one by one.
+/// They have still to [leave](leave_all).
+pub(super) fn send_all<F: LaneFamily>(
+    cx: &Cx<'_>,
+    servers: &ServerWays<F>,
+    frame: &mut Frame,
+    packets: (&[AlikeJob], bool),
+    coming: &[AlikeJob],
+) -> Sent {
+    // A loop for each short cut, which leaves less to decide for a packet.
+    let first = packets.0.iter().find(|job| job.way != NO_WAY);
+    match first.map_or(ShortCut::Nothing, |job| servers.at(job.way).short_cut()) {
+        ShortCut::Redirect => send(cx, servers, frame, packets, coming, ServerWay::redirect),
+        ShortCut::Mark => send(cx, servers, frame, packets, coming, ServerWay::mark),
+        ShortCut::Tunnel => send(cx, servers, frame, packets, coming, ServerWay::wrap_plain),
+        ShortCut::Nothing => send(cx, servers, frame, packets, coming, |_, _, _, _| false),
+    }
+}
+
+/// The same by one of the short cuts.
+#[inline(never)]
+fn send<F: LaneFamily>(
+    cx: &Cx<'_>,
+    servers: &ServerWays<F>,
+    frame: &mut Frame,
+    (jobs, udp): (&[AlikeJob], bool),
+    coming: &[AlikeJob],
+    change: impl Fn(&ServerWay<F>, &mut Packet, &WorkerState, (u16, bool)) -> bool,
+) -> Sent {
+    let (mut ahead, mut left) = (coming.iter(), jobs.iter());
+    let interface = jobs.first().map_or(InterfaceId::LOCAL0, |job| servers.at(job.way).interface);
+    let (mut packets, mut differences) = (jobs.len(), 0);
+    while let Some(job) = left.next() {
+        if let Some(job) = ahead.next() {
+            cx.worker.sticky.fetch_first(&job.place);
+        }
+        if job.way == NO_WAY {
+            differences = u16::MAX;
+            continue;
+        }
+        let way = servers.at(job.way);
+        let changed = frame.packet_mut(usize::from(job.at)).is_some_and(|packet| {
+            change(way, packet, cx.worker, (job.len, udp))
+                || way.change_apart(packet, cx.snapshot, cx.worker, job.len)
+        });
+        if !changed {
+            packets -= left.len() + 1;
+            break;
+        }
+        count_sent(cx, way.server, job.len);
+        differences |= way.interface.0 ^ interface.0;
+    }
+    ahead.for_each(|job| cx.worker.sticky.fetch_first(&job.place));
+    Sent { packets, alike: differences == 0 }
+}
+
+/// Sends a packet, of UDP or else TCP, on the way to the AS of its flow, if it can.
+#[inline]
+pub(super) fn forward<F: LaneFamily>(
+    cx: &Cx<'_>,
+    way: &ServerWay<F>,
+    frame: &mut Frame,
+    (job, udp): (&AlikeJob, bool),
+) -> Option<InterfaceId> {
+    let packet = frame.packet_mut(usize::from(job.at))?;
+    if !way.change_alike(packet, cx.snapshot, cx.worker, (job.len, udp)) {
+        return None;
+    }
+    count_sent(cx, way.server, job.len);
+    Some(way.interface)
+}
+
+/// Lets packets leave that were sent: most often all of a group, by one interface.
+#[inline]
+pub(super) fn leave_all<F: LaneFamily>(
+    cx: &mut Cx<'_>,
+    servers: &ServerWays<F>,
+    frame: &mut Frame,
+    (jobs, sent): (&[AlikeJob], &Sent),
+) {
+    let jobs = &jobs[..sent.packets];
+    if let [first, .., last] = jobs {
+        let slots = usize::from(first.at)..usize::from(last.at) + 1;
+        if sent.alike && slots.len() == jobs.len() {
+            frame.lanes.tx_interface[slots.clone()].fill(servers.at(first.way).interface);
+            return cx.set_next_of(slots, Next::Output);
+        }
+    }
+    for job in jobs.iter().filter(|job| job.way != NO_WAY) {
+        leave(cx, frame, job, servers.at(job.way).interface);
+    }
+}
+
+/// Lets a packet leave by an interface.
+#[inline(always)]
+pub(super) fn leave(cx: &mut Cx<'_>, frame: &mut Frame, job: &AlikeJob, interface: InterfaceId) {
+    let at = usize::from(job.at);
+    frame.lanes.tx_interface[at] = interface;
+    cx.set_next(at, Next::Output);
+}
