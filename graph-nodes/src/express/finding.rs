@@ -17,12 +17,19 @@ pub(super) fn find_ways<F: LaneFamily>(
     jobs: &mut [AlikeJob],
 ) -> Stragglers {
     let (mut stragglers, mut usual) = (Stragglers::default(), Usual::nothing());
+    let (sticky, large) = (&cx.worker.sticky, cx.worker.sticky.is_large());
     let mut index = 0;
     loop {
-        index += find_usual(cx, &lane.servers, &mut jobs[index..], &usual);
+        let (found, seen) = find_usual(cx, &lane.servers, &mut jobs[index..], &usual);
+        index += found;
         let Some((before, [job, ..])) = jobs.split_at_mut_checked(index) else { break };
         job.way = NO_WAY;
-        match look_closer(cx, lane, (before, job), &mut usual) {
+        if !seen && large {
+            sticky.fetch_second(&job.place);
+        }
+        let closer =
+            if seen { look_closer(cx, lane, (before, job), &mut usual) } else { Found::Unknown };
+        match closer {
             Found::Way => {}
             Found::Unknown => stragglers.add_unknown(index),
             Found::Otherwise => {
@@ -36,26 +43,27 @@ pub(super) fn find_ways<F: LaneFamily>(
     stragglers
 }
 
-/// Finds the ways of packets up to the first that needs more than most do, and says which that is.
+/// Finds the ways of packets up to the first that needs more than most do. Returns how many it found, and
+/// whether the flow of the next was seen.
 #[inline(always)]
 fn find_usual<F: LaneFamily>(
     cx: &Cx<'_>,
     servers: &ServerWays<F>,
     jobs: &mut [AlikeJob],
     usual: &Usual,
-) -> usize {
+) -> (usize, bool) {
     let (sticky, all) = (&cx.worker.sticky, jobs.len());
     let mut left = jobs.iter_mut();
     while let Some(job) = left.next() {
-        let way = sticky.look(&job.place).and_then(|seen| {
-            let way = servers.position(seen.value).ok()?;
-            let simple = servers.at(way).takes(job.len) && usual.is(seen.value, job.passing);
-            simple.then_some(way)
-        });
-        let Some(way) = way else { return all - left.len() - 1 };
-        job.way = way;
+        let Some(seen) = sticky.look(&job.place) else { return (all - left.len() - 1, false) };
+        match servers.position(seen.value) {
+            Ok(way) if servers.at(way).takes(job.len) && usual.is(seen.value, job.passing) => {
+                job.way = way;
+            }
+            _ => return (all - left.len() - 1, true),
+        }
     }
-    all
+    (all, true)
 }
 
 /// What is found out about a packet whose flow was seen.
@@ -76,13 +84,8 @@ fn look_closer<F: LaneFamily>(
     (before, job): (&[AlikeJob], &mut AlikeJob),
     usual: &mut Usual,
 ) -> Found {
-    let (sticky, now_s) = (&cx.worker.sticky, cx.now.tick_s);
-    let Some(seen) = sticky.look(&job.place) else {
-        if sticky.is_large() {
-            sticky.fetch_second(&job.place);
-        }
-        return Found::Unknown;
-    };
+    let now_s = cx.now.tick_s;
+    let Some(seen) = cx.worker.sticky.look(&job.place) else { return Found::Unknown };
     let way = match lane.servers.position(seen.value) {
         Ok(way) => way,
         // Packets before this one need what is there.
