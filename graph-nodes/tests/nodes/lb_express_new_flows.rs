@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use balancer::Protocol;
+use balancer::{Protocol, TableLength};
 use testkit::harness::Harness;
 use testkit::packet_builder::PacketBuilder;
+use testkit::world::World;
 
 use crate::plan::{
-    CLIENT, CLIENT_LINK, SERVERS, VIP, balanced_harness, balanced_world, destination, from_client,
-    vip_counts,
+    CLIENT, CLIENT_LINK, HOST, SERVER_LINK, SERVERS, VIP, balanced_harness, balanced_world,
+    destination, from_client, server_mac, vip_counts, world,
 };
 
 const ACK: u8 = 0x10;
@@ -109,4 +110,37 @@ fn what_another_worker_knows_is_asked_for() {
     here.turn();
     assert_eq!(vip_counts(&there, 0), [0, 10, 0, 0]);
     assert_eq!(vip_counts(&here, 0), [10, 1, 0, 0]);
+}
+
+/// So many ASs are remembered: of two whose numbers differ by that, one makes room for the other.
+#[test]
+fn flows_of_ass_that_take_each_others_place_stay_where_they_are() {
+    let mut world = world();
+    let vip = world.balanced.add_vip(VIP, Protocol::Udp, 20000, 3307);
+    let others = world.balanced.add_vip(HOST, Protocol::Udp, 20000, 3307);
+    world.balanced.vip(others).length = TableLength::new(4099).expect("a prime");
+    let add = |world: &mut World, server| {
+        world.add_neighbor(SERVER_LINK, server, server_mac(server));
+        world.balanced.add_server(vip, server)
+    };
+    let first = add(&mut world, SERVERS[0]);
+    for number in 1..4096 {
+        world.balanced.add_server(others, Ipv4Addr::from_bits(0x0a63_0000 + number));
+    }
+    let second = add(&mut world, SERVERS[1]);
+    assert_eq!(second.get() - first.get(), 4096);
+    let mut harness = Harness::new(world);
+    let ports = 6000..6020;
+    let ways: Vec<Ipv4Addr> = ports
+        .clone()
+        .map(|port| destination(&harness.forward(CLIENT_LINK, &udp(port).build()).1))
+        .collect();
+    assert!(SERVERS.iter().all(|server| ways.contains(server)));
+    let before = on_the_express_way(&harness);
+    for port in ports {
+        harness.arrive(CLIENT_LINK, &udp(port).build());
+    }
+    let sent = harness.turn();
+    assert_eq!(sent.iter().map(|(_, frame)| destination(frame)).collect::<Vec<_>>(), ways);
+    assert_eq!(on_the_express_way(&harness), before + 20);
 }
