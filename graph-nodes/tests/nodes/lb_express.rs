@@ -6,8 +6,8 @@ use testkit::harness::Harness;
 use testkit::packet_builder::PacketBuilder;
 
 use crate::plan::{
-    CLIENT, CLIENT_LINK, HOST, SERVER_LINK, SERVERS, VIP, balanced_harness, balanced_world,
-    destination, from_client, from_host, from_server, vip_counts,
+    CLIENT, CLIENT_LINK, HOST, OUR_CLIENT_SIDE, SERVER_LINK, SERVERS, VIP, balanced_harness,
+    balanced_world, destination, from_client, from_host, from_server, vip_counts, world,
 };
 
 const NODE: &str = "lb-express";
@@ -86,6 +86,35 @@ fn packets_from_another_interface_fit_no_pattern() {
         harness.arrive(link, &udp(5000).build());
     }
     assert_eq!(harness.turn().len(), 2);
+}
+
+/// Two patterns, whose packets leave by different interfaces.
+#[test]
+fn packets_of_two_vips_in_turns_leave_where_their_servers_are() {
+    let mut world = world();
+    let near = Ipv4Addr::from_bits(OUR_CLIENT_SIDE.to_bits() ^ 0x40);
+    for (link, server, port) in [(SERVER_LINK, SERVERS[0], 20000), (CLIENT_LINK, near, 20001)] {
+        world.add_neighbor(link, server, MacAddress([2, 0, 0, 0, 3, 7]));
+        let vip = world.balanced.add_vip(VIP, Protocol::Udp, port, 3307);
+        world.balanced.add_server(vip, server);
+    }
+    let mut harness = Harness::new(world);
+    let to =
+        |vip_port| from_client(PacketBuilder::udp((CLIENT, 5000), (VIP, vip_port)).data(*b"one"));
+    let mut expected = Vec::new();
+    for port in [20000, 20001, 20000, 20001] {
+        expected.push(harness.forward(CLIENT_LINK, &to(port).build()));
+    }
+    assert_eq!(expected[0].0, SERVER_LINK);
+    assert_eq!(expected[1].0, CLIENT_LINK);
+    for port in [20000, 20001, 20000, 20001] {
+        harness.arrive(CLIENT_LINK, &to(port).build());
+    }
+    let mut sent = harness.turn();
+    sent.sort();
+    expected.sort();
+    assert_eq!(sent, expected);
+    assert_eq!(on_the_express_way(&harness), 8);
 }
 
 /// What came behind it would overtake a packet that took the long way.
