@@ -1,6 +1,6 @@
 //! What may differ where the graph gets several packets at once, and the reference one after the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::ip::{Header, ICMP, word};
@@ -16,11 +16,26 @@ pub(super) fn choose(frames: &mut Vec<(u16, Vec<u8>)>, universe: &Universe) {
     let servers: BTreeSet<IpAddr> =
         vips.iter().flat_map(|vip| vip.servers.keys().copied()).collect();
     let mut begun = BTreeSet::new();
+    let mut spoken_to = BTreeMap::new();
+    let servers_of = |address: IpAddr| {
+        let vips = vips.iter().filter(move |vip| vip.key.has(address));
+        vips.flat_map(|vip| vip.servers.keys().copied()).collect::<BTreeSet<IpAddr>>()
+    };
     frames.retain(|(interface, frame)| {
         let packet = &frame[ip_at(frame).min(frame.len())..];
         let header = is_whole_header(packet).then(|| Header::of(packet));
         // What is for an AS itself meets the flows of VIPs in another node.
         let direct = header.as_ref().is_some_and(|header| servers.contains(&header.destination));
+        // So do flows of a client's port through two VIPs that share an AS: which of them is new depends
+        // on which is handled first, and the other may be refused.
+        let shared = header.as_ref().is_some_and(|header| {
+            let upper = Upper::of(packet).ok().filter(|upper| packet.len() >= upper.at + 2);
+            let Some(upper) = upper else { return false };
+            let client = (header.source, word(packet, upper.at));
+            let first = *spoken_to.entry(client).or_insert(header.destination);
+            first != header.destination
+                && !servers_of(first).is_disjoint(&servers_of(header.destination))
+        });
         // Fragments that wait for the first of their datagram follow the last one that says so.
         let again = header.is_some_and(|header| {
             let fragment = Upper::of(packet).ok().and_then(|upper| upper.fragment);
@@ -28,7 +43,7 @@ pub(super) fn choose(frames: &mut Vec<(u16, Vec<u8>)>, universe: &Universe) {
                 offset == 0 && !begun.insert((header.source, header.destination, id))
             })
         });
-        *interface == first && !direct && !again
+        *interface == first && !direct && !shared && !again
     });
 }
 
