@@ -166,6 +166,7 @@ impl Seen<'_> {
         usual: &mut Usual,
     ) -> bool {
         let mut value = self.value;
+        // Most packets of a second change nothing; the line then stays clean.
         if !updates.has_seen(value, passing) {
             if !value.is_live(now_s) {
                 return false;
@@ -184,15 +185,7 @@ impl Seen<'_> {
     #[inline(always)]
     #[must_use]
     pub fn keep(&self, passing: Passing, updates: &Updates, now_s: u32) -> bool {
-        // Most packets of a second change nothing; the line then stays clean.
-        if updates.has_seen(self.value, passing) {
-            return true;
-        }
-        if !self.value.is_live(now_s) {
-            return false;
-        }
-        self.bucket.set_value(self.way, updates.after(self.value, passing));
-        true
+        self.keep_usual(passing, updates, now_s, &mut Usual::nothing())
     }
 }
 

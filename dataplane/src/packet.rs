@@ -150,6 +150,7 @@ impl Packet {
         {
             return None;
         }
+        debug_assert!(usize::from(offset) + behind <= usize::from(mbuf.buf_len));
         mbuf.data_off -= bytes;
         // No more than the buffer, as neither part is.
         let len = keep.wrapping_add(bytes);
@@ -310,8 +311,8 @@ fn segment_data(mbuf: &rte_mbuf) -> &[u8] {
 /// The buffer is valid, and `offset` is in it or at its end.
 #[inline(always)]
 unsafe fn in_buffer(mbuf: &rte_mbuf, offset: u16) -> *mut u8 {
-    // SAFETY: what the caller vouches for; there is no buffer at 0. That is said for the optimiser, which
-    // looks otherwise, as no reference would be.
+    // SAFETY: the caller vouches for the place in the buffer, and no buffer is at address 0. Saying so spares
+    // callers a test: an `Option` of a reference is `None` at 0.
     unsafe {
         let byte = mbuf.buf_addr.cast::<u8>().add(usize::from(offset));
         std::hint::assert_unchecked(!byte.is_null());

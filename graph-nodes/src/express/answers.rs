@@ -7,7 +7,7 @@ use dataplane::interface::InterfaceId;
 use dataplane::wire::ipv4::protocol;
 
 use super::STAGE;
-use super::alike::from_interface;
+use super::alike::{GROUPS, from_interface, group_of};
 use super::declined::Declined;
 use super::gate::Gate;
 use super::lane::{Cx, Lane, LaneFamily};
@@ -58,16 +58,11 @@ impl<A: Address> Candidate<A> {
     }
 }
 
-/// Which of two a group is.
-fn group_of(start: usize) -> usize {
-    start / STAGE % 2
-}
-
 /// The packets of two groups that fit a pattern.
 #[derive(Debug)]
 pub(super) struct Answers<F: LaneFamily> {
     candidates: [Candidate<F::Address>; STAGE],
-    groups: [Replies<F>; 2],
+    groups: [Replies<F>; GROUPS],
 }
 
 impl<F: LaneFamily> Default for Answers<F> {

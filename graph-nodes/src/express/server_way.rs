@@ -39,13 +39,13 @@ enum Quick<F: LaneFamily> {
 /// How most packets are changed that go one way.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ShortCut {
-    /// By [`ServerWay::redirect`].
+    /// Another destination: [`ServerWay::redirect`].
     Redirect,
-    /// By [`ServerWay::mark`].
+    /// Another destination and DSCP: [`ServerWay::mark`].
     Mark,
-    /// By [`ServerWay::wrap_plain`].
+    /// An outer header: [`ServerWay::wrap_plain`].
     Tunnel,
-    /// One by one.
+    /// None: [`ServerWay::change_apart`].
     Nothing,
 }
 
@@ -215,8 +215,9 @@ impl<F: LaneFamily> ServerWay<F> {
         }
     }
 
-    /// One of the ways to [change](Self::change_alike) a packet. False, and it is as it was, if this is
-    /// not how packets go that way.
+    /// [`ShortCut::Redirect`], with the arguments that all short cuts have: the packet, the worker, bytes
+    /// of the IP packet, and whether it is of UDP or else TCP. False, and the packet is as it was, if that
+    /// is not how packets go this way.
     #[inline(always)]
     pub(super) fn redirect(
         &self,
@@ -228,7 +229,7 @@ impl<F: LaneFamily> ServerWay<F> {
         F::redirect(packet.data_mut(), to, udp)
     }
 
-    /// Another.
+    /// [`ShortCut::Mark`].
     #[inline(always)]
     pub(super) fn mark(&self, packet: &mut Packet, _: &WorkerState, (_, udp): (u16, bool)) -> bool {
         let Quick::Mark(to, dscp) = &self.quick else { return false };
@@ -236,7 +237,7 @@ impl<F: LaneFamily> ServerWay<F> {
         F::redirect(data, to, udp) && F::mark(data, *dscp)
     }
 
-    /// Another.
+    /// [`ShortCut::Tunnel`], where the outer header does not depend on the flow.
     #[inline(always)]
     pub(super) fn wrap_plain(
         &self,
