@@ -6,20 +6,103 @@
 use std::sync::Arc;
 
 use crate::address::Address;
+use crate::bucket::WAYS;
 use crate::flow_key::{FlowKey, WordKey};
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
+use crate::place::{Place, Seen};
 use crate::staged::Located;
 use crate::sticky::StickyTable;
 use crate::sticky_owner::StickyOwner;
 
+/// Where a flow that has no entry can have one: free or expired, until the owner's next change.
+#[derive(Clone, Copy, Debug)]
+pub struct Vacancy {
+    bucket: u32,
+    way: u8,
+}
+
+/// What a flow meets whose key is its word alone.
+#[derive(Clone, Copy, Debug)]
+pub enum Reception<'a> {
+    /// It has an entry, which did not expire. The caller compares epochs.
+    Known(Seen<'a>),
+    /// Nothing is left of it, and it may have the entry that [`insert`](StickyOwner::insert) would take.
+    New(Vacancy),
+    /// `insert` has to look closer.
+    Doubtful,
+}
+
 impl StickyOwner {
-    /// Makes the entry of a flow of which [`known`](Self::known) found nothing, in the simple case: its
-    /// key is its word alone, nothing is left of it, and in one of its buckets is a free or expired
-    /// entry, which is the one that [`insert`](Self::insert) would take. `value` is its
+    /// What the flow of a place meets, of which nothing need have been looked up before.
+    #[inline(always)]
+    #[must_use]
+    pub fn receive(&self, place: &Place, now_s: u32) -> Reception<'_> {
+        let bucket = self.table().entries(place.bucket).bucket;
+        // Nearly always nothing is there, and nothing can be elsewhere.
+        if bucket.ways(place.word) == 0
+            && !self.strays.may_be(place.bucket)
+            && self.old.is_none()
+            && let Some(way) = bucket.vacancy(now_s)
+        {
+            return Reception::New(Vacancy { bucket: place.bucket, way: way as u8 });
+        }
+        self.receive_closely(place, now_s)
+    }
+
+    /// The same with a look into both buckets, and the table before.
+    #[inline(never)]
+    fn receive_closely(&self, place: &Place, now_s: u32) -> Reception<'_> {
+        if let Some(seen) = self.seen_anywhere(place, now_s) {
+            return Reception::Known(seen);
+        }
+        let pair = self.table().buckets_of(place.word);
+        let buckets = [pair.first, pair.second];
+        let bucket = |index| self.table().entries(index).bucket;
+        // The flow may be in the table before, or take the entry that it had.
+        if self.old.is_some() || buckets.into_iter().any(|at| bucket(at).ways(place.word) != 0) {
+            return Reception::Doubtful;
+        }
+        let mut vacancies = buckets.into_iter().filter_map(|at| {
+            let way = bucket(at).vacancy(now_s)?;
+            Some(Vacancy { bucket: at, way: way as u8 })
+        });
+        vacancies.next().map_or(Reception::Doubtful, Reception::New)
+    }
+
+    /// Makes the entry of the flow of a place, which has [met](Self::receive) a vacancy. `value` is its
     /// [beginning](crate::Updates::beginning); `note` the tuple of the client's packets where the VIP's
-    /// keys are [`KeyKind::End`](crate::KeyKind::End). False, and nothing is changed, otherwise: `insert`
-    /// looks closer.
+    /// keys are [`KeyKind::End`](crate::KeyKind::End).
+    #[inline(always)]
+    pub fn begin<A: Address>(
+        &mut self,
+        place: &Place,
+        vacancy: Vacancy,
+        note: Option<&FlowTuple<A>>,
+        value: FlowValue,
+    ) {
+        if vacancy.bucket != place.bucket {
+            self.strays.add(place.bucket);
+        }
+        let (entries, way) =
+            (self.table().entries(vacancy.bucket), usize::from(vacancy.way) % WAYS);
+        let old = entries.bucket.value(way);
+        self.uncount(entries.bucket.word(way), old);
+        let value = value.with_sequence(old.sequence().wrapping_add(1));
+        entries.replace(way, &FlowKey::of_word(place.word, note), value);
+        self.table().live_flows().enter(value.as_id(), false);
+    }
+
+    /// Undoes that.
+    #[cold]
+    pub fn withdraw(&mut self, place: &Place) {
+        if let Some((slot, _)) = self.find_wanted(&WordKey(place.word)) {
+            self.remove(slot);
+        }
+    }
+
+    /// [Receives](Self::receive) a flow of which [`known`](Self::known) found nothing, and lets it
+    /// [begin](Self::begin). False, and nothing is changed, if it meets no vacancy.
     #[inline(always)]
     #[must_use]
     pub fn admit<A: Address>(
@@ -29,28 +112,10 @@ impl StickyOwner {
         value: FlowValue,
         now_s: u32,
     ) -> bool {
-        if self.old.is_some() {
-            // The flow may be in the table before.
-            return false;
-        }
-        let table = self.table();
-        let first = table.first_entries(located.hash);
-        let second = table.second_entries(located.hash);
-        if first.bucket.ways(located.word) | second.bucket.ways(located.word) != 0 {
-            return false;
-        }
-        let (entries, way) = match first.bucket.vacancy(now_s) {
-            Some(way) => (first, way),
-            None => match second.bucket.vacancy(now_s) {
-                Some(way) => (second, way),
-                None => return false,
-            },
-        };
-        let old = entries.bucket.value(way);
-        self.uncount(entries.bucket.word(way), old);
-        let value = value.with_sequence(old.sequence().wrapping_add(1));
-        entries.replace(way, &FlowKey::of_word(located.word, note), value);
-        table.live_flows().enter(value.as_id(), false);
+        let bucket = self.table().first_bucket(located.hash);
+        let place = Place { word: located.word, bucket };
+        let Reception::New(vacancy) = self.receive(&place, now_s) else { return false };
+        self.begin(&place, vacancy, note, value);
         true
     }
 
@@ -111,6 +176,36 @@ mod tests {
         }
         // Two buckets of four ways, each the first of some.
         assert_eq!(admitted, 8);
+    }
+
+    /// Whoever has no place in his first bucket is found in his second, and when he leaves there is one.
+    #[test]
+    fn who_withdraws_was_never_there() {
+        let mut owner = StickyOwner::new(8, crate::InstanceKey::from_bytes([8; 32]), 1).unwrap();
+        let (vip, now_s) = (VipId::new(5).unwrap(), 10);
+        let entry = FlowValue::new(AsId::new(0).unwrap(), 0, FlowState::Udp, 50, 0);
+        let (mut places, mut strays) = (Vec::new(), 0);
+        for port in 0..60 {
+            let (src, dst) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+            let tuple = FlowTuple { src, dst, src_port: port, dst_port: 80, protocol: 17 };
+            let finder = owner.finder();
+            let mut place = finder.place(KeyKind::Exact, vip, &tuple);
+            finder.aim(&mut place);
+            let Reception::New(vacancy) = owner.receive(&place, now_s) else { continue };
+            strays += usize::from(vacancy.bucket != place.bucket);
+            owner.begin(&place, vacancy, NO_NOTE, entry);
+            assert!(matches!(owner.receive(&place, now_s), Reception::Known(_)));
+            assert!((0..8).all(|bucket| owner.is_sound_at(bucket)));
+            places.push(place);
+        }
+        assert!(strays > 0 && owner.used() as usize == places.len());
+        for place in places {
+            // Strays as well, though there is room in their first bucket by now.
+            assert!(matches!(owner.receive(&place, now_s), Reception::Known(_)));
+            owner.withdraw(&place);
+            assert!(!matches!(owner.receive(&place, now_s), Reception::Known(_)));
+        }
+        assert_eq!((owner.used(), owner.table().live_flows().of(AsId::new(0).unwrap())), (0, 0));
     }
 
     /// Two tables get the same flows, which expire by and by, one by `insert` alone.

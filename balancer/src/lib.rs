@@ -109,6 +109,7 @@ mod sticky_replacement;
 mod sticky_soundness;
 #[cfg(not(loom))]
 mod sticky_stock;
+mod strays;
 mod table_length;
 mod tcp_flags;
 mod tcp_state;
@@ -118,6 +119,7 @@ mod vip_counter;
 mod vip_groups;
 
 pub use address::Address;
+pub use admission::{Reception, Vacancy};
 pub use application_server::{ApplicationServer, AsId, MAX_SERVERS, MAX_WEIGHT, ServerState};
 pub use balancer::Balancer;
 pub use direct::DirectDecision;

@@ -15,15 +15,15 @@ use crate::vip::{KeyKind, VipId};
 /// what one waits for can come meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
-    word: u64,
-    bucket: u32,
+    pub(crate) word: u64,
+    pub(crate) bucket: u32,
 }
 
 /// The entry of a flow where it was seen; it may have expired.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
-    bucket: &'a Bucket,
-    way: usize,
+    pub(crate) bucket: &'a Bucket,
+    pub(crate) way: usize,
     /// What the entry says.
     pub value: FlowValue,
 }
@@ -100,10 +100,12 @@ impl StickyOwner {
         (ways != 0).then(|| Seen { bucket, way, value: bucket.value(way) })
     }
 
-    /// Fetches the second bucket of the flow of a place.
+    /// Fetches the second bucket of the flow of a place, if the flow may be there.
     #[inline]
     pub fn fetch_second(&self, place: &Place) {
-        self.table().prefetch_second(self.instance().hash(place.word));
+        if self.strays.may_be(place.bucket) {
+            self.table().prefetch_second(self.instance().hash(place.word));
+        }
     }
 
     /// Where the flow of a place is looked for.

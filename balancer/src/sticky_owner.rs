@@ -13,6 +13,7 @@ use crate::flow_value::FlowValue;
 use crate::instance_key::{BucketPair, InstanceKey};
 use crate::placement::{InVain, Place};
 use crate::sticky::{BucketCountError, StickyTable};
+use crate::strays::Strays;
 use crate::tcp_state::FlowState;
 
 /// Writes one [`StickyTable`]; moves with its worker, and cannot be copied.
@@ -25,6 +26,7 @@ pub struct StickyOwner {
     sweeps: u64,
     /// Searches for flows that could move.
     pub(crate) in_vain: InVain,
+    pub(crate) strays: Strays,
     /// The table before this one, as long as it has flows that have not followed.
     pub(crate) old: Option<Box<StickyOwner>>,
 }
@@ -98,8 +100,13 @@ impl StickyOwner {
         instance: InstanceKey,
         servers_max: usize,
     ) -> Result<Self, BucketCountError> {
-        let table = Arc::new(StickyTable::new(buckets, instance, servers_max)?);
-        Ok(Self { table, cursor: 0, sweeps: 0, in_vain: InVain::default(), old: None })
+        Ok(Self::of(StickyTable::new(buckets, instance, servers_max)?))
+    }
+
+    /// The owner of a table of which nothing was counted yet.
+    fn of(table: StickyTable) -> Self {
+        let (in_vain, strays) = (InVain::default(), Strays::new(table.buckets()));
+        Self { table: Arc::new(table), cursor: 0, sweeps: 0, in_vain, strays, old: None }
     }
 
     /// A table in files; entries that are there count only once stock was taken of them
@@ -116,8 +123,7 @@ impl StickyOwner {
         instance: InstanceKey,
         servers_max: usize,
     ) -> std::io::Result<Self> {
-        let table = Arc::new(StickyTable::in_files(buckets, files, instance, servers_max)?);
-        Ok(Self { table, cursor: 0, sweeps: 0, in_vain: InVain::default(), old: None })
+        Ok(Self::of(StickyTable::in_files(buckets, files, instance, servers_max)?))
     }
 
     /// A new, empty table of another size, with the key and bounds of an existing one.
@@ -238,6 +244,7 @@ impl StickyOwner {
                 from
             }
         };
+        self.note_stray(key.word(), slot.bucket);
         let entries = self.table.entries(slot.bucket);
         let way = usize::from(slot.way) % WAYS;
         let old = entries.bucket.value(way);
@@ -249,11 +256,20 @@ impl StickyOwner {
     }
 
     /// Moves a live flow to a vacant entry.
-    fn relocate(&self, from: Slot, to: Slot) {
+    fn relocate(&mut self, from: Slot, to: Slot) {
+        self.note_stray(self.entry_at(from).0, to.bucket);
         let [source, target] = [from, to].map(|slot| self.table.entries(slot.bucket));
         let [from, to] = [from, to].map(|slot| usize::from(slot.way) % WAYS);
         self.uncount(target.bucket.word(to), target.bucket.value(to));
         target.adopt(to, &source, from);
+    }
+
+    /// Before a flow gets an entry in one of its buckets.
+    pub(crate) fn note_stray(&mut self, word: u64, bucket: u32) {
+        let first = self.table.buckets_of(word).first;
+        if bucket != first {
+            self.strays.add(first);
+        }
     }
 
     /// Gives the flow in `slot` another state and expiry; no effect on a free entry.
@@ -311,9 +327,17 @@ impl StickyOwner {
             debug_assert!(self.cursor > 0 || self.counts_are_right(), "the counts are wrong");
             let entries = self.table.entries(self.cursor);
             for way in 0..WAYS {
-                if !entries.bucket.value(way).is_free() && is_over(&entries, way) {
+                if entries.bucket.value(way).is_free() {
+                    continue;
+                }
+                if is_over(&entries, way) {
                     self.free(entries.bucket, way);
                     freed += 1;
+                    continue;
+                }
+                let first = self.table.buckets_of(entries.bucket.word(way)).first;
+                if first != self.cursor {
+                    self.strays.meet(first);
                 }
             }
             self.step();
@@ -323,8 +347,10 @@ impl StickyOwner {
 
     /// The next bucket, one further than before.
     pub(crate) fn step(&mut self) {
+        self.strays.leave(self.cursor);
         self.cursor += 1;
         if self.cursor as usize == self.table.buckets() {
+            self.strays.end_round();
             self.cursor = 0;
             self.sweeps += 1;
         }

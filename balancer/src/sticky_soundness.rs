@@ -9,7 +9,7 @@ use crate::sticky_owner::StickyOwner;
 
 impl StickyOwner {
     /// Whether every flow of a bucket is found, and found there only: the bucket is one of its two,
-    /// and neither its other one nor the table before has it too.
+    /// and neither its other one nor the table before has it too. Who is in the second is known to be.
     pub(crate) fn is_sound_at(&self, index: u32) -> bool {
         let entries = self.table().entries(index);
         (0..WAYS).filter(|&way| !entries.bucket.value(way).is_free()).all(|way| {
@@ -19,6 +19,7 @@ impl StickyOwner {
             let copies = if pair.first == pair.second { copies[0] } else { copies[0] + copies[1] };
             [pair.first, pair.second].contains(&index)
                 && copies == 1
+                && (index == pair.first || self.strays.may_be(pair.first))
                 && self.find_before(&key).is_none()
         })
     }

@@ -114,6 +114,7 @@ impl StickyOwner {
                 table.live_flows().enter(value.as_id(), direct);
                 let count = match fault(&table, &entries, (index, way), now_s, &owner_of) {
                     None => {
+                        self.note_stray(entries.bucket.word(way), index);
                         stock.kept += 1;
                         continue;
                     }

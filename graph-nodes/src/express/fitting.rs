@@ -123,13 +123,16 @@ impl<F: LaneFamily> Fitting<F> {
             stragglers = find_ways(cx, lane, jobs);
         }
         let udp = pattern.protocol == protocol::UDP;
-        let coming = if cx.worker.sticky.is_large() { next.rest() } else { &[] };
-        let sent = send_all(cx, &lane.servers, frame, (jobs, udp), coming);
-        leave_all(cx, &lane.servers, frame, (jobs, &sent));
-        if sent.packets < jobs.len() {
-            stragglers.add_all_from(sent.packets);
+        let mut coming = if cx.worker.sticky.is_large() { next.rest() } else { &[] };
+        if !stragglers.are_all_unknown(jobs.len()) {
+            let sent = send_all(cx, &lane.servers, frame, (jobs, udp), coming);
+            coming = &[];
+            leave_all(cx, &lane.servers, frame, (jobs, &sent));
+            if sent.packets < jobs.len() {
+                stragglers.add_all_from(sent.packets);
+            }
         }
-        let (others, counted) = stragglers.send(cx, lane, frame, (pattern, jobs), declined);
+        let (others, counted) = stragglers.send(cx, lane, frame, (pattern, jobs, coming), declined);
         let forwarded = jobs.len() as u32 - others;
         let (shared, existing) = (&cx.worker.shared, u64::from(forwarded - counted));
         count_existing(shared, Run { of: pattern.destination.vip.get(), packets: existing });

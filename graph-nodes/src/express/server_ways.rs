@@ -36,8 +36,13 @@ impl Tag {
     /// Whether it is of this AS in the snapshot.
     #[inline]
     fn is_of(self, snapshot: &Snapshot, server: AsId) -> bool {
-        let first = FlowValue::owner_of(server, 0);
-        self.0 >> u8::BITS == Self::new(snapshot, first).0 >> u8::BITS
+        self.is_but_for_epoch(Self::new(snapshot, FlowValue::owner_of(server, 0)))
+    }
+
+    /// Whether another is of the same AS and snapshot.
+    #[inline]
+    fn is_but_for_epoch(self, other: Self) -> bool {
+        self.0 >> u8::BITS == other.0 >> u8::BITS
     }
 }
 
@@ -92,6 +97,15 @@ impl<F: LaneFamily> ServerWays<F> {
             cell.fill(snapshot, server);
         }
         &cell.way
+    }
+
+    /// Where the way to an AS is. `Err` is where it would be.
+    #[inline(always)]
+    pub(super) fn position_to(&self, server: AsId) -> Result<u16, u16> {
+        let position = server.index() % WAYS;
+        let tag = Tag(self.first | u64::from(FlowValue::owner_of(server, 0)));
+        let is_its = self.cells[position].tag.is_but_for_epoch(tag);
+        if is_its { Ok(position as u16) } else { Err(position as u16) }
     }
 
     /// Where the way of a flow is whose entry says this. `Err` is where it would be.

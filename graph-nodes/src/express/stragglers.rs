@@ -7,13 +7,13 @@ use dataplane::interface::InterfaceId;
 use dataplane::wire::ipv4::protocol;
 
 use super::declined::Declined;
-use super::fitting::AlikeJob;
+use super::fitting::{AlikeJob, NO_WAY};
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::newcomers::Newcomers;
 use super::ones::Ones;
 use super::pattern::Pattern;
-use super::sending::{forward, leave};
+use super::sending::{forward, leave, leave_all, send_all};
 
 /// They wait until the others are sent, and keep their order. So do the packets of a flow: as long as
 /// its first packet waits, nothing is known of it.
@@ -38,25 +38,89 @@ impl Stragglers {
         self.rest |= u32::MAX << index;
     }
 
-    /// Sends them, or declines them. Returns how many were declined, and how many of the others their
-    /// VIP has counted already.
+    /// Whether they are all of so many packets, and nothing was seen of any.
+    #[inline(always)]
+    pub(super) fn are_all_unknown(&self, packets: usize) -> bool {
+        self.unknown != 0 && self.unknown.count_ones() as usize == packets
+    }
+
+    /// Sends them, or declines them, and fetches the buckets of those that come next. Returns how many were
+    /// declined, and how many of the others their VIP has counted already.
     #[inline(always)]
     pub(super) fn send<F: LaneFamily>(
-        &self,
+        &mut self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         frame: &mut Frame,
-        (pattern, jobs): (&Pattern<F>, &[AlikeJob]),
+        group: (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
         declined: &mut Declined,
     ) -> (u32, u32) {
         if self.unknown | self.rest == 0 {
             return (0, 0);
         }
-        self.send_some(cx, lane, frame, (pattern, jobs), declined)
+        self.send_some(cx, lane, frame, group, declined)
     }
 
     #[inline(never)]
     fn send_some<F: LaneFamily>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &mut Frame,
+        (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
+        declined: &mut Declined,
+    ) -> (u32, u32) {
+        let new = match Newcomers::of(cx, lane, pattern).filter(|_| self.unknown != 0) {
+            Some(newcomers) => {
+                self.send_placed(cx, lane, frame, (pattern, jobs, coming), &newcomers)
+            }
+            None => {
+                coming.iter().for_each(|job| cx.worker.sticky.fetch_first(&job.place));
+                0
+            }
+        };
+        if self.unknown | self.rest == 0 {
+            return (0, new);
+        }
+        let (others, counted) = self.send_left(cx, lane, frame, (pattern, jobs), declined);
+        (others, counted + new)
+    }
+
+    /// Sends those whose ways are simply found, now that the others are sent. Returns how many of them are
+    /// the first of their flows, which it counts for their VIP.
+    #[inline(always)]
+    fn send_placed<F: LaneFamily>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &mut Frame,
+        (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
+        newcomers: &Newcomers<'_>,
+    ) -> u32 {
+        // The others have gone, or wait on.
+        if !self.are_all_unknown(jobs.len()) {
+            jobs.iter_mut().for_each(|job| job.way = NO_WAY);
+        }
+        let mut placed = newcomers.place(cx, lane, frame, jobs, self.unknown);
+        let udp = pattern.protocol == protocol::UDP;
+        let sent = send_all(cx, &lane.servers, frame, (jobs, udp), coming);
+        leave_all(cx, &lane.servers, frame, (jobs, &sent));
+        if sent.packets < jobs.len() {
+            let back = u32::MAX << sent.packets & placed.all;
+            let flows = Ones(back & placed.new).filter_map(|index| jobs.get(index));
+            flows.for_each(|job| cx.worker.sticky.withdraw(&job.place));
+            placed.all &= !back;
+            placed.new &= !back;
+        }
+        self.unknown &= !placed.all;
+        self.rest &= !placed.all;
+        let new = placed.new.count_ones();
+        newcomers.count(cx, new);
+        new
+    }
+
+    /// Sends what is left, one by one.
+    fn send_left<F: LaneFamily>(
         &self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
@@ -64,26 +128,14 @@ impl Stragglers {
         (pattern, jobs): (&Pattern<F>, &[AlikeJob]),
         declined: &mut Declined,
     ) -> (u32, u32) {
-        let mut newcomers = Newcomers::of(cx, lane, pattern).filter(|_| self.unknown != 0);
-        let mut new: u32 = 0;
-        if let Some(newcomers) = &mut newcomers {
-            for index in Ones(self.unknown) {
-                let Some(job) = jobs.get(index) else { break };
-                if newcomers.prepare::<F>(cx, frame, index, job) {
-                    new |= 1 << index;
-                }
-            }
-        }
         let udp = pattern.protocol == protocol::UDP;
         let (mut others, mut counted) = (0, 0);
         for index in Ones(self.unknown | self.rest) {
             let Some(job) = jobs.get(index) else { break };
-            let simply = match &mut newcomers {
-                _ if declined.any() || self.unknown >> index & 1 == 0 => None,
-                Some(newcomers) if new >> index & 1 != 0 => {
-                    newcomers.send(cx, lane, frame, (index, job))
-                }
-                _ => forward_anywhere(cx, lane, frame, (job, udp)),
+            let simply = if declined.any() || self.unknown >> index & 1 == 0 {
+                None
+            } else {
+                forward_anywhere(cx, lane, frame, (job, udp))
             };
             let interface = match simply {
                 Some(interface) => interface,
@@ -99,10 +151,6 @@ impl Stragglers {
                 },
             };
             leave(cx, frame, job, interface);
-        }
-        if let Some(newcomers) = newcomers {
-            newcomers.count(cx);
-            counted += newcomers.first;
         }
         (others, counted)
     }

@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use balancer::{Protocol, TableLength};
+use dataplane::forwarding::Method;
+use testkit::fake_mbuf::HEADROOM;
 use testkit::harness::Harness;
 use testkit::packet_builder::PacketBuilder;
 use testkit::world::World;
@@ -12,6 +14,7 @@ use crate::plan::{
     CLIENT, CLIENT_LINK, HOST, SERVER_LINK, SERVERS, VIP, balanced_harness, balanced_world,
     destination, from_client, server_mac, vip_counts, world,
 };
+use crate::services::{all_ports, arriving};
 
 const ACK: u8 = 0x10;
 
@@ -59,6 +62,26 @@ fn one_that_is_too_long_goes_to_the_other_nodes_and_those_behind_it_follow() {
     }
     harness.turn();
     assert_eq!(on_the_express_way(&harness), 1);
+}
+
+/// Flows begin once, though those behind a packet without room for an outer header wait for it.
+#[test]
+fn flows_behind_a_packet_without_room_in_front_begin_once() {
+    let mut harness = all_ports(false, false, Method::Gre);
+    let from = |host: u8| {
+        let client = Ipv4Addr::from(CLIENT.to_bits() & !0xff | u32::from(host));
+        arriving(PacketBuilder::udp((client, 6000), (VIP, 20000)).data(*b"twelve bytes"))
+    };
+    harness.forward(CLIENT_LINK, &from(50));
+    let mut cramped = harness.worker.io.pool.alloc().unwrap();
+    assert!(cramped.prepend(HEADROOM) && cramped.assign(&from(62)));
+    [60, 61].iter().for_each(|host| harness.arrive(CLIENT_LINK, &from(*host)));
+    harness.arrive_packet(CLIENT_LINK, cramped);
+    [63, 62, 63, 60].iter().for_each(|host| harness.arrive(CLIENT_LINK, &from(*host)));
+    assert_eq!(harness.turn().len(), 6);
+    assert_eq!(harness.counter("lb4-gre4", "no room for the outer header"), 1);
+    assert_eq!(on_the_express_way(&harness), 6, "one followed who had no room");
+    assert_eq!(vip_counts(&harness, 0), [4, 4, 0, 0]);
 }
 
 /// A new flow keeps clear of an AS that the same client speaks to by another way.
