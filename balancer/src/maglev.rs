@@ -103,8 +103,11 @@ pub(crate) fn fill(
 ) {
     let turns = turns(weights);
     let quotas = quotas(weights, length).into_iter();
-    let walker = |(walk, quota): (&Permutation, _)| Walker { walk: *walk, quota };
+    let walker = |(walk, quota): (&Permutation, _)| Walker::new(*walk, length, quota);
     let mut walkers: Vec<Walker> = permutations.iter().zip(quotas).map(walker).collect();
+    // So few that other members take hardly any of the slots meanwhile.
+    let times = length as usize / permutations.len().max(1) / (16 * STEPS);
+    let times = times.clamp(1, LOOK_AHEAD / STEPS);
     let mut turn = 0;
     // Whose turn it is and who has not got its quota yet.
     let mut next = |walkers: &mut [Walker]| {
@@ -127,42 +130,92 @@ pub(crate) fn fill(
     let mut taken = vec![0u64; length.div_ceil(64) as usize];
     for _ in few..empty {
         let member = next(&mut walkers);
-        place(walkers[member as usize].take(&mut taken, length), member);
+        place(walkers[member as usize].take(&mut taken, length, times), member);
     }
     let mut left = LastSlots { length, slots: empty_slots(&taken, length) };
     let strides: Vec<Stride> = match left.slots.is_empty() {
         true => Vec::new(),
         false => permutations.iter().map(|p| Stride::new(p.skip, length)).collect(),
     };
+    let mut positions: Vec<u32> = walkers.iter().map(Walker::position).collect();
     for _ in 0..few.min(empty) {
         let member = next(&mut walkers);
-        let from = &mut walkers[member as usize].walk.offset;
+        let from = &mut positions[member as usize];
         place(left.take(from, &strides[member as usize]), member);
     }
 }
 
+/// So many steps are made at once: each alone would wait for the one before.
+const STEPS: usize = 8;
+
+/// The most steps that a member looks ahead.
+const LOOK_AHEAD: usize = 8 * STEPS;
+
 /// A member on its way.
 struct Walker {
-    /// The rest of its walk.
-    walk: Permutation,
+    /// The next slots of its walk, behind those that it has seen.
+    ahead: [u32; STEPS],
+    /// The distance from each of them to that after all of them.
+    jump: u32,
     /// So many slots it has still to take.
     quota: u32,
+    /// Slots of its walk that were empty when it looked; those from `next` on it has not tried yet.
+    seen: [u32; LOOK_AHEAD],
+    next: usize,
+    end: usize,
+}
+
+/// The slot after a distance that is less than the length.
+#[inline(always)]
+fn behind(slot: u32, distance: u32, length: u32) -> u32 {
+    let ahead = slot + distance;
+    // Without a jump: where a walk wraps around is not to be foreseen.
+    ahead.min(ahead.wrapping_sub(length))
 }
 
 impl Walker {
-    /// Takes the next slot that is empty.
-    fn take(&mut self, taken: &mut [u64], length: u32) -> u32 {
+    fn new(walk: Permutation, length: u32, quota: u32) -> Self {
+        let (mut slot, mut jump) = (walk.offset, 0);
+        let ahead = [(); STEPS].map(|()| {
+            jump = behind(jump, walk.skip, length);
+            let next = behind(slot, walk.skip, length);
+            std::mem::replace(&mut slot, next)
+        });
+        Self { ahead, jump, quota, seen: [0; LOOK_AHEAD], next: 0, end: 0 }
+    }
+
+    /// Takes the next slot that is empty. Looks so many times [`STEPS`] ahead.
+    fn take(&mut self, taken: &mut [u64], length: u32, times: usize) -> u32 {
         loop {
-            let slot = self.walk.offset;
-            let ahead = slot + self.walk.skip;
-            // Without a jump: where the walk wraps around is not to be foreseen.
-            self.walk.offset = ahead.min(ahead.wrapping_sub(length));
-            let word = &mut taken[(slot / 64) as usize];
-            if *word >> (slot % 64) & 1 == 0 {
-                *word |= 1 << (slot % 64);
-                return slot;
+            while self.next < self.end {
+                let slot = self.seen[self.next % LOOK_AHEAD];
+                self.next += 1;
+                let word = &mut taken[(slot / 64) as usize];
+                if *word >> (slot % 64) & 1 == 0 {
+                    *word |= 1 << (slot % 64);
+                    return slot;
+                }
             }
+            self.look_ahead(taken, length, times);
         }
+    }
+
+    /// Looks which of the next slots are empty: without a jump for each, as nobody can foresee that.
+    fn look_ahead(&mut self, taken: &[u64], length: u32, times: usize) {
+        let mut end = 0;
+        for _ in 0..times {
+            for slot in self.ahead {
+                self.seen[end % LOOK_AHEAD] = slot;
+                end += usize::from(taken[(slot / 64) as usize] >> (slot % 64) & 1 == 0);
+            }
+            self.ahead = self.ahead.map(|slot| behind(slot, self.jump, length));
+        }
+        (self.next, self.end) = (0, end);
+    }
+
+    /// The first slot that may be empty.
+    fn position(&self) -> u32 {
+        if self.next < self.end { self.seen[self.next % LOOK_AHEAD] } else { self.ahead[0] }
     }
 }
 
