@@ -77,27 +77,30 @@ impl Wrapped for Ip6 {
 }
 
 /// The bytes from the Ethernet header to the packet, and what is still to be filled in.
+///
+/// In this order no move crosses the end of a line where a [`ServerWay`](super::server_way::ServerWay) has it.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(super) struct OuterTemplate {
+    /// Bits of what is [shown](Wrapped::shown) that the outer header keeps. Its length is for IPv4 alone.
+    kept: u64,
     /// Ends where the packet starts, so that all templates are copied alike; what is left in front is 0.
     bytes: [u8; TEMPLATE],
-    /// Where the IP header is.
-    ip: u8,
+    /// Sum of the other words of an IPv4 header but for the checksum, and the source if it comes from
+    /// the flow.
+    sum: u16,
+    /// What is added to what is kept, in the outer header's first 8 bytes as a number.
+    added: u64,
     /// Bytes that it adds in front, the plain Ethernet header not counted.
     front: u16,
+    /// Where the IP header is.
+    ip: u8,
     v6: bool,
     gue: bool,
     /// The source comes from the flow.
     entropy: bool,
     /// It is IPv4's and does not depend on the flow.
     plain: bool,
-    /// Bits of what is [shown](Wrapped::shown) that the outer header keeps. Its length is for IPv4 alone.
-    kept: u64,
-    /// What is added to them, in the outer header's first 8 bytes as a number.
-    added: u64,
-    /// Sum of the other words of an IPv4 header but for the checksum, and the source if it comes from
-    /// the flow.
-    sum: u16,
 }
 
 impl OuterTemplate {

@@ -14,6 +14,8 @@ pub(super) struct Target<A> {
     pub(super) address: (A, A),
     /// Before and after, host byte order; `None` stays.
     pub(super) port: Option<(u16, u16)>,
+    /// What packets get that are to be marked.
+    pub(super) dscp: Option<u8>,
 }
 
 /// What is to be added to checksums where one end of a packet becomes another and a hop is taken off:
@@ -91,8 +93,8 @@ pub(super) trait Redirected: Family {
     /// frame is shorter than Ethernet's least. It is of UDP or else TCP.
     fn redirect(data: &mut [u8], to: &Self::Redirect, udp: bool) -> bool;
 
-    /// Sets the DSCP of such a packet. False, and it is as it was, if it is not there.
-    fn mark(data: &mut [u8], dscp: u8) -> bool;
+    /// The same, and marks it with the DSCP of the target.
+    fn redirect_marked(data: &mut [u8], to: &Self::Redirect, udp: bool) -> bool;
 
     /// The same as [`redirect`](Self::redirect) for its source.
     fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Self::Address>) -> bool;

@@ -43,24 +43,32 @@ const fn word(at: usize) -> usize {
 }
 
 /// What IPv4 packets become whose destination is always the same before.
+///
+/// In this order no words cross the end of a line where a [`ServerWay`](super::server_way::ServerWay) has it.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(super) struct Redirect4 {
-    /// What is added with the carry at the low end, to packets of TCP and of UDP.
-    added: [Words; 2],
+    /// The new Ethernet header.
+    link: [u8; L3],
     /// The bits that turn before, as it is their complements that are added to (RFC 1624 eqn. 3): all but
     /// UDP's checksum, which so never becomes 0, as that would say that there is none (RFC 768). Not known
     /// to the compiler, which would make something special of each word.
     before: Words,
     /// The bits that turn after.
     after: Words,
-    /// The new Ethernet header.
-    link: [u8; L3],
+    /// What is added with the carry at the low end, to packets of TCP and of UDP.
+    added: [Words; 2],
+    /// The class that [marked](Redirected::redirect_marked) packets get which had none. What that
+    /// changes in the header's checksum is among the added.
+    class: u8,
 }
 
 impl Redirect4 {
     fn new(link: [u8; L3], to: &Target<Ipv4Addr>) -> Self {
-        let Target { address, port } = *to;
+        let Target { address, port, dscp } = *to;
         let Sums { header, upper } = Sums::new(address, port);
+        let class = dscp.map_or(0, |dscp| dscp << 2);
+        let header = fold(u32::from(header) + dscp.map_or(0, |_| class_change(0, class)));
         let mut added = [[0; 16]; 2];
         for added in &mut added {
             added[word(at::HOPS)] = u16::from_ne_bytes([1, 0]);
@@ -80,7 +88,7 @@ impl Redirect4 {
                 after[word(at) + offset] ^= u16::from_ne_bytes(*from) ^ u16::from_ne_bytes(*to);
             }
         }
-        Self { added, before, after, link }
+        Self { link, before, after, added, class }
     }
 
     /// What the words of a packet become, whose hops are not 0.
@@ -116,17 +124,23 @@ impl Redirect4 {
     }
 }
 
-/// Sets the DSCP, and lets the checksum follow.
+/// What the header's checksum has to follow when a class becomes another: `~m + m'` (RFC 1624 eqn. 3).
 #[inline(always)]
-fn mark(head: &mut [u8; HEAD], dscp: u8) -> Option<()> {
-    let old = head[at::CLASS];
-    let new = dscp << 2 | old & ECN;
-    head[at::CLASS] = new;
+fn class_change(from: u8, to: u8) -> u32 {
     let word = |class| u16::from_ne_bytes([0x45, class]);
-    let change = fold(u32::from(!word(old)) + u32::from(word(new)));
-    let checksum = part(head, at::CHECKSUM)?;
-    *checksum = updated(u16::from_ne_bytes(*checksum), change).to_ne_bytes();
-    Some(())
+    u32::from(!word(from)) + u32::from(word(to))
+}
+
+/// Sets the class of a marked packet that had one, where it and the checksum are as if it had had none.
+#[inline(never)]
+fn mark_again(head: &mut [u8; HEAD], old: u8) {
+    let without = head[at::CLASS];
+    let class = without | old & ECN;
+    head[at::CLASS] = class;
+    let change = fold(class_change(without, 0) + class_change(old, class));
+    if let Some(checksum) = part(head, at::CHECKSUM) {
+        *checksum = updated(u16::from_ne_bytes(*checksum), change).to_ne_bytes();
+    }
 }
 
 /// Takes a hop off a packet, and lets its checksums follow.
@@ -158,9 +172,17 @@ impl Redirected for Ip4 {
     }
 
     #[inline(always)]
-    fn mark(data: &mut [u8], dscp: u8) -> bool {
+    fn redirect_marked(data: &mut [u8], to: &Redirect4, udp: bool) -> bool {
         let Some(head) = data.first_chunk_mut() else { return false };
-        mark(head, dscp).is_some()
+        let old = head[at::CLASS];
+        let changed = to.change(head, udp).is_some();
+        head[at::CLASS] = to.class;
+        // Nothing else reads words of those that were changed at once, or the compiler would change each
+        // for itself.
+        if old != 0 {
+            mark_again(head, old);
+        }
+        changed
     }
 
     #[inline(always)]
@@ -189,9 +211,12 @@ mod tests {
         fn ip4_is_redirected_as_it_is_readdressed(
             mut data in prop::collection::vec(any::<u8>(), 60), tcp: bool, from: u32, to: u32,
             ports in prop::option::of((any::<u16>(), any::<u16>())), none in 0..8,
-            dscp in prop::option::of(0_u8..64),
+            dscp in prop::option::of(0_u8..64), unmarked: bool,
         ) {
             let [from, to] = [from, to].map(Ipv4Addr::from_bits);
+            if unmarked {
+                data[at::CLASS] = 0;
+            }
             data[at::PROTOCOL] = if tcp { protocol::TCP } else { protocol::UDP };
             data[at::DESTINATION..][..4].copy_from_slice(&from.octets());
             (data[14], data[at::HOPS]) = (0x45, data[at::HOPS].max(2));
@@ -209,10 +234,9 @@ mod tests {
             if let Some(dscp) = dscp {
                 Ipv4Header::at_mut(&mut expected, L3).unwrap().set_dscp(dscp);
             }
-            let to = Target { address: (from, to), port: ports };
-            let to = Ip4::redirection([9; L3], &to);
-            prop_assert!(Ip4::redirect(&mut data, &to, !tcp));
-            prop_assert!(dscp.is_none_or(|dscp| Ip4::mark(&mut data, dscp)));
+            let to = Ip4::redirection([9; L3], &Target { address: (from, to), port: ports, dscp });
+            let redirect = dscp.map_or(Ip4::redirect as fn(&mut _, &_, _) -> _, |_| Ip4::redirect_marked);
+            prop_assert!(redirect(&mut data, &to, !tcp));
             prop_assert_eq!(data, expected);
         }
 
@@ -243,7 +267,7 @@ mod tests {
     fn short_frames_stay_as_they_are() {
         let to = Ipv4Addr::new(10, 0, 0, 2);
         let mut data = [7; HEAD - 1];
-        let to = Target { address: (to, to), port: None };
+        let to = Target { address: (to, to), port: None, dscp: None };
         assert!(!Ip4::redirect(&mut data, &Ip4::redirection([0; L3], &to), true));
         assert_eq!(data, [7; HEAD - 1]);
     }

@@ -20,6 +20,8 @@ pub(super) struct Redirect6 {
     upper: u16,
     /// The new Ethernet header.
     link: [u8; L3],
+    /// That of [marked](Redirected::redirect_marked) packets.
+    dscp: u8,
 }
 
 /// Up to the end of UDP's header.
@@ -53,9 +55,10 @@ impl Redirected for Ip6 {
     type Redirect = Redirect6;
 
     fn redirection(link: [u8; L3], to: &Target<Ipv6Addr>) -> Redirect6 {
-        let Target { address, port } = *to;
+        let Target { address, port, dscp } = *to;
         let Sums { upper, .. } = Sums::new(address, port);
-        Redirect6 { address: address.1, port: port.map(|(_, to)| to), upper, link }
+        let (port, dscp) = (port.map(|(_, to)| to), dscp.unwrap_or_default());
+        Redirect6 { address: address.1, port, upper, link, dscp }
     }
 
     #[inline(always)]
@@ -73,9 +76,14 @@ impl Redirected for Ip6 {
     }
 
     #[inline(always)]
-    fn mark(data: &mut [u8], dscp: u8) -> bool {
-        let header = Ipv6Header::at_mut(data, L3);
-        header.map(|header| header.set_dscp(dscp)).is_some()
+    fn redirect_marked(data: &mut [u8], to: &Redirect6, udp: bool) -> bool {
+        if !Self::redirect(data, to, udp) {
+            return false;
+        }
+        if let Some(header) = Ipv6Header::at_mut(data, L3) {
+            header.set_dscp(to.dscp);
+        }
+        true
     }
 
     #[inline(always)]
@@ -119,10 +127,9 @@ mod tests {
             if let Some(dscp) = dscp {
                 Ipv6Header::at_mut(&mut expected, L3).unwrap().set_dscp(dscp);
             }
-            let to = Target { address: (from, to), port: ports };
-            let to = Ip6::redirection([9; L3], &to);
-            prop_assert!(Ip6::redirect(&mut data, &to, !tcp));
-            prop_assert!(dscp.is_none_or(|dscp| Ip6::mark(&mut data, dscp)));
+            let to = Ip6::redirection([9; L3], &Target { address: (from, to), port: ports, dscp });
+            let redirect = dscp.map_or(Ip6::redirect as fn(&mut _, &_, _) -> _, |_| Ip6::redirect_marked);
+            prop_assert!(redirect(&mut data, &to, !tcp));
             prop_assert_eq!(data, expected);
         }
 

@@ -29,7 +29,7 @@ enum Quick<F: LaneFamily> {
     /// It gets another destination.
     Redirect(F::Redirect),
     /// The same, and a DSCP.
-    Mark(F::Redirect, u8),
+    Mark(F::Redirect),
     /// It gets an outer header, as all packets do that go this way.
     Tunnel(OuterTemplate),
     /// There is no short cut.
@@ -197,7 +197,7 @@ impl<F: LaneFamily> ServerWay<F> {
     ) -> bool {
         let changed = match &self.quick {
             Quick::Redirect(_) => self.redirect(packet, worker, (len, udp)),
-            Quick::Mark(..) => self.mark(packet, worker, (len, udp)),
+            Quick::Mark(_) => self.mark(packet, worker, (len, udp)),
             Quick::Tunnel(_) => self.wrap_plain(packet, worker, (len, udp)),
             Quick::Nothing => false,
         };
@@ -209,7 +209,7 @@ impl<F: LaneFamily> ServerWay<F> {
     pub(super) fn short_cut(&self) -> ShortCut {
         match &self.quick {
             Quick::Redirect(_) => ShortCut::Redirect,
-            Quick::Mark(..) => ShortCut::Mark,
+            Quick::Mark(_) => ShortCut::Mark,
             Quick::Tunnel(_) => ShortCut::Tunnel,
             Quick::Nothing => ShortCut::Nothing,
         }
@@ -232,9 +232,8 @@ impl<F: LaneFamily> ServerWay<F> {
     /// [`ShortCut::Mark`].
     #[inline(always)]
     pub(super) fn mark(&self, packet: &mut Packet, _: &WorkerState, (_, udp): (u16, bool)) -> bool {
-        let Quick::Mark(to, dscp) = &self.quick else { return false };
-        let data = packet.data_mut();
-        F::redirect(data, to, udp) && F::mark(data, *dscp)
+        let Quick::Mark(to) = &self.quick else { return false };
+        F::redirect_marked(packet.data_mut(), to, udp)
     }
 
     /// [`ShortCut::Tunnel`], where the outer header does not depend on the flow.
@@ -283,10 +282,12 @@ fn quick<F: LaneFamily>(
     match path.method {
         Method::Nat => {
             let port = Some((vip.key.ports.single()?, nat_port(snapshot, server)?));
-            Some(Quick::Redirect(F::redirection(*link, &Target { address, port })))
+            let to = Target { address, port, dscp: None };
+            Some(Quick::Redirect(F::redirection(*link, &to)))
         }
         Method::L3dsr { dscp } => {
-            Some(Quick::Mark(F::redirection(*link, &Target { address, port: None }), dscp))
+            let to = Target { address, port: None, dscp: Some(dscp) };
+            Some(Quick::Mark(F::redirection(*link, &to)))
         }
         Method::DirectRouting | Method::Gre | Method::Ipip | Method::Gue => None,
     }
