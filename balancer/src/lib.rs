@@ -135,7 +135,7 @@ pub use huge_memory::Backing;
 pub use instance_key::{BucketPair, InstanceKey};
 pub use lb_check::LbTablesError;
 pub use lb_tables::{LbConfig, LbTables, VipChange};
-pub use live_flows::LiveFlows;
+pub use live_flows::{LiveFlows, WithFlows};
 pub use nat_reverse::{Candidate, Endpoint, ReverseMap};
 pub use new_flow_cache::NewFlowCache;
 pub use new_flow_table::{Member, NewFlowTable, NewFlowTableError, Spread};

@@ -18,6 +18,7 @@ pub struct LiveFlows {
 struct Totals {
     used: AtomicU32,
     direct: AtomicU32,
+    beginnings: AtomicU32,
 }
 
 /// The only writer needs no locked instruction.
@@ -52,6 +53,18 @@ impl LiveFlows {
         self.totals.direct.load(Ordering::Relaxed)
     }
 
+    /// How often an AS that had no flow got one, modulo 2^32.
+    #[must_use]
+    pub fn beginnings(&self) -> u32 {
+        self.totals.beginnings.load(Ordering::Relaxed)
+    }
+
+    /// Which ASs have flows.
+    #[inline(always)]
+    pub(crate) fn with_flows(&self) -> WithFlows<'_> {
+        WithFlows(&self.by_server)
+    }
+
     /// How many ASs can be counted.
     #[must_use]
     pub fn servers_max(&self) -> usize {
@@ -61,7 +74,10 @@ impl LiveFlows {
     /// Counts one more entry, of an AS or direct. Only for the owner.
     #[inline(always)]
     pub(crate) fn enter(&self, as_id: AsId, direct: bool) {
-        self.count(as_id, direct, 1);
+        let before = self.count(as_id, direct, 1);
+        if before == 0 && !direct {
+            add(&self.totals.beginnings, 1);
+        }
     }
 
     /// Counts one entry less. Only for the owner.
@@ -69,13 +85,86 @@ impl LiveFlows {
         self.count(as_id, direct, u32::MAX);
     }
 
+    /// Returns how many of the same there were before.
     #[inline(always)]
-    fn count(&self, as_id: AsId, direct: bool, delta: u32) {
+    fn count(&self, as_id: AsId, direct: bool, delta: u32) -> u32 {
         add(&self.totals.used, delta);
-        if direct {
-            add(&self.totals.direct, delta);
-        } else if let Some(count) = self.by_server.get(as_id.index()) {
-            add(count, delta);
+        let count =
+            if direct { Some(&self.totals.direct) } else { self.by_server.get(as_id.index()) };
+        let Some(count) = count else { return 1 };
+        let before = count.load(Ordering::Relaxed);
+        count.store(before.wrapping_add(delta), Ordering::Relaxed);
+        before
+    }
+}
+
+/// Which ASs may have flows in a worker's table, for a loop over packets: a flow of any other need not
+/// be looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct WithFlows<'a>(&'a [AtomicU32]);
+
+impl WithFlows<'_> {
+    /// All may have some.
+    pub const ALL: Self = Self(&[]);
+
+    /// Whether an AS may have flows, expired ones included.
+    #[inline(always)]
+    #[must_use]
+    pub fn include(&self, as_id: AsId) -> bool {
+        self.0.get(as_id.index()).is_none_or(|count| count.load(Ordering::Relaxed) != 0)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::{FlowKey, FlowState, InstanceKey, NewEntry, StickyOwner, VipId};
+
+    fn server(number: u32) -> AsId {
+        AsId::new(number).unwrap()
+    }
+
+    fn begin(owner: &mut StickyOwner, port: u16, number: u32) {
+        let key = FlowKey::exact(Ipv4Addr::LOCALHOST, port, VipId::new(0).unwrap());
+        let (as_id, state) = (server(number), FlowState::Established);
+        let entry = NewEntry { as_id, epoch: 0, state, expiry_tick: 10 };
+        owner.insert(&key, entry, 0, |_| Some(0)).unwrap();
+    }
+
+    #[test]
+    fn ass_without_flows_are_known_and_that_they_get_one() {
+        let mut owner = StickyOwner::new(16, InstanceKey::from_bytes([5; 32]), 4).unwrap();
+        let beginnings = |owner: &StickyOwner| owner.table().live_flows().beginnings();
+        let with_flows = |owner: &StickyOwner| -> Vec<bool> {
+            (0..5).map(|number| owner.with_flows().include(server(number))).collect()
+        };
+        assert_eq!(with_flows(&owner), [false, false, false, false, true], "4 is not counted");
+        for (port, number, times) in [(1, 1, 1), (2, 1, 1), (3, 3, 2), (2, 2, 3), (1, 1, 4)] {
+            begin(&mut owner, port, number);
+            assert_eq!(beginnings(&owner), times, "port {port}");
         }
+        assert_eq!(with_flows(&owner), [false, true, true, true, true]);
+        assert_eq!(owner.sweep(16, 10, |_| Some(0)), 3);
+        assert_eq!(with_flows(&owner), [false, false, false, false, true]);
+        begin(&mut owner, 1, 1);
+        assert_eq!(beginnings(&owner), 5);
+    }
+
+    /// What is in the table before is not counted in this one.
+    #[test]
+    fn all_may_have_flows_while_they_follow() {
+        let mut owner = StickyOwner::new(16, InstanceKey::from_bytes([5; 32]), 4).unwrap();
+        begin(&mut owner, 1, 1);
+        let new = StickyOwner::resized(owner.table(), 32).unwrap();
+        owner.replace(Box::new(new));
+        assert!((0..4).all(|number| owner.with_flows().include(server(number))));
+        while owner.table_before().is_some() {
+            owner.follow(8, 0, |_| Some(0));
+        }
+        let having: Vec<bool> =
+            (0..4).map(|number| owner.with_flows().include(server(number))).collect();
+        assert_eq!(having, [false, true, false, false]);
     }
 }

@@ -58,32 +58,26 @@ impl Finder<'_> {
         place.bucket = self.table.first_bucket(self.instance.hash(place.word));
     }
 
-    /// What the flow's entry in its first bucket says, which is here by now; that of a free one if it is
-    /// not there. Then, if the table is `large` ([`StickyOwner::is_large`]), fetches the second bucket.
+    /// The same as [`point`](Self::point) for one of which [`aim_at`](Self::aim_at) tells both buckets.
     #[inline(always)]
-    #[must_use]
-    pub fn glance(&self, place: &Place, large: bool) -> FlowValue {
-        let bucket = self.table.entries(place.bucket).bucket;
-        let ways = bucket.ways(place.word);
-        if ways == 0 {
-            if large {
-                self.table.prefetch_second(self.instance.hash(place.word));
-            }
-            return FlowValue::default();
-        }
-        bucket.value(ways.trailing_zeros() as usize % WAYS)
+    pub fn name<A: Address>(
+        &self,
+        located: &mut Located,
+        kind: KeyKind,
+        vip: VipId,
+        tuple: &FlowTuple<A>,
+    ) {
+        located.word = FlowKey::word_to_vip(&self.instance, kind, vip, tuple);
+    }
+
+    /// Tells the buckets of a flow that has its [name](Self::name).
+    #[inline(always)]
+    pub fn aim_at(&self, located: &mut Located) {
+        located.hash = self.instance.hash(located.word);
     }
 }
 
 impl StickyOwner {
-    /// Tells the first bucket of the flow of a place, and fetches it.
-    #[inline(always)]
-    pub fn fetch(&self, place: &mut Place) {
-        let hash = self.instance().hash(place.word);
-        self.table().prefetch(hash, false);
-        place.bucket = self.table().first_bucket(hash);
-    }
-
     /// Fetches the first bucket of the flow of a place.
     #[inline(always)]
     pub fn fetch_first(&self, place: &Place) {
@@ -94,10 +88,27 @@ impl StickyOwner {
     #[inline(always)]
     #[must_use]
     pub fn look(&self, place: &Place) -> Option<Seen<'_>> {
-        let bucket = self.table().entries(place.bucket).bucket;
-        let ways = bucket.ways(place.word);
-        let way = ways.trailing_zeros() as usize % WAYS;
-        (ways != 0).then(|| Seen { bucket, way, value: bucket.value(way) })
+        seen_in(self.table().entries(place.bucket).bucket, place.word)
+    }
+
+    /// The same for a flow whose buckets are known.
+    #[inline(always)]
+    #[must_use]
+    pub fn look_first(&self, located: &Located) -> Option<Seen<'_>> {
+        seen_in(self.table().first_entries(located.hash).bucket, located.word)
+    }
+
+    /// Whether a flow that is not in its first bucket may be somewhere else.
+    #[inline(always)]
+    #[must_use]
+    pub fn may_be_elsewhere(&self, located: &Located) -> bool {
+        self.strays.may_be(self.table().first_bucket(located.hash)) || self.old.is_some()
+    }
+
+    /// Fetches the flow's second bucket.
+    #[inline(always)]
+    pub fn prefetch_other(&self, located: &Located) {
+        self.table().prefetch_second(located.hash);
     }
 
     /// Fetches the second bucket of the flow of a place, if the flow may be there.
@@ -119,10 +130,24 @@ impl StickyOwner {
     #[inline(never)]
     #[must_use]
     pub fn seen_anywhere(&self, place: &Place, now_s: u32) -> Option<Seen<'_>> {
-        let located = self.located(place);
-        let Known { bucket, way, value } = self.known::<Ipv4Addr>(&located, None, now_s)?;
+        self.seen(&self.located(place), now_s)
+    }
+
+    /// The same for a flow whose buckets are known, and whose key is its word alone.
+    #[inline(always)]
+    #[must_use]
+    pub fn seen(&self, located: &Located, now_s: u32) -> Option<Seen<'_>> {
+        let Known { bucket, way, value } = self.known::<Ipv4Addr>(located, None, now_s)?;
         Some(Seen { bucket, way, value })
     }
+}
+
+/// The entry of this word in a bucket, if there is one.
+#[inline(always)]
+fn seen_in(bucket: &Bucket, word: u64) -> Option<Seen<'_>> {
+    let ways = bucket.ways(word);
+    let way = ways.trailing_zeros() as usize % WAYS;
+    (ways != 0).then(|| Seen { bucket, way, value: bucket.value(way) })
 }
 
 /// What the last packet found in its flow's entry, and had nothing to add to: most packets of a burst find
@@ -242,12 +267,12 @@ mod tests {
             let passing = course.passing(flags);
             let finder = owner.finder();
             let mut place = finder.place(KeyKind::Exact, vip, &flow);
-            if step % 4 < 2 {
-                owner.fetch(&mut place);
-            } else {
-                finder.aim(&mut place);
-                owner.fetch_first(&place);
-            }
+            finder.aim(&mut place);
+            owner.fetch_first(&place);
+            let mut named = Located::default();
+            finder.name(&mut named, KeyKind::Exact, vip, &flow);
+            finder.aim_at(&mut named);
+            owner.prefetch_other(&named);
             let located = plain.locate(KeyKind::Exact, vip, &flow);
             let expected = plain.known(&located, NO_TUPLE, now_s).map(|known| {
                 known.keep(passing, &updates);
@@ -259,7 +284,10 @@ mod tests {
             }
             let in_place = owner.look(&place);
             let value = in_place.map(|seen| seen.value);
-            assert_eq!(finder.glance(&place, step % 2 == 0), value.unwrap_or_default());
+            assert_eq!(owner.look_first(&named).map(|seen| seen.value), value);
+            let anywhere = owner.seen(&named, now_s).map(|seen| seen.value);
+            assert_eq!(anywhere, owner.seen_anywhere(&place, now_s).map(|seen| seen.value));
+            assert!(anywhere.is_none() || value.is_some() || owner.may_be_elsewhere(&named));
             let as_usual = value.is_some_and(|value| usual.is(value, passing));
             as_usually += u32::from(as_usual);
             let kept = in_place.filter(|seen| match step % 3 {

@@ -11,6 +11,7 @@ use crate::bucket::{Bucket, Entries, WAYS};
 use crate::flow_key::{FlowKey, Wanted, is_direct_word};
 use crate::flow_value::FlowValue;
 use crate::instance_key::{BucketPair, InstanceKey};
+use crate::live_flows::WithFlows;
 use crate::placement::{InVain, Place};
 use crate::sticky::{BucketCountError, StickyTable};
 use crate::strays::Strays;
@@ -29,6 +30,8 @@ pub struct StickyOwner {
     pub(crate) strays: Strays,
     /// The table before this one, as long as it has flows that have not followed.
     pub(crate) old: Option<Box<StickyOwner>>,
+    /// Every entry is counted for its AS.
+    pub(crate) counted: bool,
 }
 
 /// The place of an entry, valid until the owner's next change.
@@ -100,13 +103,14 @@ impl StickyOwner {
         instance: InstanceKey,
         servers_max: usize,
     ) -> Result<Self, BucketCountError> {
-        Ok(Self::of(StickyTable::new(buckets, instance, servers_max)?))
+        Ok(Self::of(StickyTable::new(buckets, instance, servers_max)?, true))
     }
 
-    /// The owner of a table of which nothing was counted yet.
-    fn of(table: StickyTable) -> Self {
+    /// The owner of a table, of which every entry is counted if there is none.
+    fn of(table: StickyTable, is_empty: bool) -> Self {
         let (in_vain, strays) = (InVain::default(), Strays::new(table.buckets()));
-        Self { table: Arc::new(table), cursor: 0, sweeps: 0, in_vain, strays, old: None }
+        let (table, old) = (Arc::new(table), None);
+        Self { table, cursor: 0, sweeps: 0, in_vain, strays, old, counted: is_empty }
     }
 
     /// A table in files; entries that are there count only once stock was taken of them
@@ -123,7 +127,8 @@ impl StickyOwner {
         instance: InstanceKey,
         servers_max: usize,
     ) -> std::io::Result<Self> {
-        Ok(Self::of(StickyTable::in_files(buckets, files, instance, servers_max)?))
+        let is_empty = files.buckets.metadata()?.len() == 0;
+        Ok(Self::of(StickyTable::in_files(buckets, files, instance, servers_max)?, is_empty))
     }
 
     /// A new, empty table of another size, with the key and bounds of an existing one.
@@ -146,6 +151,18 @@ impl StickyOwner {
     #[must_use]
     pub fn used(&self) -> u32 {
         self.table.used()
+    }
+
+    /// Which ASs may have flows here. All, as long as the flows of the table before are still to follow,
+    /// or no stock was taken of files.
+    #[inline]
+    #[must_use]
+    pub fn with_flows(&self) -> WithFlows<'_> {
+        if self.counted && self.old.is_none() {
+            self.table.live_flows().with_flows()
+        } else {
+            WithFlows::ALL
+        }
     }
 
     /// How often the sweep went through the whole table.

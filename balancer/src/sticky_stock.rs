@@ -127,6 +127,7 @@ impl StickyOwner {
                 self.free(entries.bucket, way);
             }
         }
+        self.counted = true;
         stock
     }
 
@@ -305,6 +306,8 @@ mod tests {
     fn flows_of_every_kind_are_there_for_the_next_and_counted() {
         let scratch = Scratch::new("kept");
         let mut owner = scratch.open();
+        let none = AsId::new(15).unwrap();
+        assert!(!owner.with_flows().include(none), "the files are new");
         (0..30).for_each(|n| insert(&mut owner, &key(n), 1 + u32::from(n) % 9, 7, 100));
         let counts = |table: &StickyTable| -> Vec<u32> {
             let live = table.live_flows();
@@ -316,7 +319,9 @@ mod tests {
         drop(owner);
         let mut owner = scratch.open();
         assert_eq!(owner.used(), 0, "not counted yet");
+        assert!(owner.with_flows().include(none), "who knows");
         let stock = owner.take_stock(NOW + 50, owner_of);
+        assert!(!owner.with_flows().include(none));
         assert_eq!(stock, Stock { kept: 30, ..Stock::default() });
         assert_eq!(counts(owner.table()), before);
         for (n, value) in values.iter().enumerate() {

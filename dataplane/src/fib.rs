@@ -174,6 +174,28 @@ impl Fib4 {
     /// The entry of the longest prefix that covers `address`.
     #[inline]
     pub fn lookup(&self, address: Ipv4Addr) -> FibEntry {
+        self.finder().lookup(address)
+    }
+
+    /// What a loop over packets needs for [`lookup`](Self::lookup), close at hand.
+    #[inline(always)]
+    pub fn finder(&self) -> Fib4Finder<'_> {
+        Fib4Finder { root: &self.root, plies: &self.plies, entries: &self.entries }
+    }
+}
+
+/// Looks up IPv4 destinations in a [`Fib4`].
+#[derive(Clone, Copy, Debug)]
+pub struct Fib4Finder<'a> {
+    root: &'a [u32; ROOT_SLOTS],
+    plies: &'a [[u32; PLY_SLOTS]],
+    entries: &'a [FibEntry],
+}
+
+impl Fib4Finder<'_> {
+    /// The entry of the longest prefix that covers `address`.
+    #[inline(always)]
+    pub fn lookup(&self, address: Ipv4Addr) -> FibEntry {
         let address = u32::from(address);
         let mut value = self.root[(address >> 16) as usize];
         if value & PLY != 0 {

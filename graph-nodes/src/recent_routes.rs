@@ -1,8 +1,10 @@
 //! [`RecentRoutes`]: what the IPv6 FIB said of the last destinations, remembered.
 
+use std::net::Ipv4Addr;
+
 use balancer::Address;
 use dataplane::family::Family;
-use dataplane::fib::{FibDrop, FibEntry};
+use dataplane::fib::{Fib4Finder, FibDrop, FibEntry};
 use dataplane::snapshot::Snapshot;
 
 /// How many ranges of addresses are remembered.
@@ -27,12 +29,46 @@ impl Range {
         Self { generation, first: first.bits(), width: last.bits() - first.bits(), entry }
     }
 
+    #[inline(always)]
+    fn holds(&self, generation: u64, bits: u128) -> bool {
+        self.generation == generation && bits.wrapping_sub(self.first) <= self.width
+    }
+
     /// The range around an address.
     #[cold]
     #[inline(never)]
     fn around<F: Family>(snapshot: &Snapshot, address: F::Address) -> Self {
         let entry = F::lookup(snapshot, address);
         Self::new(snapshot.generation, F::around(snapshot, address), entry)
+    }
+}
+
+/// Where an address's range is: of each /48 the last one, as neighbours most often have one in common.
+#[inline(always)]
+fn position(bits: u128) -> usize {
+    let network = (bits >> 80) as u64;
+    (network.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % RANGES
+}
+
+/// Says what is remembered, and all of IPv4.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RouteFinder<'a> {
+    fib4: Fib4Finder<'a>,
+    ranges: &'a [Range; RANGES],
+    generation: u64,
+}
+
+impl RouteFinder<'_> {
+    /// What the FIB says of a destination; `None` if it has to be asked.
+    #[inline(always)]
+    pub(crate) fn find<F: Family>(&self, address: F::Address) -> Option<FibEntry> {
+        let bits = address.bits();
+        if !F::V6 {
+            return Some(self.fib4.lookup(Ipv4Addr::from_bits(bits as u32)));
+        }
+        let range = &self.ranges[position(bits)];
+        let is_there = range.holds(self.generation, bits);
+        if is_there { Some(range.entry) } else { None }
     }
 }
 
@@ -62,13 +98,17 @@ impl RecentRoutes {
         self.find(snapshot.generation, address.bits(), around)
     }
 
+    /// What a loop needs to ask for what is remembered.
+    #[inline(always)]
+    pub(crate) fn finder<'a>(&'a self, snapshot: &'a Snapshot) -> RouteFinder<'a> {
+        let (ranges, generation) = (&*self.0, snapshot.generation);
+        RouteFinder { fib4: snapshot.fib4.finder(), ranges, generation }
+    }
+
     #[inline]
     fn find(&mut self, generation: u64, bits: u128, around: impl FnOnce() -> Range) -> FibEntry {
-        // Of each /48 the last range: neighbours most often have one in common.
-        let network = (bits >> 80) as u64;
-        let at = (network.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % RANGES;
-        let range = &mut self.0[at];
-        if range.generation != generation || bits.wrapping_sub(range.first) > range.width {
+        let range = &mut self.0[position(bits)];
+        if !range.holds(generation, bits) {
             *range = around();
         }
         range.entry

@@ -206,7 +206,7 @@ impl<F: LaneFamily> Alike<F> {
                 continue;
             };
             let flow = pattern.flow(&varying);
-            if replies && !matches!(lane.services.find(cx.snapshot, &flow), (_, Source::Stranger)) {
+            if replies && !matches!(lane.services.find(cx.snapshot, &flow), Source::Stranger) {
                 others |= 1 << index;
                 continue;
             }

@@ -1,25 +1,24 @@
 //! The two stages for replies of ASs behind NAT that are like the ones before: from the same
 //! interface and of the same protocol, to VIPs with keys of the same kind.
 
-use balancer::{Address, KeyKind, TcpFlags};
+use std::marker::PhantomData;
+
+use balancer::KeyKind;
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
-use dataplane::wire::ipv4::protocol;
 
-use super::STAGE;
 use super::alike::{GROUPS, from_interface, group_of};
 use super::declined::Declined;
 use super::gate::Gate;
 use super::lane::{Cx, Lane, LaneFamily};
-use super::likeness::{Common, Varying};
-use super::ones::Ones;
+use super::likeness::Common;
 use super::replies::Replies;
 
 /// What replies have in common. Holds in one snapshot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AnswerPattern<F: LaneFamily> {
     pub(super) interface: InterfaceId,
-    like: F::Like,
+    pub(super) like: F::Like,
     pub(super) protocol: u8,
     pub(super) kind: KeyKind,
 }
@@ -36,38 +35,16 @@ impl<F: LaneFamily> AnswerPattern<F> {
     }
 }
 
-/// A packet that is like a pattern: what is [`Varying`] of it, each for itself, as the loop stores them so.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate<A> {
-    pub(super) src: A,
-    pub(super) dst: A,
-    /// Host byte order, as the next.
-    pub(super) src_port: u16,
-    pub(super) dst_port: u16,
-    pub(super) flags: TcpFlags,
-    /// Bytes of the IP packet.
-    pub(super) len: u16,
-    /// The slot in the frame.
-    pub(super) at: u8,
-}
-
-impl<A: Address> Candidate<A> {
-    fn none() -> Self {
-        let (src, dst) = (A::from_bits(0), A::from_bits(0));
-        Self { src, dst, src_port: 0, dst_port: 0, flags: TcpFlags::NONE, len: 0, at: 0 }
-    }
-}
-
 /// The packets of two groups that fit a pattern.
 #[derive(Debug)]
 pub(super) struct Answers<F: LaneFamily> {
-    candidates: [Candidate<F::Address>; STAGE],
-    groups: [Replies<F>; GROUPS],
+    groups: [Replies; GROUPS],
+    family: PhantomData<F>,
 }
 
 impl<F: LaneFamily> Default for Answers<F> {
     fn default() -> Self {
-        Self { candidates: [Candidate::none(); STAGE], groups: Default::default() }
+        Self { groups: Default::default(), family: PhantomData }
     }
 }
 
@@ -86,52 +63,19 @@ impl<F: LaneFamily> Answers<F> {
     ) -> u32 {
         let Some(pattern) = lane.answers else { return 0 };
         let wanted = wanted & from_interface(frame, start, pattern.interface);
-        let found = match pattern.protocol {
-            protocol::UDP => self.find_alike::<{ protocol::UDP }>(&pattern, frame, (start, wanted)),
-            _ => self.find_alike::<{ protocol::TCP }>(&pattern, frame, (start, wanted)),
-        };
         let group = &mut self.groups[group_of(start)];
-        let taken = group.gather(cx, lane, &self.candidates[..found.min(STAGE)], start);
+        let taken = group.gather(cx, lane, &pattern, frame, (start, wanted));
         if taken == 0 {
             lane.answers = None;
         }
         taken
     }
 
-    /// Finds those of the wanted packets of a group that are like the pattern, which is of this protocol,
-    /// and tells how many there are. A loop of its own, as it needs all registers.
-    #[inline(never)]
-    fn find_alike<const PROTOCOL: u8>(
-        &mut self,
-        pattern: &AnswerPattern<F>,
-        frame: &Frame,
-        (start, wanted): (usize, u32),
-    ) -> usize {
-        // A copy, as it is nothing to the loop what else is written then.
-        let like = pattern.like;
-        let Some(slots) = frame.slots::<STAGE>(start) else { return 0 };
-        let mut candidates = self.candidates.iter_mut();
-        for index in Ones(wanted) {
-            let varying = match &slots[index] {
-                Some(packet) if packet.is_plain() => F::varying(&like, PROTOCOL, packet.data()),
-                _ => None,
-            };
-            let Some(Varying { src, dst, src_port, dst_port, flags, len }) = varying else {
-                continue;
-            };
-            // As many as packets.
-            let Some(candidate) = candidates.next() else { break };
-            let at = (start + index) as u8;
-            *candidate = Candidate { src, dst, src_port, dst_port, flags, len, at };
-        }
-        STAGE - candidates.len()
-    }
-
     /// Fetches what is known of the flows of the group from slot `start` on, where it is far away.
     #[inline]
-    pub(super) fn fetch(&mut self, cx: &Cx<'_>, start: usize) {
+    pub(super) fn fetch(&self, cx: &Cx<'_>, start: usize) {
         if cx.worker.sticky.is_large() {
-            self.groups[group_of(start)].fetch_all(cx);
+            self.groups[group_of(start)].fetch_rest(cx);
         }
     }
 
@@ -150,7 +94,7 @@ impl<F: LaneFamily> Answers<F> {
         if group.any() {
             group.finish(cx, lane, (frame, declined), next);
         } else if cx.worker.sticky.is_large() {
-            next.fetch_all(cx);
+            next.fetch_rest(cx);
         }
     }
 }

@@ -44,17 +44,23 @@ impl ClientWay {
         len <= self.largest
     }
 
-    /// [`rename`](Self::rename), for packets from the one service that is meant.
+    /// By so much a packet of so many bytes may be longer; less than 0 if it is too long.
+    #[inline(always)]
+    pub(super) fn spare(&self, len: u16) -> i32 {
+        i32::from(self.largest) - i32::from(len)
+    }
+
+    /// [`rename`](Self::rename), for packets from the one service that is meant, of UDP or else TCP. False,
+    /// and the packet is as it was, if it or the way is not like most.
     #[inline(always)]
     pub(super) fn restore<F: LaneFamily>(
         &self,
         packet: &mut Packet,
-        service: &Service<F::Address>,
+        to: &F::Restored,
+        udp: bool,
     ) -> bool {
-        match self.link.untagged() {
-            Some(link) if F::restore(packet.data_mut(), link, &service.restored) => true,
-            _ => self.rename::<F>(packet, service),
-        }
+        let Some(link) = self.link.untagged() else { return false };
+        F::restore(packet.data_mut(), link, to, udp)
     }
 
     /// Gives an ordinary packet the name under which the client knows the AS, and the Ethernet header

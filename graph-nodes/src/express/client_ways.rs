@@ -26,11 +26,13 @@ pub(super) struct ClientWays {
     cells: Box<[Cell; WAYS]>,
     /// The tag of next hop 0 in the snapshot.
     first: u64,
+    changes: u64,
 }
 
 impl Default for ClientWays {
     fn default() -> Self {
-        Self { cells: Box::new([Cell { tag: NONE, way: ClientWay::closed() }; WAYS]), first: 0 }
+        let empty = Cell { tag: NONE, way: ClientWay::closed() };
+        Self { cells: Box::new([empty; WAYS]), first: 0, changes: 0 }
     }
 }
 
@@ -42,6 +44,24 @@ impl Cell {
     }
 }
 
+/// Finds the ways that are remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientFinder<'a> {
+    cells: &'a [Cell; WAYS],
+    first: u64,
+}
+
+impl<'a> ClientFinder<'a> {
+    /// The way by a next hop, and where it is; `None` if it is not remembered.
+    #[inline(always)]
+    pub(super) fn find(&self, hop: AdjacencyId) -> Option<(u16, &'a ClientWay)> {
+        let position = hop.index() % WAYS;
+        let cell = &self.cells[position];
+        let is_there = cell.tag == self.first | u64::from(hop.0);
+        if is_there { Some((position as u16, &cell.way)) } else { None }
+    }
+}
+
 impl ClientWays {
     /// Before the first packet of a frame.
     #[inline]
@@ -49,19 +69,34 @@ impl ClientWays {
         self.first = snapshot.generation << u32::BITS;
     }
 
-    /// The way by a next hop, if a packet of so many bytes may take it.
+    /// What a loop needs to find what is remembered.
     #[inline(always)]
-    pub(super) fn by(
-        &mut self,
-        snapshot: &Snapshot,
-        hop: AdjacencyId,
-        len: u16,
-    ) -> Option<&ClientWay> {
+    pub(super) fn finder(&self) -> ClientFinder<'_> {
+        ClientFinder { cells: &self.cells, first: self.first }
+    }
+
+    /// The way by a next hop.
+    #[inline(always)]
+    pub(super) fn find(&mut self, snapshot: &Snapshot, hop: AdjacencyId) -> &ClientWay {
         let cell = &mut self.cells[hop.index() % WAYS];
         let tag = self.first | u64::from(hop.0);
         if cell.tag != tag {
             cell.fill(snapshot, hop, tag);
+            self.changes += 1;
         }
-        Some(&cell.way).filter(|way| way.takes(len))
+        &cell.way
+    }
+
+    /// How often something else was remembered in a place. While it is the same number, what
+    /// [`find`](Self::find) gave is where it was.
+    #[inline]
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The way at a position, whoever's it is.
+    #[inline(always)]
+    pub(super) fn at(&self, position: u16) -> &ClientWay {
+        &self.cells[usize::from(position) % WAYS].way
     }
 }

@@ -181,10 +181,8 @@ impl<F: LaneFamily> Lane<F> {
         for from in 0..arrived {
             let Arrived { packet, nat_in, at } = self.packets[from % STAGE];
             let job = match self.services.find(cx.snapshot, &packet.tuple) {
-                (position, Source::One(service)) if nat_in => {
-                    reply_job(cx, service, position, &packet, (at, from as u8))
-                }
-                (_, Source::Involved) if nat_in => None,
+                Source::One(service) if nat_in => reply_job(cx, service, &packet, (at, from as u8)),
+                Source::Involved if nat_in => None,
                 _ => self.vip_job(cx, from),
             };
             if let Some(job) = job {
@@ -231,7 +229,6 @@ impl<F: LaneFamily> Lane<F> {
 fn reply_job<A: Address>(
     cx: &Cx<'_>,
     service: &Service<A>,
-    position: u16,
     packet: &Ordinary<A>,
     (at, from): (u8, u8),
 ) -> Option<FlowJob> {
@@ -240,7 +237,7 @@ fn reply_job<A: Address>(
     }
     Some(FlowJob {
         located: cx.worker.sticky.locate(service.kind, service.vip, &packet.tuple.reversed()),
-        subject: u32::from(position),
+        subject: 0,
         len: packet.len,
         port: 0,
         at,

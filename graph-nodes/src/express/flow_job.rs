@@ -6,7 +6,7 @@ use balancer::{KeyKind, Located, Passing};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlowJob {
     pub(super) located: Located,
-    /// From a client: the VIP's index. From an AS: the position of its service.
+    /// From a client: the VIP's index.
     pub(super) subject: u32,
     /// Bytes of the IP packet.
     pub(super) len: u16,

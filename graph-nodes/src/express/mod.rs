@@ -1,6 +1,7 @@
 //! `lb-express`: the whole way of an ordinary packet through the load balancer in one node.
 
 mod alike;
+mod answering;
 mod answers;
 mod client_way;
 mod client_ways;
@@ -25,6 +26,7 @@ mod redirect;
 mod redirect4;
 mod redirect6;
 mod replies;
+mod reply_flow;
 mod run;
 mod second_stage;
 mod sending;

@@ -7,7 +7,7 @@ use dataplane::wire::checksum::SummedAddress;
 use super::ordinary::L3;
 use super::readdress::{NewEnd, fold, or_all_ones};
 
-/// What the destination of packets becomes, where it is always the same before.
+/// What one end of packets becomes, where it is always the same before.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<A> {
     /// Before and after.
@@ -44,22 +44,6 @@ impl Sums {
     }
 }
 
-/// What the source of an AS's packets becomes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Restored<A> {
-    pub(super) address: A,
-    /// Host byte order.
-    pub(super) port: u16,
-    pub(super) sums: Sums,
-}
-
-impl<A: SummedAddress> Restored<A> {
-    /// From one address to another, and from one port to another (host byte order).
-    pub(super) fn new((from, to): (A, A), (old, port): (u16, u16)) -> Self {
-        Self { address: to, port, sums: Sums::new((from, to), Some((old, port))) }
-    }
-}
-
 /// A checksum after a change, the sum of all `~m + m'` (RFC 1624 eqn. 3).
 #[inline(always)]
 pub(super) fn updated(checksum: u16, change: u16) -> u16 {
@@ -83,6 +67,9 @@ pub(super) trait Redirected: Family {
     /// What packets become.
     type Redirect: Clone + std::fmt::Debug;
 
+    /// What packets become whose source becomes another.
+    type Restored: Clone + Copy + std::fmt::Debug;
+
     /// What packets become whose destination becomes another, behind this Ethernet header.
     fn redirection(link: [u8; L3], to: &Target<Self::Address>) -> Self::Redirect;
 
@@ -96,8 +83,11 @@ pub(super) trait Redirected: Family {
     /// The same, and marks it with the DSCP of the target.
     fn redirect_marked(data: &mut [u8], to: &Self::Redirect, udp: bool) -> bool;
 
-    /// The same as [`redirect`](Self::redirect) for its source.
-    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Self::Address>) -> bool;
+    /// What packets become whose source becomes another; of UDP or else TCP.
+    fn restoration(to: &Target<Self::Address>, udp: bool) -> Self::Restored;
+
+    /// The same as [`redirect`](Self::redirect) for its source, behind this Ethernet header.
+    fn restore(data: &mut [u8], link: &[u8; L3], to: &Self::Restored, udp: bool) -> bool;
 }
 
 /// Some bytes of a frame.

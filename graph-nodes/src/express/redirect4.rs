@@ -4,12 +4,12 @@ use std::net::Ipv4Addr;
 
 use dataplane::family::Ip4;
 use dataplane::wire::Header;
-use dataplane::wire::ipv4::{Ipv4Header, protocol};
+use dataplane::wire::ipv4::Ipv4Header;
 use dataplane::wire::tcp::TcpHeader;
 
 use super::ordinary::L3;
 use super::readdress::fold;
-use super::redirect::{Redirected, Restored, Sums, Target, follow, part, updated};
+use super::redirect::{Redirected, Sums, Target, part, updated};
 
 const HEAD: usize = L3 + Ipv4Header::LEN + TcpHeader::LEN;
 
@@ -17,6 +17,7 @@ const HEAD: usize = L3 + Ipv4Header::LEN + TcpHeader::LEN;
 mod at {
     pub(super) const CLASS: usize = 15;
     pub(super) const HOPS: usize = 22;
+    #[cfg(test)]
     pub(super) const PROTOCOL: usize = 23;
     pub(super) const CHECKSUM: usize = 24;
     pub(super) const SOURCE: usize = 26;
@@ -63,65 +64,98 @@ pub(super) struct Redirect4 {
     class: u8,
 }
 
+/// What IPv4 packets of one protocol become whose source is always the same before.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
+pub(super) struct Restored4 {
+    /// The same as in [`Redirect4`], as the next two.
+    added: Words,
+    before: Words,
+    after: Words,
+}
+
+/// What is added to packets of TCP and of UDP.
+fn added(to: &Target<Ipv4Addr>) -> [Words; 2] {
+    let Sums { header, upper } = Sums::new(to.address, to.port);
+    let header = fold(u32::from(header) + to.dscp.map_or(0, |dscp| class_change(0, dscp << 2)));
+    let mut added = [[0; 16]; 2];
+    for added in &mut added {
+        added[word(at::HOPS)] = u16::from_ne_bytes([1, 0]);
+        added[word(at::CHECKSUM)] = header;
+    }
+    added[0][word(at::TCP_CHECKSUM)] = upper;
+    added[1][word(at::UDP_CHECKSUM)] = !upper;
+    added
+}
+
+/// The bits that turn before and after, where an address and a port at these bytes of a frame become
+/// others.
+fn turned((address_at, port_at): (usize, usize), to: &Target<Ipv4Addr>) -> (Words, Words) {
+    let mut before = [u16::MAX; 16];
+    before[word(at::UDP_CHECKSUM)] = 0;
+    let mut after = before;
+    let [from, to_address] = [to.address.0, to.address.1].map(|address| address.octets());
+    let port = to.port.map_or([[0; 2]; 2], |(from, to)| [from, to].map(u16::to_be_bytes));
+    let bytes = [(address_at, &from[..], &to_address[..]), (port_at, &port[0], &port[1])];
+    for (at, from, to) in bytes {
+        let pairs = from.as_chunks().0.iter().zip(to.as_chunks().0);
+        for (offset, (from, to)) in pairs.enumerate() {
+            after[word(at) + offset] ^= u16::from_ne_bytes(*from) ^ u16::from_ne_bytes(*to);
+        }
+    }
+    (before, after)
+}
+
 impl Redirect4 {
     fn new(link: [u8; L3], to: &Target<Ipv4Addr>) -> Self {
-        let Target { address, port, dscp } = *to;
-        let Sums { header, upper } = Sums::new(address, port);
-        let class = dscp.map_or(0, |dscp| dscp << 2);
-        let header = fold(u32::from(header) + dscp.map_or(0, |_| class_change(0, class)));
-        let mut added = [[0; 16]; 2];
-        for added in &mut added {
-            added[word(at::HOPS)] = u16::from_ne_bytes([1, 0]);
-            added[word(at::CHECKSUM)] = header;
-        }
-        added[0][word(at::TCP_CHECKSUM)] = upper;
-        added[1][word(at::UDP_CHECKSUM)] = !upper;
-        let mut before = [u16::MAX; 16];
-        before[word(at::UDP_CHECKSUM)] = 0;
-        let mut after = before;
-        let [from, to] = [address.0, address.1].map(|address| address.octets());
-        let port = port.map_or([[0; 2]; 2], |(from, to)| [from, to].map(u16::to_be_bytes));
-        let bytes = [(at::DESTINATION, &from[..], &to[..]), (at::PORT, &port[0], &port[1])];
-        for (at, from, to) in bytes {
-            let pairs = from.as_chunks().0.iter().zip(to.as_chunks().0);
-            for (offset, (from, to)) in pairs.enumerate() {
-                after[word(at) + offset] ^= u16::from_ne_bytes(*from) ^ u16::from_ne_bytes(*to);
-            }
-        }
+        let class = to.dscp.map_or(0, |dscp| dscp << 2);
+        let added = added(to);
+        let (before, after) = turned((at::DESTINATION, at::PORT), to);
         Self { link, before, after, added, class }
-    }
-
-    /// What the words of a packet become, whose hops are not 0.
-    #[inline(always)]
-    fn changed(&self, words: &Words, udp: bool) -> Words {
-        let added = &self.added[usize::from(udp)];
-        let mut changed = [0; 16];
-        for at in 0..words.len() {
-            // If there is no checksum, it stays so.
-            let kept = if words[at] | self.before[at] == 0 { 0 } else { u16::MAX };
-            let (sum, carry) = (words[at] ^ self.before[at]).overflowing_add(added[at] & kept);
-            changed[at] = sum.wrapping_add(u16::from(carry)) ^ self.after[at];
-        }
-        changed
     }
 
     #[inline(always)]
     fn change(&self, head: &mut [u8; HEAD], udp: bool) -> Option<()> {
-        let bytes: &mut [u8; 32] = part(head, START)?;
-        let mut words = [0; 16];
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u16::from_ne_bytes(*bytes);
-        }
-        let changed = self.changed(&words, udp);
-        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(changed) {
-            *bytes = word.to_ne_bytes();
-        }
-        // By two moves that overlap.
-        let link = &self.link;
-        *part::<8, HEAD>(head, 0)? = *link.first_chunk()?;
-        *part::<8, HEAD>(head, L3 - 8)? = *link.last_chunk()?;
-        Some(())
+        change(head, &self.link, (&self.added[usize::from(udp)], &self.before, &self.after))
     }
+}
+
+impl Restored4 {
+    fn new(to: &Target<Ipv4Addr>, udp: bool) -> Self {
+        let added = added(to)[usize::from(udp)];
+        let (before, after) = turned((at::SOURCE, at::SOURCE_PORT), to);
+        Self { added, before, after }
+    }
+}
+
+/// What the words of a packet become, whose hops are not 0.
+#[inline(always)]
+fn changed(words: &Words, (added, before, after): (&Words, &Words, &Words)) -> Words {
+    let mut changed = [0; 16];
+    for at in 0..words.len() {
+        // If there is no checksum, it stays so.
+        let kept = if words[at] | before[at] == 0 { 0 } else { u16::MAX };
+        let (sum, carry) = (words[at] ^ before[at]).overflowing_add(added[at] & kept);
+        changed[at] = sum.wrapping_add(u16::from(carry)) ^ after[at];
+    }
+    changed
+}
+
+#[inline(always)]
+fn change(head: &mut [u8; HEAD], link: &[u8; L3], by: (&Words, &Words, &Words)) -> Option<()> {
+    let bytes: &mut [u8; 32] = part(head, START)?;
+    let mut words = [0; 16];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u16::from_ne_bytes(*bytes);
+    }
+    let changed = changed(&words, by);
+    for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(changed) {
+        *bytes = word.to_ne_bytes();
+    }
+    // By two moves that overlap.
+    *part::<8, HEAD>(head, 0)? = *link.first_chunk()?;
+    *part::<8, HEAD>(head, L3 - 8)? = *link.last_chunk()?;
+    Some(())
 }
 
 /// What the header's checksum has to follow when a class becomes another: `~m + m'` (RFC 1624 eqn. 3).
@@ -143,22 +177,9 @@ fn mark_again(head: &mut [u8; HEAD], old: u8) {
     }
 }
 
-/// Takes a hop off a packet, and lets its checksums follow.
-#[inline(always)]
-fn settle(head: &mut [u8; HEAD], sums: &Sums) -> Option<()> {
-    head[at::HOPS] = head[at::HOPS].wrapping_sub(1);
-    let checksum = part(head, at::CHECKSUM)?;
-    *checksum = updated(u16::from_ne_bytes(*checksum), sums.header).to_ne_bytes();
-    if head[at::PROTOCOL] == protocol::UDP {
-        follow(part(head, at::UDP_CHECKSUM)?, true, sums.upper);
-    } else {
-        follow(part(head, at::TCP_CHECKSUM)?, false, sums.upper);
-    }
-    Some(())
-}
-
 impl Redirected for Ip4 {
     type Redirect = Redirect4;
+    type Restored = Restored4;
 
     fn redirection(link: [u8; L3], to: &Target<Ipv4Addr>) -> Redirect4 {
         Redirect4::new(link, to)
@@ -185,22 +206,21 @@ impl Redirected for Ip4 {
         changed
     }
 
+    fn restoration(to: &Target<Ipv4Addr>, udp: bool) -> Restored4 {
+        Restored4::new(to, udp)
+    }
+
     #[inline(always)]
-    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Ipv4Addr>) -> bool {
-        let Some(head) = data.first_chunk_mut::<HEAD>() else { return false };
-        let change = |head: &mut [u8; HEAD]| {
-            *part(head, 0)? = *link;
-            *part(head, at::SOURCE)? = to.address.octets();
-            *part(head, at::SOURCE_PORT)? = to.port.to_be_bytes();
-            settle(head, &to.sums)
-        };
-        change(head).is_some()
+    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored4, _udp: bool) -> bool {
+        let Some(head) = data.first_chunk_mut() else { return false };
+        change(head, link, (&to.added, &to.before, &to.after)).is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use dataplane::wire::Header;
+    use dataplane::wire::ipv4::protocol;
     use proptest::prelude::*;
 
     use super::super::readdress::{NewEnd, Readdress, Side};
@@ -257,8 +277,9 @@ mod tests {
             let mut expected = data.clone();
             Ip4::readdress(&mut expected, L3, Side::Source, &NewEnd::new(to), Some(ports.1));
             expected[..L3].fill(9);
-            let to = Restored::new((from, to), ports);
-            prop_assert!(Ip4::restore(&mut data, &[9; L3], &to));
+            let to = Target { address: (from, to), port: Some(ports), dscp: None };
+            let to = Ip4::restoration(&to, !tcp);
+            prop_assert!(Ip4::restore(&mut data, &[9; L3], &to, !tcp));
             prop_assert_eq!(data, expected);
         }
     }

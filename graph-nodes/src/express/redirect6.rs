@@ -4,11 +4,10 @@ use std::net::Ipv6Addr;
 
 use dataplane::family::Ip6;
 use dataplane::wire::Header;
-use dataplane::wire::ipv4::protocol;
 use dataplane::wire::ipv6::Ipv6Header;
 
 use super::ordinary::L3;
-use super::redirect::{Redirected, Restored, Sums, Target, follow, part};
+use super::redirect::{Redirected, Sums, Target, follow, part};
 
 /// What IPv6 packets become whose destination is always the same before.
 #[derive(Clone, Debug)]
@@ -24,11 +23,22 @@ pub(super) struct Redirect6 {
     dscp: u8,
 }
 
+/// What IPv6 packets become whose source is always the same before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Restored6 {
+    address: Ipv6Addr,
+    /// Host byte order; `None` stays.
+    port: Option<u16>,
+    /// What is added to checksums.
+    upper: u16,
+}
+
 /// Up to the end of UDP's header.
 const HEAD6: usize = L3 + Ipv6Header::LEN + 8;
 
 /// Where these bytes of a frame start.
 mod at6 {
+    #[cfg(test)]
     pub(super) const PROTOCOL: usize = 20;
     pub(super) const HOPS: usize = 21;
     pub(super) const SOURCE: usize = 22;
@@ -53,6 +63,7 @@ fn settle6(data: &mut [u8], upper: u16, udp: bool) -> Option<&mut [u8; HEAD6]> {
 
 impl Redirected for Ip6 {
     type Redirect = Redirect6;
+    type Restored = Restored6;
 
     fn redirection(link: [u8; L3], to: &Target<Ipv6Addr>) -> Redirect6 {
         let Target { address, port, dscp } = *to;
@@ -86,14 +97,21 @@ impl Redirected for Ip6 {
         true
     }
 
+    fn restoration(to: &Target<Ipv6Addr>, _udp: bool) -> Restored6 {
+        let Target { address, port, .. } = *to;
+        let Sums { upper, .. } = Sums::new(address, port);
+        Restored6 { address: address.1, port: port.map(|(_, to)| to), upper }
+    }
+
     #[inline(always)]
-    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored<Ipv6Addr>) -> bool {
+    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored6, udp: bool) -> bool {
         let change = |data: &mut [u8]| {
-            let udp = data.get(at6::PROTOCOL) == Some(&protocol::UDP);
-            let head = settle6(data, to.sums.upper, udp)?;
+            let head = settle6(data, to.upper, udp)?;
             *part(head, 0)? = *link;
             *part(head, at6::SOURCE)? = to.address.octets();
-            *part(head, at6::SOURCE_PORT)? = to.port.to_be_bytes();
+            if let Some(port) = to.port {
+                *part(head, at6::SOURCE_PORT)? = port.to_be_bytes();
+            }
             Some(())
         };
         change(data).is_some()
@@ -102,6 +120,7 @@ impl Redirected for Ip6 {
 
 #[cfg(test)]
 mod tests {
+    use dataplane::wire::ipv4::protocol;
     use proptest::prelude::*;
 
     use super::super::readdress::{NewEnd, Readdress, Side};
@@ -146,8 +165,9 @@ mod tests {
             let mut expected = data.clone();
             Ip6::readdress(&mut expected, L3, Side::Source, &NewEnd::new(to), Some(ports.1));
             expected[..L3].fill(9);
-            let to = Restored::new((from, to), ports);
-            prop_assert!(Ip6::restore(&mut data, &[9; L3], &to));
+            let to = Target { address: (from, to), port: Some(ports), dscp: None };
+            let to = Ip6::restoration(&to, !tcp);
+            prop_assert!(Ip6::restore(&mut data, &[9; L3], &to, !tcp));
             prop_assert_eq!(data, expected);
         }
     }

@@ -1,208 +1,305 @@
-//! [`Replies`]: the replies of a group that fitted a pattern, and their second stage.
+//! [`Replies`]: the replies of a group that fitted a pattern, and their two stages.
 
-use std::marker::PhantomData;
-
-use balancer::{FlowTuple, FlowValue, KeyKind, Passing, Place, Seen, TcpFlags, Updates, Usual};
-use dataplane::adjacency::AdjacencyId;
+use balancer::{FlowTuple, KeyKind, TcpFlags, WithFlows};
 use dataplane::fib::FibEntry;
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
+use dataplane::wire::ipv4::protocol;
 
-use super::answers::Candidate;
+use super::STAGE;
+use super::answering::{leave_all, leave_one, send_back_all};
+use super::answers::AnswerPattern;
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
+use super::likeness::Varying;
+use super::ones::Ones;
+use super::reply_flow::{ReplyFlow, keep_flows};
 use super::run::Run;
 use super::second_stage::{count_received, is_due, is_partial, sampled};
-use super::services::{Service, Services, Source};
-use super::{Next, STAGE};
+use super::services::Source;
+
+/// So many buckets of a large table are fetched at once, as for [requests](super::fitting).
+const EARLY: usize = STAGE / 2;
 
 /// A reply between the two stages.
-#[derive(Clone, Copy, Debug)]
-struct ReplyJob {
-    place: Place,
-    /// What the entry of its flow said in the second stage.
-    value: FlowValue,
-    /// The next hop towards the client.
-    hop: AdjacencyId,
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ReplyJob {
     /// Where the AS's service is remembered.
-    position: u16,
+    pub(super) service: u16,
+    /// Where the way to the client is.
+    pub(super) client: u16,
     /// Bytes of the IP packet.
-    len: u16,
-    passing: Passing,
+    pub(super) len: u16,
     /// The slot in the frame.
-    at: u8,
-}
-
-impl ReplyJob {
-    fn none() -> Self {
-        let (place, value) = (Place::default(), FlowValue::default());
-        let (hop, passing) = (AdjacencyId(0), Passing::default());
-        Self { place, value, hop, position: 0, len: 0, passing, at: 0 }
-    }
+    pub(super) at: u8,
 }
 
 /// The replies of a group that fitted a pattern.
 #[derive(Debug)]
-pub(super) struct Replies<F: LaneFamily> {
+pub(super) struct Replies {
     /// Where they came from.
     interface: InterfaceId,
+    /// They are of UDP or else TCP.
+    udp: bool,
     jobs: [ReplyJob; STAGE],
     waiting: usize,
-    /// The [changes](super::services::Services::changes) before the first stage.
-    changes: u64,
-    family: PhantomData<F>,
+    /// The flows of those that may have one.
+    flows: [ReplyFlow; STAGE],
+    looked_for: usize,
+    /// What was there before the first stage.
+    before: Before,
+    /// One of them is too long for its way, or may not take it.
+    closer: bool,
 }
 
-impl<F: LaneFamily> Default for Replies<F> {
-    fn default() -> Self {
-        let interface = InterfaceId::LOCAL0;
-        let jobs = [ReplyJob::none(); STAGE];
-        Self { interface, jobs, waiting: 0, changes: 0, family: PhantomData }
+/// What a loop over a group found.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    /// The packets that are taken, a bit for each.
+    taken: u32,
+    /// Those that were not looked at: something of the first has to be worked out.
+    left: u32,
+}
+
+/// Works out what there is to remember for an ordinary packet; false if it is none.
+#[cold]
+#[inline(never)]
+fn work_out<F: LaneFamily>(cx: &Cx<'_>, lane: &mut Lane<F>, data: &[u8]) -> bool {
+    let Some(tuple) = F::flow(data) else { return false };
+    lane.services.find(cx.snapshot, &tuple);
+    if let FibEntry::Adjacency(hop) = lane.routes.lookup::<F>(cx.snapshot, tuple.dst) {
+        lane.clients.find(cx.snapshot, hop);
+    }
+    true
+}
+
+/// What the first stage goes by. As long as it is the same, what that found is right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Before {
+    /// How often something else was remembered of services and ways.
+    changes: u64,
+    /// How often an AS without flows got one.
+    beginnings: u32,
+}
+
+impl Before {
+    fn now<F: LaneFamily>(cx: &Cx<'_>, lane: &Lane<F>) -> Self {
+        let changes = lane.services.changes() + lane.clients.changes();
+        Self { changes, beginnings: cx.worker.sticky.table().live_flows().beginnings() }
     }
 }
 
-impl<F: LaneFamily> Replies<F> {
+impl Default for Replies {
+    fn default() -> Self {
+        Self {
+            interface: InterfaceId::LOCAL0,
+            udp: false,
+            jobs: [ReplyJob::default(); STAGE],
+            waiting: 0,
+            flows: [ReplyFlow::default(); STAGE],
+            looked_for: 0,
+            before: Before::default(),
+            closer: false,
+        }
+    }
+}
+
+impl Replies {
     /// Whether there are any.
     pub(super) fn any(&self) -> bool {
         self.waiting > 0
     }
 
-    /// First stage, for the candidates in the group from slot `start` on: which service of an AS do they
-    /// come from, and where do they go? Returns a bit for each that is taken, counted from `start` on.
+    /// First stage, for the packets of the group that are wanted, of which there is a bit for each from slot
+    /// `start` on: are they like the pattern, which service of an AS do they come from, and where do they go?
+    /// Returns a bit for each that is taken.
     #[inline]
-    pub(super) fn gather(
+    pub(super) fn gather<F: LaneFamily>(
         &mut self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
-        candidates: &[Candidate<F::Address>],
-        start: usize,
+        pattern: &AnswerPattern<F>,
+        frame: &Frame,
+        (start, wanted): (usize, u32),
     ) -> u32 {
-        let Some(pattern) = &lane.answers else { return 0 };
-        self.interface = pattern.interface;
-        self.changes = lane.services.changes();
-        let taken = match pattern.kind {
-            KeyKind::Exact => self.locate_exact(cx, lane, candidates, start),
-            KeyKind::End => self.locate_end(cx, lane, candidates, start),
-            KeyKind::Tag | KeyKind::Full => 0,
-        };
-        if !cx.worker.sticky.is_large() {
-            self.fetch_all(cx);
+        (self.interface, self.udp) = (pattern.interface, pattern.protocol == protocol::UDP);
+        self.before = Before::now(cx, lane);
+        (self.waiting, self.looked_for, self.closer) = (0, 0, false);
+        let (mut left, mut taken) = (wanted, 0);
+        while left != 0 {
+            let of = (start, left);
+            let found = match (pattern.kind, self.udp) {
+                (KeyKind::Exact, true) => {
+                    self.locate_exact::<F, { protocol::UDP }>(cx, lane, pattern, frame, of)
+                }
+                (KeyKind::Exact, false) => {
+                    self.locate_exact::<F, { protocol::TCP }>(cx, lane, pattern, frame, of)
+                }
+                (KeyKind::End, true) => {
+                    self.locate_end::<F, { protocol::UDP }>(cx, lane, pattern, frame, of)
+                }
+                (KeyKind::End, false) => {
+                    self.locate_end::<F, { protocol::TCP }>(cx, lane, pattern, frame, of)
+                }
+                (KeyKind::Tag | KeyKind::Full, _) => Found { taken: 0, left: 0 },
+            };
+            taken |= found.taken;
+            left = found.left;
+            if left != 0 && !work_out(cx, lane, frame.data(start + left.trailing_zeros() as usize))
+            {
+                left &= left - 1;
+            }
         }
+        self.aim(cx);
         taken
     }
 
     // Functions of their own, as their loops need all registers.
     #[inline(never)]
-    fn locate_exact(
+    fn locate_exact<F: LaneFamily, const PROTOCOL: u8>(
         &mut self,
         cx: &Cx<'_>,
-        lane: &mut Lane<F>,
-        candidates: &[Candidate<F::Address>],
-        start: usize,
-    ) -> u32 {
-        self.locate(cx, lane, candidates, start, KeyKind::Exact)
+        lane: &Lane<F>,
+        pattern: &AnswerPattern<F>,
+        frame: &Frame,
+        of: (usize, u32),
+    ) -> Found {
+        self.locate(cx, lane, (&pattern.like, KeyKind::Exact, PROTOCOL), frame, of)
     }
 
     #[inline(never)]
-    fn locate_end(
+    fn locate_end<F: LaneFamily, const PROTOCOL: u8>(
         &mut self,
         cx: &Cx<'_>,
-        lane: &mut Lane<F>,
-        candidates: &[Candidate<F::Address>],
-        start: usize,
-    ) -> u32 {
-        self.locate(cx, lane, candidates, start, KeyKind::End)
+        lane: &Lane<F>,
+        pattern: &AnswerPattern<F>,
+        frame: &Frame,
+        of: (usize, u32),
+    ) -> Found {
+        self.locate(cx, lane, (&pattern.like, KeyKind::End, PROTOCOL), frame, of)
     }
 
-    /// The same for keys of this kind.
+    /// The same up to the first packet of which something has to be worked out, for keys of this kind and this
+    /// protocol. The loop calls nothing, as it needs all registers.
     #[inline(always)]
-    fn locate(
+    fn locate<F: LaneFamily>(
         &mut self,
         cx: &Cx<'_>,
-        lane: &mut Lane<F>,
-        candidates: &[Candidate<F::Address>],
-        start: usize,
-        kind: KeyKind,
-    ) -> u32 {
-        let Some(protocol) = lane.answers.as_ref().map(|pattern| pattern.protocol) else {
-            return 0;
-        };
-        let finder = cx.worker.sticky.finder();
-        let mut jobs = self.jobs.iter_mut();
-        let mut taken = 0;
-        for &Candidate { src, dst, src_port, dst_port, flags, len, at } in candidates {
-            let flow = FlowTuple { src, dst, src_port, dst_port, protocol };
-            let (position, Source::One(service)) = lane.services.find(cx.snapshot, &flow) else {
+        lane: &Lane<F>,
+        (like, kind, protocol): (&F::Like, KeyKind, u8),
+        frame: &Frame,
+        (start, wanted): (usize, u32),
+    ) -> Found {
+        // A copy, as it is nothing to the loop what else is written then.
+        let (like, finder) = (*like, cx.worker.sticky.finder());
+        // Where somebody speaks to an AS directly, all flows must be there.
+        let with_flows =
+            if lane.any_direct { WithFlows::ALL } else { cx.worker.sticky.with_flows() };
+        let routes = lane.routes.finder(cx.snapshot);
+        let (services, clients) = (lane.services.finder(), lane.clients.finder());
+        let Some(slots) = frame.slots::<STAGE>(start) else { return Found { taken: 0, left: 0 } };
+        let mut jobs = self.jobs[self.waiting.min(STAGE)..].iter_mut();
+        let mut flows = self.flows[self.looked_for.min(STAGE)..].iter_mut();
+        let (mut taken, mut spare, mut ones) = (0, 0, Ones(wanted));
+        let left = loop {
+            let rest = ones.0;
+            let Some(index) = ones.next() else { break 0 };
+            // No closure, as the compiler may make a call of it.
+            let varying = match &slots[index] {
+                Some(packet) if packet.is_plain() => F::varying(&like, protocol, packet.data()),
+                _ => None,
+            };
+            let Some(Varying { src, dst, src_port, dst_port, flags, len }) = varying else {
                 continue;
             };
+            let tuple = FlowTuple { src, dst, src_port, dst_port, protocol };
+            let Some((service_at, source)) = services.find(&tuple) else { break rest };
+            let Source::One(service) = source else { continue };
             if service.kind != kind || service.mss && flags.contains(TcpFlags::SYN) {
                 continue;
             }
-            let FibEntry::Adjacency(hop) = lane.routes.lookup::<F>(cx.snapshot, dst) else {
-                continue;
-            };
-            // As many as candidates.
-            let Some(job) = jobs.next() else { break };
-            finder.point(&mut job.place, kind, service.vip, &flow.reversed());
-            job.passing = service.course.passing(flags);
-            (job.hop, job.position, job.len, job.at) = (hop, position, len, at);
-            taken |= 1 << ((usize::from(at) - start) % STAGE);
-        }
-        self.waiting = STAGE - jobs.len();
-        taken
+            let Some(entry) = routes.find::<F>(dst) else { break rest };
+            let FibEntry::Adjacency(hop) = entry else { continue };
+            let Some((client, way)) = clients.find(hop) else { break rest };
+            // As many as packets, as the flows.
+            let Some(job) = jobs.next() else { break 0 };
+            (job.service, job.client, job.len) = (service_at, client, len);
+            job.at = (start + index) as u8;
+            spare |= way.spare(len);
+            if with_flows.include(service.server) {
+                let Some(flow) = flows.next() else { break 0 };
+                finder.name(&mut flow.located, kind, service.vip, &tuple.reversed());
+                (flow.owner, flow.passing) = (service.owner, service.course.passing(flags));
+            }
+            taken |= 1 << index;
+        };
+        (self.waiting, self.looked_for) = (STAGE - jobs.len(), STAGE - flows.len());
+        self.closer |= spare < 0;
+        Found { taken, left }
     }
 
-    /// Fetches the first buckets of the flows.
+    /// Works out where the flows are looked for, and fetches that: all of a small table, which is near, and
+    /// the [`EARLY`] ones of a large one.
     #[inline]
-    pub(super) fn fetch_all(&mut self, cx: &Cx<'_>) {
-        for job in &mut self.jobs[..self.waiting.min(STAGE)] {
-            cx.worker.sticky.fetch(&mut job.place);
+    fn aim(&mut self, cx: &Cx<'_>) {
+        let (sticky, finder) = (&cx.worker.sticky, cx.worker.sticky.finder());
+        for flow in &mut self.flows[..self.looked_for.min(STAGE)] {
+            finder.aim_at(&mut flow.located);
+        }
+        let early = if sticky.is_large() { EARLY } else { STAGE };
+        for flow in &self.flows[..self.looked_for.min(early)] {
+            sticky.prefetch(&flow.located, KeyKind::Exact);
         }
     }
 
-    /// Second stage: looks up the flows, and sends the packets on. Of large tables, buckets for the next
-    /// group are fetched one by one, as the CPU waits when it is to fetch more at once than it can.
+    /// Fetches the others.
+    #[inline]
+    pub(super) fn fetch_rest(&self, cx: &Cx<'_>) {
+        for flow in self.rest() {
+            cx.worker.sticky.prefetch(&flow.located, KeyKind::Exact);
+        }
+    }
+
+    /// Those that are not fetched early.
+    #[inline]
+    fn rest(&self) -> &[ReplyFlow] {
+        self.flows[..self.looked_for.min(STAGE)].get(EARLY..).unwrap_or_default()
+    }
+
+    /// Second stage: looks up the flows, and sends the packets on. The rest of what the next group needs of a
+    /// large table is fetched meanwhile.
     #[inline(never)]
-    pub(super) fn finish(
+    pub(super) fn finish<F: LaneFamily>(
         &mut self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         (frame, declined): (&mut Frame, &mut Declined),
-        next: &mut Self,
+        next: &Self,
     ) {
         let waiting = std::mem::take(&mut self.waiting).min(STAGE);
-        let jobs = &mut self.jobs[..waiting];
-        let (finder, large) = (cx.worker.sticky.finder(), cx.worker.sticky.is_large());
-        // In a loop of its own, as the CPU looks ahead over more packets then.
-        for job in &mut *jobs {
-            job.value = finder.glance(&job.place, large);
-        }
-        let [first, ..] = &*jobs else { return };
+        let jobs = &self.jobs[..waiting];
+        let [first, ..] = jobs else { return };
         let (rx, first) = (self.interface, usize::from(first.at));
         let partial = is_due::<F>(cx, rx) && frame.packet(first).is_some_and(is_partial::<F>);
         if partial {
             declined.add_ordinary::<F>(frame.data(first));
         }
         let jobs = &jobs[usize::from(partial)..];
-        let mut awkward = declined.any() || lane.services.changes() != self.changes;
-        let coming = if large { next.waiting.min(STAGE) } else { 0 };
-        let mut ahead = next.jobs[..coming].iter_mut();
-        let (mut others, mut usual) = (0, Usual::nothing());
-        for job in jobs {
-            if let Some(job) = ahead.next() {
-                cx.worker.sticky.fetch(&mut job.place);
-            }
-            let sent = answer(cx, lane, frame, job, (awkward.then_some(&*declined), &mut usual));
-            let Some(interface) = sent else {
-                declined.add_ordinary::<F>(frame.data(usize::from(job.at)));
-                (awkward, others) = (true, others + 1);
-                continue;
-            };
-            let at = usize::from(job.at);
-            frame.lanes.tx_interface[at] = interface;
-            cx.set_next(at, Next::Output);
+        let plain = if declined.any() || self.is_outdated(cx, lane, waiting) {
+            0
+        } else {
+            let flows = &self.flows[..self.looked_for.min(STAGE)];
+            // If there must be flows, all were looked for.
+            keep_flows(cx, &lane.updates, flows, lane.any_direct).unwrap_or(jobs.len())
+        };
+        let coming = if cx.worker.sticky.is_large() { next.rest() } else { &[] };
+        let (plain, rest) = jobs.split_at(plain.min(jobs.len()));
+        let sent = send_back_all(cx, lane, frame, (plain, self.udp), coming);
+        leave_all(cx, &lane.clients, frame, (plain, &sent));
+        let mut others = 0;
+        for job in plain[sent.packets..].iter().chain(rest) {
+            others += u32::from(!leave_one(cx, lane, (frame, declined), job.at));
         }
-        ahead.for_each(|job| cx.worker.sticky.fetch(&mut job.place));
         let forwarded = jobs.len() as u32 - others;
         count_received::<F>(&cx.worker.shared, Run { of: rx, packets: u64::from(forwarded) });
         lane.forwarded += u64::from(forwarded);
@@ -211,63 +308,13 @@ impl<F: LaneFamily> Replies<F> {
             sampled::<F>(cx, rx, forwarded);
         }
     }
-}
 
-/// The service that a packet comes from, where services may not be where they were found. `None` if
-/// nobody knows any more, or if a packet between the same addresses was declined.
-#[inline(never)]
-fn service_again<'l, F: LaneFamily>(
-    services: &'l Services<F>,
-    frame: &Frame,
-    job: &ReplyJob,
-    declined: &Declined,
-) -> Option<&'l Service<F::Address>> {
-    let flow = F::flow(frame.data(usize::from(job.at)))?;
-    let follows = declined.any() && declined.has(flow.src, flow.dst);
-    services.at(job.position, &flow).filter(|_| !follows)
-}
-
-/// Sends the packet of an AS's service to the client that it answers. `declined` where packets were, or
-/// services may not be where they were found. `None` leaves it to the other nodes, as it was.
-#[inline(always)]
-fn answer<F: LaneFamily>(
-    cx: &Cx<'_>,
-    lane: &mut Lane<F>,
-    frame: &mut Frame,
-    job: &ReplyJob,
-    (declined, usual): (Option<&Declined>, &mut Usual),
-) -> Option<InterfaceId> {
-    let service = match declined {
-        Some(declined) => service_again(&lane.services, frame, job, declined)?,
-        None => lane.services.in_place(job.position)?,
-    };
-    let packet = frame.packet_mut(usize::from(job.at))?;
-    let client = lane.clients.by(cx.snapshot, job.hop, job.len)?;
-    let as_usual = job.value.owner() == service.owner
-        && usual.is(job.value, job.passing)
-        && !usual.any_changed();
-    // The service names its VIP, and nobody could be meant who came to the AS itself.
-    if !as_usual && !keep(cx, &lane.updates, service.owner, job, usual) && lane.any_direct {
-        return None;
+    /// Whether what the first stage found of so many packets may not hold any more, or not for all of them.
+    #[inline]
+    fn is_outdated<F: LaneFamily>(&self, cx: &Cx<'_>, lane: &Lane<F>, waiting: usize) -> bool {
+        let now = Before::now(cx, lane);
+        // It is nothing to those whose flows were looked for that others got their first ones.
+        let begun = self.looked_for < waiting && now.beginnings != self.before.beginnings;
+        self.closer || now.changes != self.before.changes || begun
     }
-    if !client.restore::<F>(packet, service) {
-        return None;
-    }
-    if let Some(stats) = cx.worker.shared.servers.get(service.server.index()) {
-        stats.reply_packets.add(1);
-        stats.reply_bytes.add(u64::from(job.len));
-    }
-    Some(client.interface)
-}
-
-/// Keeps the entry of a flow of this owner up to date, wherever it is. False if there is none that is
-/// alive. Apart, as most packets do without.
-#[inline(never)]
-fn keep(cx: &Cx<'_>, updates: &Updates, owner: u32, job: &ReplyJob, usual: &mut Usual) -> bool {
-    let (sticky, now_s) = (&cx.worker.sticky, cx.now.tick_s);
-    let mut keep = |seen: Seen<'_>| {
-        seen.value.owner() == owner && seen.keep_usual(job.passing, updates, now_s, usual)
-    };
-    sticky.look(&job.place).is_some_and(&mut keep)
-        || sticky.seen_anywhere(&job.place, now_s).is_some_and(keep)
 }

@@ -1,8 +1,7 @@
 //! The second stage: flows are looked up, and packets are rewritten and sent.
 
-use balancer::{AsId, FlowTuple, KeyKind};
+use balancer::{AsId, KeyKind};
 use dataplane::family::Family;
-use dataplane::fib::FibEntry;
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::packet::Packet;
@@ -125,47 +124,12 @@ impl<F: LaneFamily> Lane<F> {
 
     /// Sends an AS's packet to the client that it answers. `None` leaves it to the other nodes.
     #[inline(always)]
-    fn send_back(
-        &mut self,
-        cx: &mut Cx<'_>,
-        frame: &mut Frame,
-        index: usize,
-    ) -> Option<InterfaceId> {
+    fn send_back(&mut self, cx: &Cx<'_>, frame: &mut Frame, index: usize) -> Option<InterfaceId> {
         let job = &self.jobs[index];
-        let at = usize::from(job.at);
-        let reply = &self.packets[usize::from(job.from) % STAGE].packet.tuple;
-        let service = self.services.at(job.subject as u16, reply)?;
-        let hop = self.routes.lookup::<F>(cx.snapshot, reply.dst);
-        let FibEntry::Adjacency(hop) = hop else { return None };
-        let client = self.clients.by(cx.snapshot, hop, job.len)?;
-        let known = match job.kind {
-            KeyKind::Full => {
-                let (dst, dst_port) = (service.client_view.address, service.port);
-                let flow = FlowTuple { dst, dst_port, ..reply.reversed() };
-                cx.worker.sticky.known(&job.located, Some(&flow), cx.now.tick_s)
-            }
-            _ => cx.worker.sticky.known::<F::Address>(&job.located, None, cx.now.tick_s),
-        };
-        let way = self.servers.to(cx.snapshot, service.server);
-        match known {
-            Some(known)
-                if known.value.as_id() == service.server && way.is_of(known.value.epoch()) =>
-            {
-                known.keep(job.passing, &self.updates);
-            }
-            // The service names its VIP, and nobody could be meant who came to the AS itself.
-            _ if !self.any_direct => {}
-            _ => return None,
-        }
-        if !client.rename::<F>(frame.packet_mut(at)?, service) {
-            return None;
-        }
-        if let Some(stats) = cx.worker.shared.servers.get(service.server.index()) {
-            stats.reply_packets.add(1);
-            stats.reply_bytes.add(u64::from(job.len));
-        }
-        self.translated += 1;
-        Some(client.interface)
+        let packet = self.packets[usize::from(job.from) % STAGE].packet;
+        let leaves = self.answer(cx, frame, &packet, usize::from(job.at));
+        self.translated += u64::from(leaves.is_some());
+        leaves
     }
 }
 

@@ -4,9 +4,10 @@ use balancer::{Address, AsId, Course, Direction, FlowTuple, FlowValue, KeyKind, 
 use dataplane::family::Family;
 use dataplane::fib::FibEntry;
 use dataplane::snapshot::Snapshot;
+use dataplane::wire::ipv4::protocol;
 
 use super::readdress::NewEnd;
-use super::redirect::Restored;
+use super::redirect::{Redirected, Target};
 
 /// A service that answers for the one address and port of one VIP.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +20,6 @@ pub(super) struct Service<A> {
     /// What clients know it by; the port in host byte order.
     pub(super) client_view: NewEnd<A>,
     pub(super) port: u16,
-    /// What becomes of its packets.
-    pub(super) restored: Restored<A>,
     /// The VIP's SYNs are changed.
     pub(super) mss: bool,
     /// What its packets do to their flows.
@@ -47,6 +46,18 @@ struct Cell<A> {
     source: Source<A>,
 }
 
+/// What becomes of the packets of a service. By itself, as it is wanted later than the rest.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(128))]
+pub(super) struct Answering<F: Redirected> {
+    pub(super) restored: F::Restored,
+    /// Whom they are from.
+    pub(super) server: AsId,
+}
+
+/// Any number will do, where there is no service.
+const ANYBODY: AsId = AsId::new(0).expect("there is a first one");
+
 /// What no source's tag is.
 const NOBODY: u64 = u64::MAX;
 
@@ -55,21 +66,28 @@ const CELLS: usize = 4096;
 
 /// Direct-mapped, and made of what the reverse map says: another snapshot empties it.
 #[derive(Debug)]
-pub(super) struct Services<F: Family> {
+pub(super) struct Services<F: Redirected> {
     cells: Box<[Cell<F::Address>; CELLS]>,
+    /// In the places of services.
+    answering: Box<[Answering<F>; CELLS]>,
     /// The tag of protocol 0 and port 0 in the snapshot.
     first: u64,
     changes: u64,
 }
 
-impl<F: Family> Default for Services<F> {
+impl<F: Redirected> Default for Services<F> {
     fn default() -> Self {
         let address = F::Address::from_bits(0);
         let empty = Cell { tag: NOBODY, address, source: Source::Stranger };
-        let Ok(cells) = vec![empty; CELLS].try_into() else {
+        let nothing = Target { address: (address, address), port: None, dscp: None };
+        let restored = F::restoration(&nothing, false);
+        let nobody = Answering { restored, server: ANYBODY };
+        let (Ok(cells), Ok(answering)) =
+            (vec![empty; CELLS].try_into(), vec![nobody; CELLS].try_into())
+        else {
             unreachable!("there are as many cells as were made")
         };
-        Self { cells, first: 0, changes: 0 }
+        Self { cells, answering, first: 0, changes: 0 }
     }
 }
 
@@ -79,32 +97,90 @@ fn number<A>(flow: &FlowTuple<A>) -> u64 {
     u64::from(flow.protocol) << 16 | u64::from(flow.src_port)
 }
 
-impl<F: Family> Services<F> {
+/// Where the source of a packet is remembered.
+#[inline(always)]
+fn position<A: Address>(tuple: &FlowTuple<A>) -> usize {
+    let (number, bits) = (number(tuple), tuple.src.bits());
+    let folded = bits as u64 ^ (bits >> 64) as u64 ^ number << 32;
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % CELLS
+}
+
+impl<A: Address> Cell<A> {
+    #[inline(always)]
+    fn is_of(&self, tag: u64, address: A) -> bool {
+        self.tag == tag && self.address == address
+    }
+}
+
+/// Finds what is remembered of sources.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServiceFinder<'a, A> {
+    cells: &'a [Cell<A>; CELLS],
+    first: u64,
+}
+
+impl<'a, A: Address> ServiceFinder<'a, A> {
+    /// What the source of a packet is, and where that is remembered; `None` if it is not.
+    #[inline(always)]
+    pub(super) fn find(&self, tuple: &FlowTuple<A>) -> Option<(u16, &'a Source<A>)> {
+        let at = position(tuple);
+        let cell = &self.cells[at];
+        let is_there = cell.is_of(self.first | number(tuple), tuple.src);
+        if is_there { Some((at as u16, &cell.source)) } else { None }
+    }
+}
+
+impl<F: Redirected> Services<F> {
     /// Before the first packet of a frame.
     #[inline]
     pub(super) fn begin(&mut self, snapshot: &Snapshot) {
         self.first = snapshot.generation << 24;
     }
 
-    /// What the source of a packet is, and where that is remembered.
+    /// What the source of a packet is.
     #[inline(always)]
     pub(super) fn find(
         &mut self,
         snapshot: &Snapshot,
         tuple: &FlowTuple<F::Address>,
-    ) -> (u16, &Source<F::Address>) {
-        let (number, bits) = (number(tuple), tuple.src.bits());
-        let folded = bits as u64 ^ (bits >> 64) as u64 ^ number << 32;
-        let at = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % CELLS;
-        let (cell, tag) = (&mut self.cells[at], self.first | number);
-        if cell.tag != tag || cell.address != tuple.src {
+    ) -> &Source<F::Address> {
+        let (at, tag) = (position(tuple), self.first | number(tuple));
+        if !self.cells[at].is_of(tag, tuple.src) {
             // By value, so that a loop need not keep the tuple in memory.
-            let service = (tuple.protocol, tuple.src_port);
-            let source = source::<F>(snapshot, tuple.src, service);
-            *cell = Cell { tag, address: tuple.src, source };
-            self.changes += 1;
+            self.work_out(snapshot, at, tuple.src, (tuple.protocol, tuple.src_port));
         }
-        (at as u16, &cell.source)
+        &self.cells[at].source
+    }
+
+    /// What a loop needs to find what is remembered.
+    #[inline(always)]
+    pub(super) fn finder(&self) -> ServiceFinder<'_, F::Address> {
+        ServiceFinder { cells: &self.cells, first: self.first }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn work_out(
+        &mut self,
+        snapshot: &Snapshot,
+        at: usize,
+        address: F::Address,
+        service: (u8, u16),
+    ) {
+        let (upper, port) = service;
+        let tag = self.first | u64::from(upper) << 16 | u64::from(port);
+        let source = source::<F>(snapshot, address, service);
+        self.cells[at] = Cell { tag, address, source };
+        if let Source::One(service) = source {
+            let to = Target {
+                address: (address, service.client_view.address),
+                port: Some((port, service.port)),
+                dscp: None,
+            };
+            let restored = F::restoration(&to, upper == protocol::UDP);
+            self.answering[at] = Answering { restored, server: service.server };
+        }
+        self.changes += 1;
     }
 
     /// How often something else was remembered in a place. While it is the same number, what
@@ -112,6 +188,12 @@ impl<F: Family> Services<F> {
     #[inline]
     pub(super) fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// What becomes of the packets of the service at a position, whoever's it is.
+    #[inline(always)]
+    pub(super) fn answering(&self, position: u16) -> &Answering<F> {
+        &self.answering[usize::from(position) % CELLS]
     }
 
     /// The service at a position, whoever's it is.
@@ -122,31 +204,10 @@ impl<F: Family> Services<F> {
             _ => None,
         }
     }
-
-    /// The service of an AS at a position that [`find`](Self::find) gave; `None` if another one of the
-    /// group took the place since.
-    #[inline]
-    pub(super) fn at(
-        &self,
-        position: u16,
-        flow: &FlowTuple<F::Address>,
-    ) -> Option<&Service<F::Address>> {
-        let cell = &self.cells[usize::from(position) % CELLS];
-        match &cell.source {
-            Source::One(service)
-                if cell.address == flow.src && cell.tag == self.first | number(flow) =>
-            {
-                Some(service)
-            }
-            _ => None,
-        }
-    }
 }
 
 /// An AS's address is no neighbour of a VIP's or of ours, so that where its packets go does not
 /// matter for whether it is forged; where it might, others look at each packet.
-#[cold]
-#[inline(never)]
 fn source<F: Family>(
     snapshot: &Snapshot,
     src: F::Address,
@@ -173,7 +234,6 @@ fn source<F: Family>(
             owner,
             kind: vip.key_kind(),
             client_view: NewEnd::new(address),
-            restored: Restored::new((src, address), (src_port, port)),
             port,
             mss: policy.mss != dataplane::forwarding::MssClamp::Keep,
             course: Course::new(Direction::ToClient, vip.profile)?,

@@ -27,6 +27,7 @@ mod lb4_vip;
 mod lb_direct_routing;
 mod lb_express;
 mod lb_express_new_flows;
+mod lb_express_replies;
 mod lb_l3dsr;
 mod lb_nat4_in2out;
 mod lb_nat6;

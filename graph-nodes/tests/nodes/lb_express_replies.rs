@@ -1,0 +1,160 @@
+//! Replies of a burst on the express way, where their flows are known, not known, or begin meanwhile.
+
+use std::net::Ipv4Addr;
+
+use balancer::{FlowEntry, StickyOwner, StickyTable};
+use dataplane::interface::InterfaceId;
+use testkit::harness::Harness;
+use testkit::packet_builder::PacketBuilder;
+
+use crate::plan::{
+    CLIENT, CLIENT_LINK, HOST, SERVER_LINK, SERVERS, VIP, balanced_harness, balanced_world,
+    destination, from_client, from_host, from_server,
+};
+
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+const FIN_ACK: u8 = 0x11;
+
+/// A frame, and where it arrives.
+type Arrival = (InterfaceId, Vec<u8>);
+
+fn answer(server: Ipv4Addr, to: (Ipv4Addr, u16), flags: u8) -> Arrival {
+    let packet = PacketBuilder::tcp((server, 80), to, flags).data(*b"HTTP/1.1 200 OK");
+    (SERVER_LINK, from_server(server, packet).build())
+}
+
+fn udp_answer(server: Ipv4Addr, port: u16) -> Arrival {
+    let packet = PacketBuilder::udp((server, 3307), (CLIENT, port)).data(*b"twelve bytes");
+    (SERVER_LINK, from_server(server, packet).build())
+}
+
+/// From a host on the ASs' link.
+fn request(port: u16, flags: u8) -> Arrival {
+    let packet = PacketBuilder::tcp((HOST, port), (VIP, 8080), flags).data(*b"GET / HTTP/1.1");
+    (SERVER_LINK, from_host(packet).build())
+}
+
+fn turn_with(harness: &mut Harness, frames: &[Arrival]) -> Vec<Arrival> {
+    frames.iter().for_each(|(link, frame)| harness.arrive(*link, frame));
+    let mut sent = harness.turn();
+    sent.sort();
+    sent
+}
+
+fn on_the_express_way(harness: &Harness) -> u64 {
+    harness.counter("lb-express", "packets on the express way")
+}
+
+fn entries_of(table: &StickyTable) -> Vec<FlowEntry> {
+    (0..table.capacity()).filter_map(|at| table.entry(at)).collect()
+}
+
+fn entries(harness: &Harness) -> Vec<FlowEntry> {
+    entries_of(harness.worker.state.sticky.table())
+}
+
+/// Ports of the host from which flows go to the one AS and to the other.
+fn ports_by_server() -> [u16; 2] {
+    let mut harness = balanced_harness();
+    let mut server_of =
+        |port: u16| destination(&harness.forward(SERVER_LINK, &request(port, SYN).1).1);
+    let ports: Vec<(u16, Ipv4Addr)> = (5000..5050).map(|port| (port, server_of(port))).collect();
+    SERVERS.map(|server| ports.iter().find(|(_, of)| *of == server).expect("one of fifty").0)
+}
+
+/// What the other nodes make of them is what is to come of them here, for replies of one AS that has flows
+/// and of one that has none, more of them than fit into a group.
+#[test]
+fn replies_of_a_burst_without_flows_are_sent_as_the_other_nodes_do() {
+    let to_host = |at: u16| answer(SERVERS[usize::from(at) % 2], (HOST, 7000 + at), ACK);
+    let bursts: [Vec<Arrival>; 2] =
+        [(0..80).map(to_host).collect(), (0..80).map(|at| udp_answer(SERVERS[1], at)).collect()];
+    for known in [false, true] {
+        let (mut here, mut plain) = (balanced_harness(), Harness::plain(balanced_world()));
+        for harness in [&mut here, &mut plain] {
+            if known {
+                turn_with(harness, &[request(ports_by_server()[0], SYN)]);
+            }
+        }
+        let (before, flows) = (on_the_express_way(&here), entries(&here));
+        for burst in &bursts {
+            for _ in 0..2 {
+                assert_eq!(turn_with(&mut here, burst), turn_with(&mut plain, burst));
+            }
+        }
+        assert_eq!(on_the_express_way(&here) - before, 4 * 80);
+        assert_eq!(entries(&here), flows, "replies begin no flows and change none of others");
+        let counts = here.shared().servers.iter().map(|of| of.reply_packets.get());
+        assert_eq!(counts.sum::<u64>(), 4 * 80);
+    }
+}
+
+/// An AS gets its first flow, and answers, in one frame: in the same group and in the next one.
+#[test]
+fn a_reply_is_seen_by_a_flow_that_began_in_the_same_frame() {
+    let [other, port] = ports_by_server();
+    for between in [0, 40] {
+        let prepared = || {
+            let mut harness = balanced_harness();
+            turn_with(&mut harness, &[request(other, SYN)]);
+            turn_with(&mut harness, &[answer(SERVERS[0], (HOST, other), ACK)]);
+            turn_with(&mut harness, &[answer(SERVERS[0], (HOST, other), ACK)]);
+            harness
+        };
+        let mut frames = vec![request(port, ACK)];
+        frames.extend((0..between).map(|_| request(other, ACK)));
+        frames.push(answer(SERVERS[1], (HOST, port), FIN_ACK));
+        let [mut at_once, mut one_by_one] = [prepared(), prepared()];
+        let before = on_the_express_way(&at_once);
+        turn_with(&mut at_once, &frames);
+        assert_eq!(on_the_express_way(&at_once) - before, frames.len() as u64);
+        let (reply, requests) = frames.split_last().expect("there are some");
+        turn_with(&mut one_by_one, requests);
+        let begun = entries(&one_by_one);
+        turn_with(&mut one_by_one, std::slice::from_ref(reply));
+        assert_ne!(entries(&one_by_one), begun, "the reply ends the flow");
+        assert_eq!(entries(&at_once), entries(&one_by_one));
+    }
+}
+
+/// As long as flows are to follow from the table before, what is not in this one may be there.
+#[test]
+fn a_reply_is_seen_by_a_flow_in_the_table_before() {
+    let [port, _] = ports_by_server();
+    let mut harness = balanced_harness();
+    turn_with(&mut harness, &[request(port, SYN)]);
+    let reply = |flags| answer(SERVERS[0], (HOST, port), flags);
+    turn_with(&mut harness, &[reply(ACK)]);
+    let sticky = &mut harness.worker.state.sticky;
+    let before = std::sync::Arc::clone(sticky.table());
+    let larger = StickyOwner::resized(&before, 2 * before.buckets() as u64).expect("a table");
+    assert!(sticky.replace(Box::new(larger)).is_none());
+    let open = entries_of(&before);
+    turn_with(&mut harness, &vec![reply(ACK); 40]);
+    turn_with(&mut harness, &vec![reply(FIN_ACK); 40]);
+    assert_eq!((open.len(), entries(&harness).len()), (1, 0));
+    assert_ne!(entries_of(&before), open);
+}
+
+/// Where a client speaks to an AS past its VIP, its replies keep the AS's name; those behind them between
+/// the same two stay behind.
+#[test]
+fn replies_to_who_came_directly_are_left_to_the_other_nodes() {
+    let direct = PacketBuilder::udp((CLIENT, 7000), (SERVERS[0], 3307)).data(*b"twelve bytes");
+    let direct = (CLIENT_LINK, from_client(direct).build());
+    let ask = PacketBuilder::udp((CLIENT, 5000), (VIP, 20000)).data(*b"twelve bytes");
+    let ask = (CLIENT_LINK, from_client(ask).build());
+    let (mut here, mut plain) = (balanced_harness(), Harness::plain(balanced_world()));
+    let steps = [
+        vec![udp_answer(SERVERS[0], 1)],
+        vec![ask],
+        vec![direct],
+        (0..40).map(|at| udp_answer(SERVERS[at / 2 % 2], 5000 + 2000 * (at % 2) as u16)).collect(),
+        (0..40).map(|at| udp_answer(SERVERS[at % 2], 5000)).collect(),
+    ];
+    for step in &steps {
+        assert_eq!(turn_with(&mut here, step), turn_with(&mut plain, step));
+    }
+    assert_eq!(entries(&here), entries(&plain));
+}
