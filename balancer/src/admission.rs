@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::address::Address;
 use crate::bucket::WAYS;
-use crate::flow_key::{FlowKey, WordKey};
+use crate::flow_key::{FlowKey, WordKey, is_direct_word};
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::place::{Place, Seen};
@@ -34,25 +34,26 @@ pub enum Reception<'a> {
 }
 
 impl StickyOwner {
-    /// What the flow of a place meets, of which nothing need have been looked up before.
+    /// The vacancy that the flow of a place [meets](Self::receive), in nearly every case: nothing is in its
+    /// first bucket but room, and nothing can be elsewhere.
     #[inline(always)]
     #[must_use]
-    pub fn receive(&self, place: &Place, now_s: u32) -> Reception<'_> {
+    pub fn vacancy_at_once(&self, place: &Place, now_s: u32) -> Option<Vacancy> {
         let bucket = self.table().entries(place.bucket).bucket;
-        // Nearly always nothing is there, and nothing can be elsewhere.
-        if bucket.ways(place.word) == 0
-            && !self.strays.may_be(place.bucket)
-            && self.old.is_none()
-            && let Some(way) = bucket.vacancy(now_s)
-        {
-            return Reception::New(Vacancy { bucket: place.bucket, way: way as u8 });
+        let is_elsewhere = self.strays.may_be(place.bucket) || self.old.is_some();
+        if bucket.ways(place.word) != 0 || is_elsewhere {
+            return None;
         }
-        self.receive_closely(place, now_s)
+        let way = bucket.vacancy(now_s)?;
+        Some(Vacancy { bucket: place.bucket, way: way as u8 })
     }
 
-    /// The same with a look into both buckets, and the table before.
-    #[inline(never)]
-    fn receive_closely(&self, place: &Place, now_s: u32) -> Reception<'_> {
+    /// What the flow of a place meets, of which nothing need have been looked up before.
+    #[must_use]
+    pub fn receive(&self, place: &Place, now_s: u32) -> Reception<'_> {
+        if let Some(vacancy) = self.vacancy_at_once(place, now_s) {
+            return Reception::New(vacancy);
+        }
         if let Some(seen) = self.seen_anywhere(place, now_s) {
             return Reception::Known(seen);
         }
@@ -84,13 +85,17 @@ impl StickyOwner {
         if vacancy.bucket != place.bucket {
             self.strays.add(place.bucket);
         }
-        let (entries, way) =
-            (self.table().entries(vacancy.bucket), usize::from(vacancy.way) % WAYS);
+        let table = self.table();
+        let (entries, way) = (table.entries(vacancy.bucket), usize::from(vacancy.way) % WAYS);
         let old = entries.bucket.value(way);
-        self.uncount(entries.bucket.word(way), old);
         let value = value.with_sequence(old.sequence().wrapping_add(1));
+        if is_direct_word(entries.bucket.word(way)) {
+            self.uncount(entries.bucket.word(way), old);
+            table.live_flows().enter(value.as_id(), false);
+        } else {
+            table.live_flows().replace((old.as_id(), !old.is_free()), value.as_id());
+        }
         entries.replace(way, &FlowKey::of_word(place.word, note), value);
-        self.table().live_flows().enter(value.as_id(), false);
     }
 
     /// Undoes that.
@@ -114,7 +119,13 @@ impl StickyOwner {
     ) -> bool {
         let bucket = self.table().first_bucket(located.hash);
         let place = Place { word: located.word, bucket };
-        let Reception::New(vacancy) = self.receive(&place, now_s) else { return false };
+        let vacancy = match self.vacancy_at_once(&place, now_s) {
+            Some(vacancy) => vacancy,
+            None => match self.receive(&place, now_s) {
+                Reception::New(vacancy) => vacancy,
+                Reception::Known(_) | Reception::Doubtful => return false,
+            },
+        };
         self.begin(&place, vacancy, note, value);
         true
     }

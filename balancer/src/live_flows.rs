@@ -80,6 +80,20 @@ impl LiveFlows {
         }
     }
 
+    /// Counts an entry of an AS in the place of one of another AS, or, if that is not `used`, of none. Only
+    /// for the owner. Without branches, as nobody can tell which of both it is.
+    #[inline(always)]
+    pub(crate) fn replace(&self, (before, used): (AsId, bool), as_id: AsId) {
+        let left = u32::from(used);
+        add(&self.totals.used, 1 - left);
+        if let Some(count) = self.by_server.get(before.index()) {
+            add(count, left.wrapping_neg());
+        }
+        if let Some(count) = self.by_server.get(as_id.index()) {
+            add(count, 1);
+        }
+    }
+
     /// Counts one entry less. Only for the owner.
     pub(crate) fn leave(&self, as_id: AsId, direct: bool) {
         self.count(as_id, direct, u32::MAX);

@@ -16,22 +16,21 @@ pub(super) fn find_ways<F: LaneFamily>(
     lane: &mut Lane<F>,
     jobs: &mut [AlikeJob],
 ) -> Stragglers {
-    let (mut stragglers, mut usual) = (Stragglers::default(), Usual::nothing());
-    let (sticky, large) = (&cx.worker.sticky, cx.worker.sticky.is_large());
-    let mut index = 0;
+    let (mut stragglers, mut usual, mut index) = (Stragglers::default(), Usual::nothing(), 0);
     loop {
         let (found, seen) = find_usual(cx, &lane.servers, &mut jobs[index..], &usual);
         index += found;
+        if !seen {
+            let unseen = pass_unseen(cx, &mut jobs[index..]);
+            stragglers.add_unknown(index, unseen);
+            index += unseen;
+            continue;
+        }
         let Some((before, [job, ..])) = jobs.split_at_mut_checked(index) else { break };
         job.way = NO_WAY;
-        if !seen && large {
-            sticky.fetch_second(&job.place);
-        }
-        let closer =
-            if seen { look_closer(cx, lane, (before, job), &mut usual) } else { Found::Unknown };
-        match closer {
+        match look_closer(cx, lane, (before, job), &mut usual) {
             Found::Way => {}
-            Found::Unknown => stragglers.add_unknown(index),
+            Found::Unknown => stragglers.add_unknown(index, 1),
             Found::Otherwise => {
                 stragglers.add_all_from(index);
                 jobs[index..].iter_mut().for_each(|job| job.way = NO_WAY);
@@ -40,7 +39,24 @@ pub(super) fn find_ways<F: LaneFamily>(
         }
         index += 1;
     }
+    if cx.worker.sticky.is_large() {
+        stragglers.unknown(jobs).for_each(|job| cx.worker.sticky.fetch_second(&job.place));
+    }
     stragglers
+}
+
+/// Passes packets of flows that are not seen, most often all or none. Returns how many there are in a row.
+#[inline(always)]
+fn pass_unseen(cx: &Cx<'_>, jobs: &mut [AlikeJob]) -> usize {
+    let (sticky, all) = (&cx.worker.sticky, jobs.len());
+    let mut left = jobs.iter_mut();
+    while let Some(job) = left.next() {
+        if sticky.look(&job.place).is_some() {
+            return all - left.len() - 1;
+        }
+        job.way = NO_WAY;
+    }
+    all
 }
 
 /// Finds the ways of packets up to the first that needs more than most do. Returns how many it found, and

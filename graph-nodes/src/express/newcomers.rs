@@ -1,10 +1,10 @@
 //! [`Newcomers`]: the packets of a group whose flows are not known, which have their VIP in common.
 
-use balancer::{FlowHasher, FlowValue, KeyKind, Reception, Seen, Vip};
+use balancer::{FlowHasher, FlowValue, KeyKind, Reception, Seen, Vacancy, Vip};
 use dataplane::frame::Frame;
 
 use super::STAGE;
-use super::fitting::AlikeJob;
+use super::fitting::{AlikeJob, NO_WAY};
 use super::lane::{Cx, Lane, LaneFamily};
 use super::ones::Ones;
 use super::pattern::Pattern;
@@ -52,8 +52,8 @@ impl<'a> Newcomers<'a> {
     }
 
     /// Finds ways for the packets of flows that are not known, and makes the flows known. Ends with the
-    /// first that is not simple: those behind it may be of the same flow.
-    #[inline(never)]
+    /// first that is not simple: those behind it may be of the same flow. In loops of their own, as the CPU
+    /// looks ahead over more packets then.
     pub(super) fn place<F: LaneFamily>(
         &self,
         cx: &mut Cx<'_>,
@@ -63,32 +63,14 @@ impl<'a> Newcomers<'a> {
         unknown: u32,
     ) -> Placed {
         let slots = self.slots::<F>(frame, jobs, unknown);
-        let mut placed = Placed::default();
-        for index in Ones(unknown) {
-            let Some((before, [job, ..])) = jobs.split_at_mut_checked(index) else { break };
-            let slot = slots[index % STAGE] as usize;
-            let (way, new) = match cx.worker.sticky.receive(&job.place, cx.now.tick_s) {
-                Reception::New(vacancy) => {
-                    let Some((way, entry)) = self.entrance(cx, lane, (before, job), slot) else {
-                        break;
-                    };
-                    let flow = if self.kind == KeyKind::End {
-                        F::flow(frame.data(usize::from(job.at)))
-                    } else {
-                        None
-                    };
-                    cx.worker.sticky.begin(&job.place, vacancy, flow.as_ref(), entry);
-                    (way, 1)
-                }
-                Reception::Known(seen) => {
-                    let Some(way) = way_of_known(cx, lane, (before, job), seen) else { break };
-                    (way, 0)
-                }
-                Reception::Doubtful => break,
-            };
-            job.way = way;
-            placed.all |= 1 << index;
-            placed.new |= new << index;
+        let mut entries = [FlowValue::default(); STAGE];
+        let chosen = self.choose(cx, lane, jobs, (unknown, &slots), &mut entries);
+        let placed = match self.kind {
+            KeyKind::End => self.begin::<F, true>(cx, lane, frame, jobs, (chosen, &entries)),
+            _ => self.begin::<F, false>(cx, lane, frame, jobs, (chosen, &entries)),
+        };
+        for index in Ones(chosen & !placed.all) {
+            jobs[index].way = NO_WAY;
         }
         placed
     }
@@ -101,7 +83,7 @@ impl<'a> Newcomers<'a> {
     }
 
     /// Where the new-flow table has the ASs of packets' flows. Fetches that.
-    #[inline(always)]
+    #[inline(never)]
     fn slots<F: LaneFamily>(&self, frame: &Frame, jobs: &[AlikeJob], of: u32) -> [u32; STAGE] {
         let mut slots = [0; STAGE];
         for index in Ones(of) {
@@ -115,58 +97,123 @@ impl<'a> Newcomers<'a> {
         slots
     }
 
-    /// The way of a packet whose flow begins, and the flow's entry; `None` when that is not simple.
-    #[inline(always)]
-    fn entrance<F: LaneFamily>(
+    /// Finds the ways to those ASs, and what the flows' entries will be. Returns those before the first for
+    /// which that is not simple: a bit for each.
+    #[inline(never)]
+    fn choose<F: LaneFamily>(
         &self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
-        (before, job): (&[AlikeJob], &AlikeJob),
-        slot: usize,
-    ) -> Option<(u16, FlowValue)> {
-        let server = self.vip.server_in_slot(slot)?;
-        let position = match lane.servers.position_to(server) {
-            Ok(position) => position,
-            Err(position) if is_needed(before, position) => return None,
-            Err(position) => {
-                lane.servers.to(cx.snapshot, server);
-                position
+        jobs: &mut [AlikeJob],
+        (of, slots): (u32, &[u32; STAGE]),
+        entries: &mut [FlowValue; STAGE],
+    ) -> u32 {
+        let mut chosen = 0;
+        for index in Ones(of) {
+            let Some(server) = self.vip.server_in_slot(slots[index % STAGE] as usize) else {
+                break;
+            };
+            let position = match lane.servers.position_to(server) {
+                Ok(position) => position,
+                Err(position) if is_needed(jobs, position) => break,
+                Err(position) => {
+                    lane.servers.to(cx.snapshot, server);
+                    position
+                }
+            };
+            let (way, Some(job)) = (lane.servers.at(position), jobs.get_mut(index)) else { break };
+            let Some(epoch) = way.epoch() else { break };
+            if !way.takes(job.len) || !way.is_alone() {
+                break;
             }
-        };
-        let way = lane.servers.at(position);
-        if !way.takes(job.len) || !way.is_alone() {
-            return None;
+            let owner = (server, epoch);
+            entries[index % STAGE] = lane.updates.beginning(job.passing, self.protocol, owner);
+            job.way = position;
+            chosen |= 1 << index;
         }
-        let entry = lane.updates.beginning(job.passing, self.protocol, (server, way.epoch()?));
-        // A SYN starts a connection here, whatever others know.
-        if self.others && !job.passing.opens() {
-            let (peers, sticky) = (&cx.snapshot.sticky_tables, &cx.worker.sticky);
-            if sticky.is_known_elsewhere(peers, &sticky.located(&job.place), cx.now.tick_s) {
-                return None;
+        chosen
+    }
+
+    /// Makes the entries, but of flows that have one. The tuples are kept too if they are to be `NOTED`.
+    #[inline(never)]
+    fn begin<F: LaneFamily, const NOTED: bool>(
+        &self,
+        cx: &mut Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &Frame,
+        jobs: &mut [AlikeJob],
+        (chosen, entries): (u32, &[FlowValue; STAGE]),
+    ) -> Placed {
+        let (mut placed, now_s) = (Placed::default(), cx.now.tick_s);
+        for index in Ones(chosen) {
+            let Some(job) = jobs.get(index) else { break };
+            let vacancy = match cx.worker.sticky.vacancy_at_once(&job.place, now_s) {
+                Some(vacancy) => Some(vacancy),
+                None => match receive_closely(cx, lane, jobs, index) {
+                    Some(vacancy) => vacancy,
+                    None => break,
+                },
+            };
+            if let (Some(vacancy), Some(job)) = (vacancy, jobs.get(index)) {
+                // A SYN starts a connection here, whatever others know.
+                if self.others && !job.passing.opens() && is_known_elsewhere(cx, job) {
+                    break;
+                }
+                let note = if NOTED { F::flow(frame.data(usize::from(job.at))) } else { None };
+                let entry = entries[index % STAGE];
+                cx.worker.sticky.begin(&job.place, vacancy, note.as_ref(), entry);
+                placed.new |= 1 << index;
             }
+            placed.all |= 1 << index;
         }
-        Some((position, entry))
+        placed
     }
 }
 
-/// Whether packets before need the way that is at a position.
+/// What the flow of a packet meets that has no vacancy at once: another vacancy, or its entry, by which the
+/// packet's way is found. `None` when that is not simple.
+#[inline(never)]
+fn receive_closely<F: LaneFamily>(
+    cx: &Cx<'_>,
+    lane: &mut Lane<F>,
+    jobs: &mut [AlikeJob],
+    index: usize,
+) -> Option<Option<Vacancy>> {
+    let job = *jobs.get(index)?;
+    match cx.worker.sticky.receive(&job.place, cx.now.tick_s) {
+        Reception::New(vacancy) => Some(Some(vacancy)),
+        Reception::Known(seen) => {
+            jobs[index].way = way_of_known(cx, lane, (jobs, &job), seen)?;
+            Some(None)
+        }
+        Reception::Doubtful => None,
+    }
+}
+
+/// Whether another worker knows the flow of a packet.
+#[inline(never)]
+fn is_known_elsewhere(cx: &Cx<'_>, job: &AlikeJob) -> bool {
+    let (peers, sticky) = (&cx.snapshot.sticky_tables, &cx.worker.sticky);
+    sticky.is_known_elsewhere(peers, &sticky.located(&job.place), cx.now.tick_s)
+}
+
+/// Whether packets need the way that is at a position.
 #[cold]
-fn is_needed(before: &[AlikeJob], position: u16) -> bool {
-    before.iter().any(|job| job.way == position)
+fn is_needed(jobs: &[AlikeJob], position: u16) -> bool {
+    jobs.iter().any(|job| job.way == position)
 }
 
 /// The way of a packet whose flow was not found at once, or began with a packet before it; `None` when
 /// that is not simple. Brings the flow's entry up to date.
-#[inline(never)]
 fn way_of_known<F: LaneFamily>(
     cx: &Cx<'_>,
     lane: &mut Lane<F>,
-    (before, job): (&[AlikeJob], &AlikeJob),
+    (jobs, job): (&[AlikeJob], &AlikeJob),
     seen: Seen<'_>,
 ) -> Option<u16> {
     let way = match lane.servers.position(seen.value) {
         Ok(way) => way,
-        Err(way) if is_needed(before, way) => return None,
+        Err(way) if is_needed(jobs, way) => return None,
         Err(way) => lane.servers.work_out(cx.snapshot, seen.value).then_some(way)?,
     };
     // A SYN may start another connection.

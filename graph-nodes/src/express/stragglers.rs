@@ -26,10 +26,16 @@ pub(super) struct Stragglers {
 }
 
 impl Stragglers {
-    /// The flow of a packet was not seen.
+    /// The flows of so many packets were not seen, of the one at `index` and those behind it.
     #[inline(always)]
-    pub(super) fn add_unknown(&mut self, index: usize) {
-        self.unknown |= 1 << index;
+    pub(super) fn add_unknown(&mut self, index: usize, packets: usize) {
+        self.unknown |= (((1_u64 << packets) - 1) << index) as u32;
+    }
+
+    /// The packets whose flows were not seen.
+    #[inline(always)]
+    pub(super) fn unknown<'a>(&self, jobs: &'a [AlikeJob]) -> impl Iterator<Item = &'a AlikeJob> {
+        Ones(self.unknown).filter_map(|index| jobs.get(index))
     }
 
     /// A packet takes a closer look; all behind it wait, too.
