@@ -137,7 +137,7 @@ class Guest:
                 command, send = script, command == b"again"
         raise AssertionError(f"{self.name} is not to be understood: {line[:200]}; {self.tail()}")
 
-    def run(self, script, check=True, timeout_s=30):
+    def run(self, script, check=True, timeout_s=120):
         """Runs a shell script inside, as root; returns its output.
 
         The script ends at the first command that fails; unless `check` is off that is an error.
