@@ -177,6 +177,12 @@ impl Fib4 {
         self.finder().lookup(address)
     }
 
+    /// The entry of a [number](Fib4Finder::number); there is none of others.
+    #[inline]
+    pub fn entry(&self, number: u32) -> Option<FibEntry> {
+        self.entries.get(number as usize).copied()
+    }
+
     /// What a loop over packets needs for [`lookup`](Self::lookup), close at hand.
     #[inline(always)]
     pub fn finder(&self) -> Fib4Finder<'_> {
@@ -196,6 +202,12 @@ impl Fib4Finder<'_> {
     /// The entry of the longest prefix that covers `address`.
     #[inline(always)]
     pub fn lookup(&self, address: Ipv4Addr) -> FibEntry {
+        self.entries[self.number(address) as usize]
+    }
+
+    /// The number of that [entry](Fib4::entry). Few addresses have entries of other numbers that are equal.
+    #[inline(always)]
+    pub fn number(&self, address: Ipv4Addr) -> u32 {
         let address = u32::from(address);
         let mut value = self.root[(address >> 16) as usize];
         if value & PLY != 0 {
@@ -204,7 +216,7 @@ impl Fib4Finder<'_> {
                 value = self.plies[(value & !PLY) as usize][(address & 0xff) as usize];
             }
         }
-        self.entries[value as usize]
+        value
     }
 }
 

@@ -309,6 +309,12 @@ impl Frame {
         self.packets.get(start..)?.first_chunk()
     }
 
+    /// The same, writable.
+    #[inline]
+    pub fn slots_mut<const N: usize>(&mut self, start: usize) -> Option<&mut [Option<Packet>; N]> {
+        self.packets.get_mut(start..)?.first_chunk_mut()
+    }
+
     /// All slots in use, to take packets in bulk.
     #[inline]
     pub fn packets_mut(&mut self) -> &mut [Option<Packet>] {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use balancer::Address;
+use dataplane::adjacency::AdjacencyId;
 use dataplane::family::Family;
 use dataplane::fib::{Fib4Finder, FibDrop, FibEntry};
 use dataplane::snapshot::Snapshot;
@@ -61,14 +62,39 @@ pub(crate) struct RouteFinder<'a> {
 impl RouteFinder<'_> {
     /// What the FIB says of a destination; `None` if it has to be asked.
     #[inline(always)]
-    pub(crate) fn find<F: Family>(&self, address: F::Address) -> Option<FibEntry> {
+    pub(crate) fn find<F: Family>(&self, address: F::Address) -> Option<Route> {
         let bits = address.bits();
         if !F::V6 {
-            return Some(self.fib4.lookup(Ipv4Addr::from_bits(bits as u32)));
+            return Some(Route(self.fib4.number(Ipv4Addr::from_bits(bits as u32))));
         }
         let range = &self.ranges[position(bits)];
         let is_there = range.holds(self.generation, bits);
-        if is_there { Some(range.entry) } else { None }
+        if is_there { Some(Route::to(range.entry)) } else { None }
+    }
+}
+
+/// What the FIB says of some destinations, as a number: in IPv4 that of its entry, in IPv6 the next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route(pub(crate) u32);
+
+impl Route {
+    /// There is no next hop.
+    const NOWHERE: Self = Self(u32::MAX);
+
+    #[inline(always)]
+    fn to(entry: FibEntry) -> Self {
+        if let FibEntry::Adjacency(hop) = entry { Self(hop.0) } else { Self::NOWHERE }
+    }
+
+    /// The next hop, if there is one.
+    pub(crate) fn hop<F: Family>(self, snapshot: &Snapshot) -> Option<AdjacencyId> {
+        if F::V6 {
+            return (self != Self::NOWHERE).then_some(AdjacencyId(self.0));
+        }
+        match snapshot.fib4.entry(self.0) {
+            Some(FibEntry::Adjacency(hop)) => Some(hop),
+            _ => None,
+        }
     }
 }
 
@@ -98,6 +124,15 @@ impl RecentRoutes {
         self.find(snapshot.generation, address.bits(), around)
     }
 
+    /// The same as a number.
+    #[inline]
+    pub(crate) fn route<F: Family>(&mut self, snapshot: &Snapshot, to: F::Address) -> Route {
+        if F::V6 {
+            return Route::to(self.lookup::<F>(snapshot, to));
+        }
+        Route(snapshot.fib4.finder().number(Ipv4Addr::from_bits(to.bits() as u32)))
+    }
+
     /// What a loop needs to ask for what is remembered.
     #[inline(always)]
     pub(crate) fn finder<'a>(&'a self, snapshot: &'a Snapshot) -> RouteFinder<'a> {
@@ -119,7 +154,6 @@ impl RecentRoutes {
 mod tests {
     use std::net::Ipv6Addr;
 
-    use dataplane::adjacency::AdjacencyId;
     use dataplane::fib6::{Fib6, FibRoute6};
 
     use super::*;

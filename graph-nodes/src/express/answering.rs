@@ -1,49 +1,51 @@
 //! Replies get the name by which clients know their AS, and are sent to them.
 
-use balancer::{FlowTuple, KeyKind};
-use dataplane::fib::FibEntry;
+use balancer::{AsId, FlowTuple, KeyKind};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::packet::Packet;
 
-use super::Next;
-use super::client_ways::ClientWays;
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
+use super::ones::Ones;
 use super::ordinary::Ordinary;
-use super::replies::ReplyJob;
-use super::reply_flow::ReplyFlow;
+use super::replies::{Replies, ReplyJob, ReplyJobs};
 use super::services::Source;
+use super::{Next, STAGE};
 
 /// What was sent of a group.
 pub(super) struct Sent {
-    /// So many, before one that could not be sent.
-    pub(super) packets: usize,
+    /// A bit for each: all before the first that could not be sent.
+    pub(super) packets: u32,
     /// All leave by the interface of the first.
     alike: bool,
 }
 
-/// Sends replies on the ways that were found, and fetches the buckets of those that come next one by one.
-/// They have still to [leave](leave_all).
+/// Sends replies on the ways that were found, a bit for each from slot `start` on, and fetches the buckets of
+/// those that come next one by one. They have still to [leave](leave_all).
 #[inline(never)]
 pub(super) fn send_back_all<F: LaneFamily>(
     cx: &Cx<'_>,
     lane: &Lane<F>,
     frame: &mut Frame,
-    (jobs, udp): (&[ReplyJob], bool),
-    coming: &[ReplyFlow],
+    (jobs, start, mut packets): (&ReplyJobs, usize, u32),
+    udp: bool,
+    next: &Replies,
 ) -> Sent {
-    let (services, clients) = (&lane.services, &lane.clients);
-    let (mut ahead, mut left) = (coming.iter(), jobs.iter());
-    let interface =
-        jobs.first().map_or(InterfaceId::LOCAL0, |job| clients.at(job.client).interface);
-    let (mut packets, mut differences) = (jobs.len(), 0);
-    while let Some(job) = left.next() {
-        if let Some(flow) = ahead.next() {
-            cx.worker.sticky.prefetch(&flow.located, KeyKind::Exact);
+    let (services, clients, sticky) = (&lane.services, &lane.clients, &cx.worker.sticky);
+    let mut ahead = Ones(if sticky.is_large() { next.rest() } else { 0 });
+    let first = &jobs[packets.trailing_zeros() as usize % STAGE];
+    let (interface, mut differences) = (clients.at(first.client).interface, 0);
+    let Some(slots) = frame.slots_mut::<STAGE>(start) else {
+        return Sent { packets: 0, alike: false };
+    };
+    for index in Ones(packets) {
+        if let Some(index) = ahead.next() {
+            next.fetch(cx, index);
         }
+        let job = &jobs[index];
         let (service, client) = (services.answering(job.service), clients.at(job.client));
-        let sent = match frame.packet_mut(usize::from(job.at)) {
+        let sent = match &mut slots[index] {
             Some(packet) => {
                 client.restore::<F>(packet, &service.restored, udp)
                     || rename_apart(lane, packet, job)
@@ -51,17 +53,23 @@ pub(super) fn send_back_all<F: LaneFamily>(
             None => false,
         };
         if !sent {
-            packets -= left.len() + 1;
+            packets &= (1 << index) - 1;
             break;
         }
-        if let Some(stats) = cx.worker.shared.servers.get(service.server.index()) {
-            stats.reply_packets.add(1);
-            stats.reply_bytes.add(u64::from(job.len));
-        }
+        count_answer(cx, service.server, job.len);
         differences |= client.interface.0 ^ interface.0;
     }
-    ahead.for_each(|flow| cx.worker.sticky.prefetch(&flow.located, KeyKind::Exact));
+    ahead.for_each(|index| next.fetch(cx, index));
     Sent { packets, alike: differences == 0 }
+}
+
+/// Counts a packet of so many bytes for the AS that it comes from.
+#[inline(always)]
+fn count_answer(cx: &Cx<'_>, server: AsId, len: u16) {
+    if let Some(stats) = cx.worker.shared.servers.get(server.index()) {
+        stats.reply_packets.add(1);
+        stats.reply_bytes.add(u64::from(len));
+    }
 }
 
 /// Renames a packet that is not like most, or whose way is not. Apart, as the loop needs its registers.
@@ -73,22 +81,23 @@ fn rename_apart<F: LaneFamily>(lane: &Lane<F>, packet: &mut Packet, job: &ReplyJ
 
 /// Lets packets leave that were sent: most often all of a group, by one interface.
 #[inline]
-pub(super) fn leave_all(
+pub(super) fn leave_all<F: LaneFamily>(
     cx: &mut Cx<'_>,
-    clients: &ClientWays,
+    lane: &Lane<F>,
     frame: &mut Frame,
-    (jobs, sent): (&[ReplyJob], &Sent),
+    (jobs, start): (&ReplyJobs, usize),
+    sent: &Sent,
 ) {
-    let jobs = &jobs[..sent.packets];
-    if let [first, .., last] = jobs {
-        let slots = usize::from(first.at)..usize::from(last.at) + 1;
-        if sent.alike && slots.len() == jobs.len() {
-            frame.lanes.tx_interface[slots.clone()].fill(clients.at(first.client).interface);
-            return cx.set_next_of(slots, Next::Output);
-        }
+    let (first, count) = (sent.packets.trailing_zeros(), sent.packets.count_ones());
+    // One behind the other.
+    if sent.alike && count > 1 && sent.packets >> first == u32::MAX >> (u32::BITS - count) {
+        let first = first as usize % STAGE;
+        let slots = start + first..start + first + count as usize;
+        frame.lanes.tx_interface[slots.clone()].fill(lane.clients.at(jobs[first].client).interface);
+        return cx.set_next_of(slots, Next::Output);
     }
-    for job in jobs {
-        leave(cx, frame, usize::from(job.at), clients.at(job.client).interface);
+    for index in Ones(sent.packets) {
+        leave(cx, frame, start + index, lane.clients.at(jobs[index].client).interface);
     }
 }
 
@@ -106,9 +115,8 @@ pub(super) fn leave_one<F: LaneFamily>(
     cx: &mut Cx<'_>,
     lane: &mut Lane<F>,
     (frame, declined): (&mut Frame, &mut Declined),
-    at: u8,
+    at: usize,
 ) -> bool {
-    let at = usize::from(at);
     let Some(packet) = F::read(frame.data(at)) else { return false };
     let (src, dst) = (packet.tuple.src, packet.tuple.dst);
     let follows = declined.any() && declined.has(src, dst);
@@ -133,9 +141,8 @@ impl<F: LaneFamily> Lane<F> {
     ) -> Option<InterfaceId> {
         let Ordinary { tuple, flags, len, .. } = packet;
         let Source::One(service) = self.services.find(cx.snapshot, tuple) else { return None };
-        let hop = self.routes.lookup::<F>(cx.snapshot, tuple.dst);
-        let FibEntry::Adjacency(hop) = hop else { return None };
-        let client = self.clients.find(cx.snapshot, hop);
+        let route = self.routes.route::<F>(cx.snapshot, tuple.dst);
+        let client = self.clients.find(cx.snapshot, route);
         if !client.takes(*len) {
             return None;
         }
@@ -155,10 +162,7 @@ impl<F: LaneFamily> Lane<F> {
         if !client.rename::<F>(frame.packet_mut(at)?, service) {
             return None;
         }
-        if let Some(stats) = cx.worker.shared.servers.get(service.server.index()) {
-            stats.reply_packets.add(1);
-            stats.reply_bytes.add(u64::from(*len));
-        }
+        count_answer(cx, service.server, *len);
         Some(client.interface)
     }
 }

@@ -44,12 +44,6 @@ impl ClientWay {
         len <= self.largest
     }
 
-    /// By so much a packet of so many bytes may be longer; less than 0 if it is too long.
-    #[inline(always)]
-    pub(super) fn spare(&self, len: u16) -> i32 {
-        i32::from(self.largest) - i32::from(len)
-    }
-
     /// [`rename`](Self::rename), for packets from the one service that is meant, of UDP or else TCP. False,
     /// and the packet is as it was, if it or the way is not like most.
     #[inline(always)]

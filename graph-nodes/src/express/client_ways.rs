@@ -1,46 +1,51 @@
 //! [`ClientWays`]: the ways to clients, remembered.
 
-use dataplane::adjacency::AdjacencyId;
+use std::marker::PhantomData;
+
+use dataplane::family::Family;
 use dataplane::snapshot::Snapshot;
 
 use super::client_way::ClientWay;
+use crate::recent_routes::Route;
 
-/// How many next hops are remembered.
+/// How many routes are remembered.
 const WAYS: usize = 64;
 
-/// What no next hop's tag is.
+/// What no route's tag is.
 const NONE: u64 = u64::MAX;
 
 // A power of two, so that a shift finds it.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Cell {
-    /// The next hop and, above, the snapshot's generation.
+    /// The route and, above, the snapshot's generation.
     tag: u64,
     way: ClientWay,
 }
 
 /// Direct-mapped, and made of what the snapshot says: another one empties it.
 #[derive(Debug)]
-pub(super) struct ClientWays {
+pub(super) struct ClientWays<F> {
     cells: Box<[Cell; WAYS]>,
-    /// The tag of next hop 0 in the snapshot.
+    /// The tag of route 0 in the snapshot.
     first: u64,
     changes: u64,
+    family: PhantomData<F>,
 }
 
-impl Default for ClientWays {
+impl<F> Default for ClientWays<F> {
     fn default() -> Self {
         let empty = Cell { tag: NONE, way: ClientWay::closed() };
-        Self { cells: Box::new([empty; WAYS]), first: 0, changes: 0 }
+        Self { cells: Box::new([empty; WAYS]), first: 0, changes: 0, family: PhantomData }
     }
 }
 
 impl Cell {
     #[cold]
     #[inline(never)]
-    fn fill(&mut self, snapshot: &Snapshot, hop: AdjacencyId, tag: u64) {
-        *self = Self { tag, way: ClientWay::by(snapshot, hop) };
+    fn fill<F: Family>(&mut self, snapshot: &Snapshot, route: Route, tag: u64) {
+        let way = route.hop::<F>(snapshot).map(|hop| ClientWay::by(snapshot, hop));
+        *self = Self { tag, way: way.unwrap_or_else(ClientWay::closed) };
     }
 }
 
@@ -52,17 +57,17 @@ pub(super) struct ClientFinder<'a> {
 }
 
 impl<'a> ClientFinder<'a> {
-    /// The way by a next hop, and where it is; `None` if it is not remembered.
+    /// The way of a route, and where it is; `None` if it is not remembered.
     #[inline(always)]
-    pub(super) fn find(&self, hop: AdjacencyId) -> Option<(u16, &'a ClientWay)> {
-        let position = hop.index() % WAYS;
+    pub(super) fn find(&self, route: Route) -> Option<(u16, &'a ClientWay)> {
+        let position = route.0 as usize % WAYS;
         let cell = &self.cells[position];
-        let is_there = cell.tag == self.first | u64::from(hop.0);
+        let is_there = cell.tag == self.first | u64::from(route.0);
         if is_there { Some((position as u16, &cell.way)) } else { None }
     }
 }
 
-impl ClientWays {
+impl<F: Family> ClientWays<F> {
     /// Before the first packet of a frame.
     #[inline]
     pub(super) fn begin(&mut self, snapshot: &Snapshot) {
@@ -75,13 +80,13 @@ impl ClientWays {
         ClientFinder { cells: &self.cells, first: self.first }
     }
 
-    /// The way by a next hop.
+    /// The way of a route; a closed one where there is none.
     #[inline(always)]
-    pub(super) fn find(&mut self, snapshot: &Snapshot, hop: AdjacencyId) -> &ClientWay {
-        let cell = &mut self.cells[hop.index() % WAYS];
-        let tag = self.first | u64::from(hop.0);
+    pub(super) fn find(&mut self, snapshot: &Snapshot, route: Route) -> &ClientWay {
+        let cell = &mut self.cells[route.0 as usize % WAYS];
+        let tag = self.first | u64::from(route.0);
         if cell.tag != tag {
-            cell.fill(snapshot, hop, tag);
+            cell.fill::<F>(snapshot, route, tag);
             self.changes += 1;
         }
         &cell.way

@@ -181,7 +181,12 @@ impl<F: LaneFamily> Lane<F> {
         for from in 0..arrived {
             let Arrived { packet, nat_in, at } = self.packets[from % STAGE];
             let job = match self.services.find(cx.snapshot, &packet.tuple) {
-                Source::One(service) if nat_in => reply_job(cx, service, &packet, (at, from as u8)),
+                // Nobody must overtake a packet that goes another way: it is known at once that it does.
+                Source::One(service) if nat_in => {
+                    let route = self.routes.route::<F>(cx.snapshot, packet.tuple.dst);
+                    let takes = self.clients.find(cx.snapshot, route).takes(packet.len);
+                    takes.then(|| reply_job(cx, service, &packet, (at, from as u8))).flatten()
+                }
                 Source::Involved if nat_in => None,
                 _ => self.vip_job(cx, from),
             };

@@ -61,7 +61,7 @@ pub(super) struct Lane<F: LaneFamily> {
     pub(super) services: Services<F>,
     /// To clients.
     pub(super) routes: RecentRoutes,
-    pub(super) clients: ClientWays,
+    pub(super) clients: ClientWays<F>,
     pub(super) servers: ServerWays<F>,
     pub(super) jobs: [FlowJob; STAGE],
     /// How many there are.

@@ -1,7 +1,6 @@
 //! [`Replies`]: the replies of a group that fitted a pattern, and their two stages.
 
-use balancer::{FlowTuple, KeyKind, TcpFlags, WithFlows};
-use dataplane::fib::FibEntry;
+use balancer::{FlowTuple, KeyKind, Located, Passing, TcpFlags, WithFlows};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::wire::ipv4::protocol;
@@ -13,26 +12,33 @@ use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::likeness::Varying;
 use super::ones::Ones;
-use super::reply_flow::{ReplyFlow, keep_flows};
+use super::reply_flow::keep_flows;
 use super::run::Run;
 use super::second_stage::{count_received, is_due, is_partial, sampled};
 use super::services::Source;
 
-/// So many buckets of a large table are fetched at once, as for [requests](super::fitting).
-const EARLY: usize = STAGE / 2;
+/// Packets of a group whose buckets of a large table are fetched at once, as so many
+/// [requests](super::fitting) are.
+const EARLY: u32 = 0xffff;
 
 /// A reply between the two stages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ReplyJob {
+    /// Its flow, if that is looked for.
+    pub(super) located: Located,
+    /// What the flow's entry has for an [owner](balancer::FlowValue::owner) while it is alive.
+    pub(super) owner: u32,
+    pub(super) passing: Passing,
     /// Where the AS's service is remembered.
     pub(super) service: u16,
     /// Where the way to the client is.
     pub(super) client: u16,
     /// Bytes of the IP packet.
     pub(super) len: u16,
-    /// The slot in the frame.
-    pub(super) at: u8,
 }
+
+/// The jobs of a group, in the places of their packets.
+pub(super) type ReplyJobs = [ReplyJob; STAGE];
 
 /// The replies of a group that fitted a pattern.
 #[derive(Debug)]
@@ -41,24 +47,15 @@ pub(super) struct Replies {
     interface: InterfaceId,
     /// They are of UDP or else TCP.
     udp: bool,
-    jobs: [ReplyJob; STAGE],
-    waiting: usize,
-    /// The flows of those that may have one.
-    flows: [ReplyFlow; STAGE],
-    looked_for: usize,
+    jobs: ReplyJobs,
+    /// The group's first slot in the frame.
+    start: usize,
+    /// The packets that are there, a bit for each.
+    waiting: u32,
+    /// Those of them that may have a flow.
+    looked_for: u32,
     /// What was there before the first stage.
     before: Before,
-    /// One of them is too long for its way, or may not take it.
-    closer: bool,
-}
-
-/// What a loop over a group found.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    /// The packets that are taken, a bit for each.
-    taken: u32,
-    /// Those that were not looked at: something of the first has to be worked out.
-    left: u32,
 }
 
 /// Works out what there is to remember for an ordinary packet; false if it is none.
@@ -67,9 +64,8 @@ struct Found {
 fn work_out<F: LaneFamily>(cx: &Cx<'_>, lane: &mut Lane<F>, data: &[u8]) -> bool {
     let Some(tuple) = F::flow(data) else { return false };
     lane.services.find(cx.snapshot, &tuple);
-    if let FibEntry::Adjacency(hop) = lane.routes.lookup::<F>(cx.snapshot, tuple.dst) {
-        lane.clients.find(cx.snapshot, hop);
-    }
+    let route = lane.routes.route::<F>(cx.snapshot, tuple.dst);
+    lane.clients.find(cx.snapshot, route);
     true
 }
 
@@ -95,11 +91,10 @@ impl Default for Replies {
             interface: InterfaceId::LOCAL0,
             udp: false,
             jobs: [ReplyJob::default(); STAGE],
+            start: 0,
             waiting: 0,
-            flows: [ReplyFlow::default(); STAGE],
             looked_for: 0,
             before: Before::default(),
-            closer: false,
         }
     }
 }
@@ -107,7 +102,7 @@ impl Default for Replies {
 impl Replies {
     /// Whether there are any.
     pub(super) fn any(&self) -> bool {
-        self.waiting > 0
+        self.waiting != 0
     }
 
     /// First stage, for the packets of the group that are wanted, of which there is a bit for each from slot
@@ -124,11 +119,11 @@ impl Replies {
     ) -> u32 {
         (self.interface, self.udp) = (pattern.interface, pattern.protocol == protocol::UDP);
         self.before = Before::now(cx, lane);
-        (self.waiting, self.looked_for, self.closer) = (0, 0, false);
-        let (mut left, mut taken) = (wanted, 0);
+        (self.start, self.waiting, self.looked_for) = (start, 0, 0);
+        let mut left = wanted;
         while left != 0 {
             let of = (start, left);
-            let found = match (pattern.kind, self.udp) {
+            left = match (pattern.kind, self.udp) {
                 (KeyKind::Exact, true) => {
                     self.locate_exact::<F, { protocol::UDP }>(cx, lane, pattern, frame, of)
                 }
@@ -141,17 +136,15 @@ impl Replies {
                 (KeyKind::End, false) => {
                     self.locate_end::<F, { protocol::TCP }>(cx, lane, pattern, frame, of)
                 }
-                (KeyKind::Tag | KeyKind::Full, _) => Found { taken: 0, left: 0 },
+                (KeyKind::Tag | KeyKind::Full, _) => 0,
             };
-            taken |= found.taken;
-            left = found.left;
             if left != 0 && !work_out(cx, lane, frame.data(start + left.trailing_zeros() as usize))
             {
                 left &= left - 1;
             }
         }
         self.aim(cx);
-        taken
+        self.waiting
     }
 
     // Functions of their own, as their loops need all registers.
@@ -163,7 +156,7 @@ impl Replies {
         pattern: &AnswerPattern<F>,
         frame: &Frame,
         of: (usize, u32),
-    ) -> Found {
+    ) -> u32 {
         self.locate(cx, lane, (&pattern.like, KeyKind::Exact, PROTOCOL), frame, of)
     }
 
@@ -175,12 +168,12 @@ impl Replies {
         pattern: &AnswerPattern<F>,
         frame: &Frame,
         of: (usize, u32),
-    ) -> Found {
+    ) -> u32 {
         self.locate(cx, lane, (&pattern.like, KeyKind::End, PROTOCOL), frame, of)
     }
 
     /// The same up to the first packet of which something has to be worked out, for keys of this kind and this
-    /// protocol. The loop calls nothing, as it needs all registers.
+    /// protocol. Returns what is left then. The loop calls nothing, as it needs all registers.
     #[inline(always)]
     fn locate<F: LaneFamily>(
         &mut self,
@@ -189,7 +182,7 @@ impl Replies {
         (like, kind, protocol): (&F::Like, KeyKind, u8),
         frame: &Frame,
         (start, wanted): (usize, u32),
-    ) -> Found {
+    ) -> u32 {
         // A copy, as it is nothing to the loop what else is written then.
         let (like, finder) = (*like, cx.worker.sticky.finder());
         // Where somebody speaks to an AS directly, all flows must be there.
@@ -197,12 +190,10 @@ impl Replies {
             if lane.any_direct { WithFlows::ALL } else { cx.worker.sticky.with_flows() };
         let routes = lane.routes.finder(cx.snapshot);
         let (services, clients) = (lane.services.finder(), lane.clients.finder());
-        let Some(slots) = frame.slots::<STAGE>(start) else { return Found { taken: 0, left: 0 } };
-        let mut jobs = self.jobs[self.waiting.min(STAGE)..].iter_mut();
-        let mut flows = self.flows[self.looked_for.min(STAGE)..].iter_mut();
-        let (mut taken, mut spare, mut ones) = (0, 0, Ones(wanted));
+        let Some(slots) = frame.slots::<STAGE>(start) else { return 0 };
+        let (mut taken, mut flowless, mut ones) = (0_u32, 0_u32, Ones(wanted));
         let left = loop {
-            let rest = ones.0;
+            let left = ones.0;
             let Some(index) = ones.next() else { break 0 };
             // No closure, as the compiler may make a call of it.
             let varying = match &slots[index] {
@@ -213,57 +204,67 @@ impl Replies {
                 continue;
             };
             let tuple = FlowTuple { src, dst, src_port, dst_port, protocol };
-            let Some((service_at, source)) = services.find(&tuple) else { break rest };
+            let Some((service_at, source)) = services.find(&tuple) else { break left };
             let Source::One(service) = source else { continue };
             if service.kind != kind || service.mss && flags.contains(TcpFlags::SYN) {
                 continue;
             }
-            let Some(entry) = routes.find::<F>(dst) else { break rest };
-            let FibEntry::Adjacency(hop) = entry else { continue };
-            let Some((client, way)) = clients.find(hop) else { break rest };
-            // As many as packets, as the flows.
-            let Some(job) = jobs.next() else { break 0 };
-            (job.service, job.client, job.len) = (service_at, client, len);
-            job.at = (start + index) as u8;
-            spare |= way.spare(len);
-            if with_flows.include(service.server) {
-                let Some(flow) = flows.next() else { break 0 };
-                finder.name(&mut flow.located, kind, service.vip, &tuple.reversed());
-                (flow.owner, flow.passing) = (service.owner, service.course.passing(flags));
+            let Some(route) = routes.find::<F>(dst) else { break left };
+            let Some((client, way)) = clients.find(route) else { break left };
+            if !way.takes(len) {
+                continue;
             }
+            let job = &mut self.jobs[index];
+            (job.service, job.client, job.len) = (service_at, client, len);
             taken |= 1 << index;
+            if with_flows.include(service.server) {
+                finder.name(&mut job.located, kind, service.vip, &tuple.reversed());
+                (job.owner, job.passing) = (service.owner, service.course.passing(flags));
+            } else {
+                flowless |= 1 << index;
+            }
         };
-        (self.waiting, self.looked_for) = (STAGE - jobs.len(), STAGE - flows.len());
-        self.closer |= spare < 0;
-        Found { taken, left }
+        self.waiting |= taken;
+        self.looked_for |= taken & !flowless;
+        left
     }
 
     /// Works out where the flows are looked for, and fetches that: all of a small table, which is near, and
-    /// the [`EARLY`] ones of a large one.
+    /// the [`EARLY`] packets' of a large one.
     #[inline]
     fn aim(&mut self, cx: &Cx<'_>) {
-        let (sticky, finder) = (&cx.worker.sticky, cx.worker.sticky.finder());
-        for flow in &mut self.flows[..self.looked_for.min(STAGE)] {
-            finder.aim_at(&mut flow.located);
+        let finder = cx.worker.sticky.finder();
+        if !cx.worker.sticky.is_large() {
+            for index in Ones(self.looked_for) {
+                finder.aim_at(&mut self.jobs[index].located);
+                self.fetch(cx, index);
+            }
+            return;
         }
-        let early = if sticky.is_large() { EARLY } else { STAGE };
-        for flow in &self.flows[..self.looked_for.min(early)] {
-            sticky.prefetch(&flow.located, KeyKind::Exact);
+        for index in Ones(self.looked_for) {
+            finder.aim_at(&mut self.jobs[index].located);
+        }
+        for index in Ones(self.looked_for & EARLY) {
+            self.fetch(cx, index);
         }
     }
 
-    /// Fetches the others.
+    /// Fetches what a packet's flow needs first.
+    #[inline(always)]
+    pub(super) fn fetch(&self, cx: &Cx<'_>, index: usize) {
+        cx.worker.sticky.prefetch(&self.jobs[index % STAGE].located, KeyKind::Exact);
+    }
+
+    /// Fetches that of those packets for which it was not done early.
     #[inline]
     pub(super) fn fetch_rest(&self, cx: &Cx<'_>) {
-        for flow in self.rest() {
-            cx.worker.sticky.prefetch(&flow.located, KeyKind::Exact);
-        }
+        Ones(self.rest()).for_each(|index| self.fetch(cx, index));
     }
 
-    /// Those that are not fetched early.
+    /// Which these are.
     #[inline]
-    fn rest(&self) -> &[ReplyFlow] {
-        self.flows[..self.looked_for.min(STAGE)].get(EARLY..).unwrap_or_default()
+    pub(super) fn rest(&self) -> u32 {
+        self.looked_for & !EARLY
     }
 
     /// Second stage: looks up the flows, and sends the packets on. The rest of what the next group needs of a
@@ -276,31 +277,27 @@ impl Replies {
         (frame, declined): (&mut Frame, &mut Declined),
         next: &Self,
     ) {
-        let waiting = std::mem::take(&mut self.waiting).min(STAGE);
-        let jobs = &self.jobs[..waiting];
-        let [first, ..] = jobs else { return };
-        let (rx, first) = (self.interface, usize::from(first.at));
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let looked_for = std::mem::take(&mut self.looked_for);
+        let (rx, first) = (self.interface, self.start + waiting.trailing_zeros() as usize % STAGE);
         let partial = is_due::<F>(cx, rx) && frame.packet(first).is_some_and(is_partial::<F>);
         if partial {
             declined.add_ordinary::<F>(frame.data(first));
+            waiting &= waiting - 1;
         }
-        let jobs = &jobs[usize::from(partial)..];
-        let plain = if declined.any() || self.is_outdated(cx, lane, waiting) {
-            0
-        } else {
-            let flows = &self.flows[..self.looked_for.min(STAGE)];
+        let mut plain = 0;
+        if !declined.any() && !self.is_outdated(cx, lane, waiting & !looked_for != 0) {
             // If there must be flows, all were looked for.
-            keep_flows(cx, &lane.updates, flows, lane.any_direct).unwrap_or(jobs.len())
-        };
-        let coming = if cx.worker.sticky.is_large() { next.rest() } else { &[] };
-        let (plain, rest) = jobs.split_at(plain.min(jobs.len()));
-        let sent = send_back_all(cx, lane, frame, (plain, self.udp), coming);
-        leave_all(cx, &lane.clients, frame, (plain, &sent));
-        let mut others = 0;
-        for job in plain[sent.packets..].iter().chain(rest) {
-            others += u32::from(!leave_one(cx, lane, (frame, declined), job.at));
+            let of = (&self.jobs, looked_for);
+            plain = waiting & keep_flows(cx, &lane.updates, of, lane.any_direct);
         }
-        let forwarded = jobs.len() as u32 - others;
+        let sent = send_back_all(cx, lane, frame, (&self.jobs, self.start, plain), self.udp, next);
+        leave_all(cx, lane, frame, (&self.jobs, self.start), &sent);
+        let mut others = 0;
+        for index in Ones(waiting & !sent.packets) {
+            others += u32::from(!leave_one(cx, lane, (frame, declined), self.start + index));
+        }
+        let forwarded = waiting.count_ones() - others;
         count_received::<F>(&cx.worker.shared, Run { of: rx, packets: u64::from(forwarded) });
         lane.forwarded += u64::from(forwarded);
         lane.translated += u64::from(forwarded);
@@ -309,12 +306,12 @@ impl Replies {
         }
     }
 
-    /// Whether what the first stage found of so many packets may not hold any more, or not for all of them.
+    /// Whether what the first stage found may not hold any more; `some_flowless`: not all have flows.
     #[inline]
-    fn is_outdated<F: LaneFamily>(&self, cx: &Cx<'_>, lane: &Lane<F>, waiting: usize) -> bool {
+    fn is_outdated<F: LaneFamily>(&self, cx: &Cx<'_>, lane: &Lane<F>, some_flowless: bool) -> bool {
         let now = Before::now(cx, lane);
         // It is nothing to those whose flows were looked for that others got their first ones.
-        let begun = self.looked_for < waiting && now.beginnings != self.before.beginnings;
-        self.closer || now.changes != self.before.changes || begun
+        let begun = some_flowless && now.beginnings != self.before.beginnings;
+        now.changes != self.before.changes || begun
     }
 }

@@ -1,95 +1,66 @@
-//! [`ReplyFlow`]: the flow of a reply, whose entry is brought up to date.
+//! The second stage's first loop for replies: entries of their flows are brought up to date.
 
-use balancer::{Located, Passing, Updates, Usual};
+use balancer::{Updates, Usual};
 
 use super::lane::Cx;
 use super::ones::Ones;
+use super::replies::{ReplyJob, ReplyJobs};
 
-/// The flow that a reply may be of.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ReplyFlow {
-    pub(super) located: Located,
-    /// What its entry has for an [owner](balancer::FlowValue::owner) while it is alive.
-    pub(super) owner: u32,
-    pub(super) passing: Passing,
-}
-
-/// Keeps the entries of flows up to date, of not more than a group. If all of them `must` be there, the place of
-/// the first that is not; entries behind it are not looked at then.
+/// Keeps the entries of flows up to date, of which there is a bit for each. Returns the packets that may be sent:
+/// all, unless all flows `must` be there; then those before the first that is not, and entries behind it are not
+/// looked at.
 #[inline(never)]
 pub(super) fn keep_flows(
     cx: &Cx<'_>,
     updates: &Updates,
-    flows: &[ReplyFlow],
+    (jobs, looked_for): (&ReplyJobs, u32),
     must: bool,
-) -> Option<usize> {
-    let (mut missing, mut usual) = (0, Usual::nothing());
-    let mut index = 0;
-    loop {
-        index = pass_usual(cx, flows, (index, must), &usual, &mut missing);
-        let Some(flow) = flows.get(index) else { break };
-        if !keep(cx, updates, flow, &mut usual) && must {
-            return Some(index);
+) -> u32 {
+    let (sticky, mut missing, mut usual) = (&cx.worker.sticky, 0, Usual::nothing());
+    let mut flows = Ones(looked_for);
+    while let Some((index, seen)) = pass_usual(cx, jobs, &mut flows, &usual) {
+        let job = &jobs[index];
+        if seen || must {
+            if !keep(cx, updates, job, &mut usual) && must {
+                return (1 << index) - 1;
+            }
+        } else if sticky.may_be_elsewhere(&job.located) {
+            sticky.prefetch_other(&job.located);
+            missing |= 1 << index;
         }
-        index += 1;
     }
-    if missing != 0 {
-        keep_missing(cx, updates, flows, (missing, &mut usual));
+    for index in Ones(missing) {
+        keep(cx, updates, &jobs[index], &mut usual);
+    }
+    u32::MAX
+}
+
+/// Goes on to the first flow whose entry is not as most are, and returns its place, and whether the entry is in the
+/// flow's first bucket.
+#[inline(always)]
+fn pass_usual(
+    cx: &Cx<'_>,
+    jobs: &ReplyJobs,
+    flows: &mut Ones,
+    usual: &Usual,
+) -> Option<(usize, bool)> {
+    for index in flows {
+        let job = &jobs[index];
+        let Some(seen) = cx.worker.sticky.look_first(&job.located) else {
+            return Some((index, false));
+        };
+        if seen.value.owner() != job.owner || !usual.is(seen.value, job.passing) {
+            return Some((index, true));
+        }
     }
     None
 }
 
-/// Goes on from a place to the first flow whose entry is not as most are, and returns its place. Those that
-/// are not in their first buckets are left out, if they need not be there; their second buckets are fetched.
-#[inline(always)]
-fn pass_usual(
-    cx: &Cx<'_>,
-    flows: &[ReplyFlow],
-    (from, must): (usize, bool),
-    usual: &Usual,
-    missing: &mut u32,
-) -> usize {
-    let (sticky, large) = (&cx.worker.sticky, cx.worker.sticky.is_large());
-    for (index, flow) in flows.iter().enumerate().skip(from) {
-        match sticky.look_first(&flow.located) {
-            Some(seen)
-                if seen.value.owner() == flow.owner && usual.is(seen.value, flow.passing) => {}
-            None if !must => {
-                if sticky.may_be_elsewhere(&flow.located) {
-                    *missing |= 1 << index;
-                    if large {
-                        sticky.prefetch_other(&flow.located);
-                    }
-                }
-            }
-            _ => return index,
-        }
-    }
-    flows.len()
-}
-
-/// Keeps the entries of flows up to date that are not in their first buckets: a bit for each.
-#[inline(never)]
-fn keep_missing(
-    cx: &Cx<'_>,
-    updates: &Updates,
-    flows: &[ReplyFlow],
-    (missing, usual): (u32, &mut Usual),
-) {
-    let now_s = cx.now.tick_s;
-    for index in Ones(missing) {
-        let Some(flow) = flows.get(index) else { break };
-        if cx.worker.sticky.seen(&flow.located, now_s).is_some() {
-            keep(cx, updates, flow, usual);
-        }
-    }
-}
-
 /// Keeps the entry of a flow up to date, wherever it is. False if there is none that is alive.
 #[inline(never)]
-fn keep(cx: &Cx<'_>, updates: &Updates, flow: &ReplyFlow, usual: &mut Usual) -> bool {
+fn keep(cx: &Cx<'_>, updates: &Updates, job: &ReplyJob, usual: &mut Usual) -> bool {
     let now_s = cx.now.tick_s;
-    cx.worker.sticky.seen(&flow.located, now_s).is_some_and(|seen| {
-        seen.value.owner() == flow.owner && seen.keep_usual(flow.passing, updates, now_s, usual)
+    cx.worker.sticky.seen(&job.located, now_s).is_some_and(|seen| {
+        seen.value.owner() == job.owner && seen.keep_usual(job.passing, updates, now_s, usual)
     })
 }

@@ -98,8 +98,10 @@ fn a_reply_is_seen_by_a_flow_that_began_in_the_same_frame() {
         let prepared = || {
             let mut harness = balanced_harness();
             turn_with(&mut harness, &[request(other, SYN)]);
-            turn_with(&mut harness, &[answer(SERVERS[0], (HOST, other), ACK)]);
-            turn_with(&mut harness, &[answer(SERVERS[0], (HOST, other), ACK)]);
+            // Both services are remembered; nobody knows the client that the second one speaks to.
+            for (server, to) in [(SERVERS[0], other), (SERVERS[0], other), (SERVERS[1], 9)] {
+                turn_with(&mut harness, &[answer(server, (HOST, to), ACK)]);
+            }
             harness
         };
         let mut frames = vec![request(port, ACK)];
@@ -157,4 +159,35 @@ fn replies_to_who_came_directly_are_left_to_the_other_nodes() {
         assert_eq!(turn_with(&mut here, step), turn_with(&mut plain, step));
     }
     assert_eq!(entries(&here), entries(&plain));
+}
+
+/// One that is longer than the way to the client allows goes to the other nodes, and nothing of the same two
+/// overtakes it, be it in its group or in the next.
+#[test]
+fn replies_behind_one_that_is_too_long_stay_behind() {
+    let reply = |len: u8| {
+        let data: Vec<u8> = (0..len).collect();
+        let packet = PacketBuilder::udp((SERVERS[0], 3307), (CLIENT, 4000)).data(data);
+        (SERVER_LINK, from_server(SERVERS[0], packet).build())
+    };
+    let narrow = || {
+        let mut world = balanced_world();
+        world.interface(CLIENT_LINK).mtu = 100;
+        world
+    };
+    for at in [0, 5, 40, 70] {
+        let (mut here, mut plain) = (Harness::new(narrow()), Harness::plain(narrow()));
+        for _ in 0..2 {
+            assert_eq!(turn_with(&mut here, &[reply(1)]), turn_with(&mut plain, &[reply(1)]));
+        }
+        let before = on_the_express_way(&here);
+        for number in 0..80 {
+            let (link, frame) = reply(if number == at { 120 } else { number % 60 });
+            here.arrive(link, &frame);
+            plain.arrive(link, &frame);
+        }
+        assert_eq!(here.turn(), plain.turn(), "the one in place {at}");
+        let taken = on_the_express_way(&here) - before;
+        assert_eq!(taken, u64::from(at / 32 * 32), "only groups before it");
+    }
 }
