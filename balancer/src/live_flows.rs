@@ -90,6 +90,10 @@ impl LiveFlows {
             add(count, left.wrapping_neg());
         }
         if let Some(count) = self.by_server.get(as_id.index()) {
+            // Hardly ever.
+            if count.load(Ordering::Relaxed) == 0 {
+                add(&self.totals.beginnings, 1);
+            }
             add(count, 1);
         }
     }
@@ -164,6 +168,14 @@ mod tests {
         assert_eq!(with_flows(&owner), [false, false, false, false, true]);
         begin(&mut owner, 1, 1);
         assert_eq!(beginnings(&owner), 5);
+        let live = owner.table().live_flows();
+        for (before, number, times) in [((1, true), 2, 6), ((2, true), 3, 7), ((3, false), 3, 7)] {
+            live.replace((server(before.0), before.1), server(number));
+            assert_eq!(
+                (beginnings(&owner), live.of(server(before.0)) > 0),
+                (times, number == before.0)
+            );
+        }
     }
 
     /// What is in the table before is not counted in this one.
