@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::address::Address;
-use crate::bucket::WAYS;
+use crate::bucket::{Entries, WAYS};
 use crate::flow_key::{FlowKey, WordKey, is_direct_word};
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
@@ -34,26 +34,34 @@ pub enum Reception<'a> {
 }
 
 impl StickyOwner {
-    /// The vacancy that the flow of a place [meets](Self::receive), in nearly every case: nothing is in its
-    /// first bucket but room, and nothing can be elsewhere.
+    /// [Receives](Self::receive) the flow of a place and lets it [begin](Self::begin) where that takes the
+    /// least, as it does in nearly every case: nothing is in its first bucket but room, and nothing can be
+    /// elsewhere. False, and nothing is changed, otherwise.
     #[inline(always)]
     #[must_use]
-    pub fn vacancy_at_once(&self, place: &Place, now_s: u32) -> Option<Vacancy> {
-        let bucket = self.table().entries(place.bucket).bucket;
-        let is_elsewhere = self.strays.may_be(place.bucket) || self.old.is_some();
-        if bucket.ways(place.word) != 0 || is_elsewhere {
-            return None;
+    pub fn begin_at_once<A: Address>(
+        &mut self,
+        place: &Place,
+        note: Option<&FlowTuple<A>>,
+        value: FlowValue,
+        now_s: u32,
+    ) -> bool {
+        let table = self.table();
+        let entries = table.entries(place.bucket);
+        if entries.bucket.ways(place.word) != 0
+            || self.strays.may_be(place.bucket)
+            || self.old.is_some()
+        {
+            return false;
         }
-        let way = bucket.vacancy(now_s)?;
-        Some(Vacancy { bucket: place.bucket, way: way as u8 })
+        let Some(way) = entries.bucket.vacancy(now_s) else { return false };
+        self.fill(&entries, way, &FlowKey::of_word(place.word, note), value);
+        true
     }
 
     /// What the flow of a place meets, of which nothing need have been looked up before.
     #[must_use]
     pub fn receive(&self, place: &Place, now_s: u32) -> Reception<'_> {
-        if let Some(vacancy) = self.vacancy_at_once(place, now_s) {
-            return Reception::New(vacancy);
-        }
         if let Some(seen) = self.seen_anywhere(place, now_s) {
             return Reception::Known(seen);
         }
@@ -74,7 +82,6 @@ impl StickyOwner {
     /// Makes the entry of the flow of a place, which has [met](Self::receive) a vacancy. `value` is its
     /// [beginning](crate::Updates::beginning); `note` the tuple of the client's packets where the VIP's
     /// keys are [`KeyKind::End`](crate::KeyKind::End).
-    #[inline(always)]
     pub fn begin<A: Address>(
         &mut self,
         place: &Place,
@@ -83,19 +90,26 @@ impl StickyOwner {
         value: FlowValue,
     ) {
         if vacancy.bucket != place.bucket {
-            self.strays.add(place.bucket);
+            self.note_stray(place.word, vacancy.bucket);
         }
-        let table = self.table();
-        let (entries, way) = (table.entries(vacancy.bucket), usize::from(vacancy.way) % WAYS);
+        let (entries, way) =
+            (self.table().entries(vacancy.bucket), usize::from(vacancy.way) % WAYS);
+        self.fill(&entries, way, &FlowKey::of_word(place.word, note), value);
+    }
+
+    /// Puts a new entry into a position that is free or expired.
+    #[inline(always)]
+    fn fill(&self, entries: &Entries<'_>, way: usize, key: &FlowKey, value: FlowValue) {
+        let flows = self.table().live_flows();
         let old = entries.bucket.value(way);
         let value = value.with_sequence(old.sequence().wrapping_add(1));
         if is_direct_word(entries.bucket.word(way)) {
             self.uncount(entries.bucket.word(way), old);
-            table.live_flows().enter(value.as_id(), false);
+            flows.enter(value.as_id(), false);
         } else {
-            table.live_flows().replace((old.as_id(), !old.is_free()), value.as_id());
+            flows.replace((old.as_id(), !old.is_free()), value.as_id());
         }
-        entries.replace(way, &FlowKey::of_word(place.word, note), value);
+        entries.replace(way, key, value);
     }
 
     /// Undoes that.
@@ -119,13 +133,10 @@ impl StickyOwner {
     ) -> bool {
         let bucket = self.table().first_bucket(located.hash);
         let place = Place { word: located.word, bucket };
-        let vacancy = match self.vacancy_at_once(&place, now_s) {
-            Some(vacancy) => vacancy,
-            None => match self.receive(&place, now_s) {
-                Reception::New(vacancy) => vacancy,
-                Reception::Known(_) | Reception::Doubtful => return false,
-            },
-        };
+        if self.begin_at_once(&place, note, value, now_s) {
+            return true;
+        }
+        let Reception::New(vacancy) = self.receive(&place, now_s) else { return false };
         self.begin(&place, vacancy, note, value);
         true
     }

@@ -77,6 +77,16 @@ impl Finder<'_> {
     }
 }
 
+impl Place {
+    /// The client's address and port (host byte order), where the VIP's keys are [`KeyKind::Exact`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn exact_client(&self) -> (Ipv4Addr, u16) {
+        let turned = self.word.swap_bytes();
+        (Ipv4Addr::from_bits(turned as u32), (turned >> 32) as u16)
+    }
+}
+
 impl StickyOwner {
     /// Fetches the first bucket of the flow of a place.
     #[inline(always)]
@@ -111,12 +121,25 @@ impl StickyOwner {
         self.table().prefetch_second(located.hash);
     }
 
-    /// Fetches the second bucket of the flow of a place, if the flow may be there.
+    /// Fetches the second bucket of the flow of a place.
     #[inline]
     pub fn fetch_second(&self, place: &Place) {
-        if self.strays.may_be(place.bucket) {
-            self.table().prefetch_second(self.instance().hash(place.word));
+        self.table().prefetch_second(self.instance().hash(place.word));
+    }
+
+    /// The same if the flow, which is not in its first bucket, may be there or must go there.
+    #[inline(always)]
+    pub fn fetch_second_if_needed(&self, place: &Place, now_s: u32) {
+        let full = || self.table().entries(place.bucket).bucket.vacancy(now_s).is_none();
+        if self.strays.may_be(place.bucket) || full() {
+            self.fetch_second(place);
         }
+    }
+
+    /// Fetches what says whether the flow of a place may be in its second bucket.
+    #[inline(always)]
+    pub fn fetch_stray(&self, place: &Place) {
+        self.strays.prefetch(place.bucket);
     }
 
     /// Where the flow of a place is looked for.
@@ -282,6 +305,7 @@ mod tests {
             if step % 50 == 0 {
                 usual = Usual::nothing();
             }
+            assert_eq!(place.exact_client(), (flow.src, flow.src_port));
             let in_place = owner.look(&place);
             let value = in_place.map(|seen| seen.value);
             assert_eq!(owner.look_first(&named).map(|seen| seen.value), value);

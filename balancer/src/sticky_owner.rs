@@ -281,14 +281,6 @@ impl StickyOwner {
         target.adopt(to, &source, from);
     }
 
-    /// Before a flow gets an entry in one of its buckets.
-    pub(crate) fn note_stray(&mut self, word: u64, bucket: u32) {
-        let first = self.table.buckets_of(word).first;
-        if bucket != first {
-            self.strays.add(first);
-        }
-    }
-
     /// Gives the flow in `slot` another state and expiry; no effect on a free entry.
     pub fn refresh(&mut self, slot: Slot, state: FlowState, expiry_tick: u16) {
         if let Some((old, slot)) = self.before(slot) {

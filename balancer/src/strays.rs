@@ -2,6 +2,9 @@
 
 use std::hint::black_box;
 
+use crate::prefetch::prefetch;
+use crate::sticky_owner::StickyOwner;
+
 /// By first bucket a bit, which is set if a flow may be in its second one. It fits into a cache where the
 /// table does not: most flows that have no entry are spared the look into a bucket that is far away.
 ///
@@ -42,6 +45,14 @@ impl Strays {
         self.known.get(word).is_none_or(|word| word & bit != 0)
     }
 
+    /// Starts to fetch the bit of a first bucket.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, first: u32) {
+        if let Some(word) = self.known.get(place(first).0) {
+            prefetch(word);
+        }
+    }
+
     /// A flow with this first bucket gets an entry in its second one.
     #[inline]
     pub(crate) fn add(&mut self, first: u32) {
@@ -74,6 +85,16 @@ impl Strays {
     pub(crate) fn end_round(&mut self) {
         std::mem::swap(&mut self.known, &mut self.met);
         std::mem::swap(&mut self.met, &mut self.next);
+    }
+}
+
+impl StickyOwner {
+    /// Before a flow gets an entry in one of its buckets.
+    pub(crate) fn note_stray(&mut self, word: u64, bucket: u32) {
+        let first = self.table().buckets_of(word).first;
+        if bucket != first {
+            self.strays.add(first);
+        }
     }
 }
 

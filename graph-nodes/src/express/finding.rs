@@ -39,10 +39,24 @@ pub(super) fn find_ways<F: LaneFamily>(
         }
         index += 1;
     }
-    if cx.worker.sticky.is_large() {
-        stragglers.unknown(jobs).for_each(|job| cx.worker.sticky.fetch_second(&job.place));
+    if stragglers.any_unknown() && cx.worker.sticky.is_large() {
+        fetch_seconds(cx, jobs, &stragglers);
     }
     stragglers
+}
+
+/// Fetches the second buckets of flows that were not seen.
+#[inline(never)]
+fn fetch_seconds(cx: &Cx<'_>, jobs: &[AlikeJob], stragglers: &Stragglers) {
+    /// In groups with fewer unknown flows than one in so many, most of them are in their second buckets.
+    const FEW: usize = 4;
+    let (sticky, now_s) = (&cx.worker.sticky, cx.now.tick_s);
+    if stragglers.unknown(jobs).count() * FEW < jobs.len() {
+        // Whether they are needed is far away as well.
+        stragglers.unknown(jobs).for_each(|job| sticky.fetch_second(&job.place));
+    } else {
+        stragglers.unknown(jobs).for_each(|job| sticky.fetch_second_if_needed(&job.place, now_s));
+    }
 }
 
 /// Passes packets of flows that are not seen, most often all or none. Returns how many there are in a row.
@@ -55,6 +69,7 @@ fn pass_unseen(cx: &Cx<'_>, jobs: &mut [AlikeJob]) -> usize {
             return all - left.len() - 1;
         }
         job.way = NO_WAY;
+        sticky.fetch_stray(&job.place);
     }
     all
 }

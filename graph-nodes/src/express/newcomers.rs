@@ -1,12 +1,11 @@
 //! [`Newcomers`]: the packets of a group whose flows are not known, which have their VIP in common.
 
-use balancer::{FlowHasher, FlowValue, KeyKind, Reception, Seen, Vacancy, Vip};
+use balancer::{Address, FlowHasher, FlowTuple, FlowValue, KeyKind, Reception, Seen, Vacancy, Vip};
 use dataplane::frame::Frame;
 
 use super::STAGE;
-use super::fitting::{AlikeJob, NO_WAY};
+use super::fitting::AlikeJob;
 use super::lane::{Cx, Lane, LaneFamily};
-use super::ones::Ones;
 use super::pattern::Pattern;
 
 /// Gives ASs to flows that begin, where that is simple: the new-flow table decides, there is room for
@@ -21,12 +20,12 @@ pub(super) struct Newcomers<'a> {
     others: bool,
 }
 
-/// The packets of a group that may be sent on the ways that their jobs have now: a bit for each.
+/// The packets that may be sent on the ways that their jobs have now.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Placed {
-    /// All of them.
-    pub(super) all: u32,
-    /// Those whose flows begin.
+    /// So many, the first ones.
+    pub(super) packets: usize,
+    /// Those of them whose flows begin: a bit for each.
     pub(super) new: u32,
 }
 
@@ -51,28 +50,31 @@ impl<'a> Newcomers<'a> {
         })
     }
 
-    /// Finds ways for the packets of flows that are not known, and makes the flows known. Ends with the
-    /// first that is not simple: those behind it may be of the same flow. In loops of their own, as the CPU
-    /// looks ahead over more packets then.
+    /// Finds ways for packets of flows that are not known, and makes the flows known. Ends with the first
+    /// that is not simple: those behind it may be of the same flow. In loops of their own, as the CPU
+    /// looks ahead over more packets then. Fetches the buckets of packets that come next.
     pub(super) fn place<F: LaneFamily>(
         &self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        jobs: &mut [AlikeJob],
-        unknown: u32,
+        (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
     ) -> Placed {
-        let slots = self.slots::<F>(frame, jobs, unknown);
-        let mut entries = [FlowValue::default(); STAGE];
-        let chosen = self.choose(cx, lane, jobs, (unknown, &slots), &mut entries);
-        let placed = match self.kind {
-            KeyKind::End => self.begin::<F, true>(cx, lane, frame, jobs, (chosen, &entries)),
-            _ => self.begin::<F, false>(cx, lane, frame, jobs, (chosen, &entries)),
+        let slots = match pattern.flow_from_nobody().filter(|_| self.kind == KeyKind::Exact) {
+            Some(like) => self.slots(jobs, |job| {
+                let (client, src_port) = job.place.exact_client();
+                let src = F::Address::from_bits(u128::from(client.to_bits()));
+                Some(FlowTuple { src, src_port, ..like })
+            }),
+            None => self.slots(jobs, |job| F::flow(frame.data(usize::from(job.at)))),
         };
-        for index in Ones(chosen & !placed.all) {
-            jobs[index].way = NO_WAY;
+        let mut entries = [FlowValue::default(); STAGE];
+        let chosen = self.choose(cx, lane, jobs, &slots, &mut entries);
+        let (jobs, entries) = (&mut jobs[..chosen], &entries[..chosen]);
+        match self.kind {
+            KeyKind::End => self.begin::<F, true>(cx, lane, frame, (jobs, coming), entries),
+            _ => self.begin::<F, false>(cx, lane, frame, (jobs, coming), entries),
         }
-        placed
     }
 
     /// Counts so many flows that began for their VIP.
@@ -84,88 +86,96 @@ impl<'a> Newcomers<'a> {
 
     /// Where the new-flow table has the ASs of packets' flows. Fetches that.
     #[inline(never)]
-    fn slots<F: LaneFamily>(&self, frame: &Frame, jobs: &[AlikeJob], of: u32) -> [u32; STAGE] {
+    fn slots<A: Address>(
+        &self,
+        jobs: &[AlikeJob],
+        flow: impl Fn(&AlikeJob) -> Option<FlowTuple<A>>,
+    ) -> [u32; STAGE] {
         let mut slots = [0; STAGE];
-        for index in Ones(of) {
-            let Some(job) = jobs.get(index) else { break };
+        for (slot, job) in slots.iter_mut().zip(jobs) {
             // Of packets that have one: they fitted the pattern.
-            let Some(flow) = F::flow(frame.data(usize::from(job.at))) else { break };
-            let slot = self.vip.table.slot_of(self.hasher.hash(&flow, self.vip.src_ip_sticky));
-            self.vip.table.prefetch(slot);
-            slots[index % STAGE] = slot as u32;
+            let Some(flow) = flow(job) else { break };
+            let found = self.vip.table.slot_of(self.hasher.hash(&flow, self.vip.src_ip_sticky));
+            self.vip.table.prefetch(found);
+            *slot = found as u32;
         }
         slots
     }
 
-    /// Finds the ways to those ASs, and what the flows' entries will be. Returns those before the first for
-    /// which that is not simple: a bit for each.
+    /// Finds the ways to those ASs, and what the flows' entries will be. Returns of how many, before the first
+    /// for which that is not simple.
     #[inline(never)]
     fn choose<F: LaneFamily>(
         &self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         jobs: &mut [AlikeJob],
-        (of, slots): (u32, &[u32; STAGE]),
+        slots: &[u32; STAGE],
         entries: &mut [FlowValue; STAGE],
-    ) -> u32 {
+    ) -> usize {
         let mut chosen = 0;
-        for index in Ones(of) {
-            let Some(server) = self.vip.server_in_slot(slots[index % STAGE] as usize) else {
-                break;
-            };
+        for (slot, entry) in slots[..jobs.len().min(STAGE)].iter().zip(entries) {
+            let Some(server) = self.vip.server_in_slot(*slot as usize) else { break };
             let position = match lane.servers.position_to(server) {
                 Ok(position) => position,
-                Err(position) if is_needed(jobs, position) => break,
+                Err(position) if is_needed(&jobs[..chosen], position) => break,
                 Err(position) => {
                     lane.servers.to(cx.snapshot, server);
                     position
                 }
             };
-            let (way, Some(job)) = (lane.servers.at(position), jobs.get_mut(index)) else { break };
+            let (way, Some(job)) = (lane.servers.at(position), jobs.get_mut(chosen)) else { break };
             let Some(epoch) = way.epoch() else { break };
             if !way.takes(job.len) || !way.is_alone() {
                 break;
             }
-            let owner = (server, epoch);
-            entries[index % STAGE] = lane.updates.beginning(job.passing, self.protocol, owner);
+            *entry = lane.updates.beginning(job.passing, self.protocol, (server, epoch));
             job.way = position;
-            chosen |= 1 << index;
+            chosen += 1;
         }
         chosen
     }
 
-    /// Makes the entries, but of flows that have one. The tuples are kept too if they are to be `NOTED`.
+    /// Makes the entries, but of flows that have one, and fetches the buckets of packets that come next one
+    /// by one. The tuples are kept too if they are to be `NOTED`.
     #[inline(never)]
     fn begin<F: LaneFamily, const NOTED: bool>(
         &self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        jobs: &mut [AlikeJob],
-        (chosen, entries): (u32, &[FlowValue; STAGE]),
+        (jobs, coming): (&mut [AlikeJob], &[AlikeJob]),
+        entries: &[FlowValue],
     ) -> Placed {
-        let (mut placed, now_s) = (Placed::default(), cx.now.tick_s);
-        for index in Ones(chosen) {
-            let Some(job) = jobs.get(index) else { break };
-            let vacancy = match cx.worker.sticky.vacancy_at_once(&job.place, now_s) {
-                Some(vacancy) => Some(vacancy),
-                None => match receive_closely(cx, lane, jobs, index) {
-                    Some(vacancy) => vacancy,
-                    None => break,
-                },
-            };
-            if let (Some(vacancy), Some(job)) = (vacancy, jobs.get(index)) {
-                // A SYN starts a connection here, whatever others know.
-                if self.others && !job.passing.opens() && is_known_elsewhere(cx, job) {
-                    break;
-                }
-                let note = if NOTED { F::flow(frame.data(usize::from(job.at))) } else { None };
-                let entry = entries[index % STAGE];
-                cx.worker.sticky.begin(&job.place, vacancy, note.as_ref(), entry);
-                placed.new |= 1 << index;
+        let (mut placed, mut ahead) = (Placed::default(), coming.iter());
+        for entry in entries {
+            if let Some(job) = ahead.next() {
+                cx.worker.sticky.fetch_first(&job.place);
             }
-            placed.all |= 1 << index;
+            let Some(job) = jobs.get(placed.packets) else { break };
+            // A SYN starts a connection here, whatever others know.
+            if self.others && !job.passing.opens() && is_known_elsewhere(cx, job) {
+                break;
+            }
+            let note = if NOTED { F::flow(frame.data(usize::from(job.at))) } else { None };
+            let (note, now_s) = (note.as_ref(), cx.now.tick_s);
+            let begins = if cx.worker.sticky.begin_at_once(&job.place, note, *entry, now_s) {
+                true
+            } else {
+                let place = job.place;
+                match receive_closely(cx, lane, jobs, placed.packets) {
+                    Some(Some(vacancy)) => {
+                        cx.worker.sticky.begin(&place, vacancy, note, *entry);
+                        true
+                    }
+                    Some(None) => false,
+                    None => break,
+                }
+            };
+            placed.new |= u32::from(begins) << placed.packets;
+            placed.packets += 1;
         }
+        ahead.for_each(|job| cx.worker.sticky.fetch_first(&job.place));
         placed
     }
 }

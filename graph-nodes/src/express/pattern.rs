@@ -1,6 +1,6 @@
 //! [`Pattern`]: what most packets of a burst have in common.
 
-use balancer::{FlowTuple, KeyKind};
+use balancer::{Address, FlowTuple, KeyKind};
 use dataplane::interface::InterfaceId;
 
 use super::destinations::Destination;
@@ -63,6 +63,12 @@ impl<F: Likeness> Pattern<F> {
         let of =
             |pattern: &Self| (pattern.interface, pattern.dst, pattern.dst_port, pattern.protocol);
         of(self) == of(other)
+    }
+
+    /// The flow from nobody, where all flows go to one port.
+    pub(super) fn flow_from_nobody(&self) -> Option<FlowTuple<F::Address>> {
+        let (src, dst_port) = (F::Address::from_bits(0), self.dst_port?);
+        Some(FlowTuple { src, dst: self.dst, src_port: 0, dst_port, protocol: self.protocol })
     }
 
     /// The flow of a packet.

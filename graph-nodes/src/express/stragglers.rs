@@ -6,11 +6,12 @@ use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::wire::ipv4::protocol;
 
+use super::STAGE;
 use super::declined::Declined;
-use super::fitting::{AlikeJob, NO_WAY};
+use super::fitting::AlikeJob;
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
-use super::newcomers::Newcomers;
+use super::newcomers::{Newcomers, Placed};
 use super::ones::Ones;
 use super::pattern::Pattern;
 use super::sending::{forward, leave, leave_all, send_all};
@@ -30,6 +31,12 @@ impl Stragglers {
     #[inline(always)]
     pub(super) fn add_unknown(&mut self, index: usize, packets: usize) {
         self.unknown |= (((1_u64 << packets) - 1) << index) as u32;
+    }
+
+    /// Whether some packet's flow was not seen.
+    #[inline(always)]
+    pub(super) fn any_unknown(&self) -> bool {
+        self.unknown != 0
     }
 
     /// The packets whose flows were not seen.
@@ -92,8 +99,8 @@ impl Stragglers {
         (others, counted + new)
     }
 
-    /// Sends those whose ways are simply found, now that the others are sent. Returns how many of them are
-    /// the first of their flows, which it counts for their VIP.
+    /// Sends those of unknown flows whose ways are simply found, now that the others are sent. Returns how many
+    /// of them are the first of their flows, which it counts for their VIP.
     #[inline(always)]
     fn send_placed<F: LaneFamily>(
         &mut self,
@@ -103,26 +110,34 @@ impl Stragglers {
         (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
         newcomers: &Newcomers<'_>,
     ) -> u32 {
-        // The others have gone, or wait on.
-        if !self.are_all_unknown(jobs.len()) {
-            jobs.iter_mut().for_each(|job| job.way = NO_WAY);
-        }
-        let mut placed = newcomers.place(cx, lane, frame, jobs, self.unknown);
-        let udp = pattern.protocol == protocol::UDP;
-        let sent = send_all(cx, &lane.servers, frame, (jobs, udp), coming);
-        leave_all(cx, &lane.servers, frame, (jobs, &sent));
-        if sent.packets < jobs.len() {
-            let back = u32::MAX << sent.packets & placed.all;
-            let flows = Ones(back & placed.new).filter_map(|index| jobs.get(index));
-            flows.for_each(|job| cx.worker.sticky.withdraw(&job.place));
-            placed.all &= !back;
-            placed.new &= !back;
-        }
-        self.unknown &= !placed.all;
-        self.rest &= !placed.all;
+        let placed = if self.are_all_unknown(jobs.len()) {
+            send_new(cx, lane, frame, (pattern, jobs, coming), newcomers)
+        } else {
+            // Side by side, as loops over the whole group would cost more than the few.
+            let (mut few, mut count) = ([AlikeJob::default(); STAGE], 0);
+            for (own, job) in few.iter_mut().zip(self.unknown(jobs)) {
+                *own = *job;
+                count += 1;
+            }
+            send_new(cx, lane, frame, (pattern, &mut few[..count], coming), newcomers)
+        };
+        self.end(placed.packets);
         let new = placed.new.count_ones();
         newcomers.count(cx, new);
         new
+    }
+
+    /// So many of the packets of unknown flows are sent, the first ones.
+    #[inline]
+    fn end(&mut self, packets: usize) {
+        let all = packets == self.unknown.count_ones() as usize;
+        // Nearly always.
+        let left = match all {
+            true => 0,
+            false => Ones(self.unknown).skip(packets).fold(0, |left, index| left | 1 << index),
+        };
+        self.rest &= !(self.unknown & !left);
+        self.unknown = left;
     }
 
     /// Sends what is left, one by one.
@@ -160,6 +175,27 @@ impl Stragglers {
         }
         (others, counted)
     }
+}
+
+/// Sends packets of flows that are not known, up to the first that is not sent as simply.
+fn send_new<F: LaneFamily>(
+    cx: &mut Cx<'_>,
+    lane: &mut Lane<F>,
+    frame: &mut Frame,
+    (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
+    newcomers: &Newcomers<'_>,
+) -> Placed {
+    let mut placed = newcomers.place(cx, lane, frame, (pattern, jobs, coming));
+    let (jobs, udp) = (&jobs[..placed.packets], pattern.protocol == protocol::UDP);
+    let sent = send_all(cx, &lane.servers, frame, (jobs, udp), &[]);
+    leave_all(cx, &lane.servers, frame, (jobs, &sent));
+    if sent.packets < jobs.len() {
+        let back = u32::MAX << sent.packets & placed.new;
+        let flows = Ones(back).filter_map(|index| jobs.get(index));
+        flows.for_each(|job| cx.worker.sticky.withdraw(&job.place));
+        placed = Placed { packets: sent.packets, new: placed.new & !back };
+    }
+    placed
 }
 
 /// Sends a packet to the AS of its flow, if it has one, wherever that is remembered.
