@@ -7,7 +7,7 @@ use balancer::{Protocol, TableLength};
 use dataplane::forwarding::Method;
 use testkit::fake_mbuf::HEADROOM;
 use testkit::harness::Harness;
-use testkit::packet_builder::PacketBuilder;
+use testkit::packet_builder::{L2, PacketBuilder, decapsulated};
 use testkit::world::World;
 
 use crate::plan::{
@@ -78,7 +78,10 @@ fn flows_behind_a_packet_without_room_in_front_begin_once() {
     [60, 61].iter().for_each(|host| harness.arrive(CLIENT_LINK, &from(*host)));
     harness.arrive_packet(CLIENT_LINK, cramped);
     [63, 62, 63, 60].iter().for_each(|host| harness.arrive(CLIENT_LINK, &from(*host)));
-    assert_eq!(harness.turn().len(), 6);
+    let sent = harness.turn();
+    assert_eq!(sent.len(), 6);
+    let inner_protocol = |frame: &[u8]| decapsulated(&frame[L2..])[9];
+    assert!(sent.iter().all(|(_, frame)| inner_protocol(frame) == 17), "one outer header each");
     assert_eq!(harness.counter("lb4-gre4", "no room for the outer header"), 1);
     assert_eq!(on_the_express_way(&harness), 6, "one followed who had no room");
     assert_eq!(vip_counts(&harness, 0), [4, 4, 0, 0]);
@@ -166,4 +169,14 @@ fn flows_of_ass_that_take_each_others_place_stay_where_they_are() {
     let sent = harness.turn();
     assert_eq!(sent.iter().map(|(_, frame)| destination(frame)).collect::<Vec<_>>(), ways);
     assert_eq!(on_the_express_way(&harness), before + 20);
+    // The same of flows that begin at once.
+    let ports = 7000..7020;
+    ports.clone().for_each(|port| harness.arrive(CLIENT_LINK, &udp(port).build()));
+    let sent = harness.turn();
+    let ways: Vec<Ipv4Addr> = sent.iter().map(|(_, frame)| destination(frame)).collect();
+    assert!(SERVERS.iter().all(|server| ways.contains(server)));
+    for (port, way) in ports.zip(ways) {
+        let (_, frame) = harness.forward(CLIENT_LINK, &udp(port).build());
+        assert_eq!(destination(&frame), way, "{port}");
+    }
 }
