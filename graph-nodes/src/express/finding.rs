@@ -48,10 +48,8 @@ pub(super) fn find_ways<F: LaneFamily>(
 /// Fetches the second buckets of flows that were not seen.
 #[inline(never)]
 fn fetch_seconds(cx: &Cx<'_>, jobs: &[AlikeJob], stragglers: &Stragglers) {
-    /// In groups with fewer unknown flows than one in so many, most of them are in their second buckets.
-    const FEW: usize = 4;
     let (sticky, now_s) = (&cx.worker.sticky, cx.now.tick_s);
-    if stragglers.unknown(jobs).count() * FEW < jobs.len() {
+    if stragglers.are_few(jobs.len()) {
         // Whether they are needed is far away as well.
         stragglers.unknown(jobs).for_each(|job| sticky.fetch_second(&job.place));
     } else {

@@ -51,6 +51,13 @@ impl Stragglers {
         self.rest |= u32::MAX << index;
     }
 
+    /// Whether few of so many packets are of unknown flows: most of those are in their second buckets then.
+    #[inline(always)]
+    pub(super) fn are_few(&self, packets: usize) -> bool {
+        const FEW: usize = 4;
+        self.unknown.count_ones() as usize * FEW < packets
+    }
+
     /// Whether they are all of so many packets, and nothing was seen of any.
     #[inline(always)]
     pub(super) fn are_all_unknown(&self, packets: usize) -> bool {
@@ -83,6 +90,12 @@ impl Stragglers {
         (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
         declined: &mut Declined,
     ) -> (u32, u32) {
+        if self.are_few(jobs.len()) {
+            self.send_strays(cx, lane, frame, (pattern, jobs));
+            if self.unknown | self.rest == 0 {
+                return (0, 0);
+            }
+        }
         let new = match Newcomers::of(cx, lane, pattern).filter(|_| self.unknown != 0) {
             Some(newcomers) => {
                 self.send_placed(cx, lane, frame, (pattern, jobs, coming), &newcomers)
@@ -97,6 +110,24 @@ impl Stragglers {
         }
         let (others, counted) = self.send_left(cx, lane, frame, (pattern, jobs), declined);
         (others, counted + new)
+    }
+
+    /// Sends those whose flows are in their second buckets, up to the first that is not.
+    #[inline(always)]
+    fn send_strays<F: LaneFamily>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        lane: &mut Lane<F>,
+        frame: &mut Frame,
+        (pattern, jobs): (&Pattern<F>, &[AlikeJob]),
+    ) {
+        let (udp, mut packets) = (pattern.protocol == protocol::UDP, 0);
+        for job in self.unknown(jobs) {
+            let Some(interface) = forward_anywhere(cx, lane, frame, (job, udp)) else { break };
+            leave(cx, frame, job, interface);
+            packets += 1;
+        }
+        self.end(packets);
     }
 
     /// Sends those of unknown flows whose ways are simply found, now that the others are sent. Returns how many
