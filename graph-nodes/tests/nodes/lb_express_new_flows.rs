@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use balancer::{Protocol, TableLength};
+use balancer::{InstanceKey, MAX_SERVERS, Protocol, StickyOwner, TableLength};
 use dataplane::forwarding::Method;
 use testkit::fake_mbuf::HEADROOM;
 use testkit::harness::Harness;
@@ -52,6 +52,33 @@ fn two_packets_of_each_of_many_flows_at_once() {
     let counts = harness.shared().servers.iter().map(|of| [of.packets.get(), of.bytes.get()]);
     let all = counts.reduce(|one, other| [one[0] + other[0], one[1] + other[1]]);
     assert_eq!(all, Some([41, 41 * 40]));
+}
+
+/// In a small table some known flows are in their second buckets.
+#[test]
+fn one_flow_begins_among_known_ones_in_a_small_table() {
+    for key in 0..20 {
+        let mut harness = balanced_harness();
+        let instance = InstanceKey::from_bytes([key; 32]);
+        harness.worker.state.sticky = StickyOwner::new(8, instance, MAX_SERVERS).unwrap();
+        harness.publish_with_peers(&[]);
+        let mut harness = prepared(harness);
+        let known = 6000..6019;
+        let frames = known.clone().map(|port| harness.forward(CLIENT_LINK, &udp(port).build()).1);
+        let frames: Vec<_> = frames.collect();
+        for port in known.clone().take(3).chain([7000]).chain(known.clone().skip(3)) {
+            harness.arrive(CLIENT_LINK, &udp(port).build());
+        }
+        let mut sent = harness.turn();
+        assert_eq!(sent.len(), 20);
+        let (_, new) = sent.remove(3);
+        assert!(SERVERS.contains(&destination(&new)), "{key}");
+        for ((_, frame), before) in sent.iter().zip(&frames) {
+            assert_eq!(frame, before, "{key}");
+        }
+        assert_eq!(on_the_express_way(&harness), 40, "{key}");
+        assert_eq!(vip_counts(&harness, 1), [19, 21, 0, 0], "{key}");
+    }
 }
 
 #[test]
