@@ -89,12 +89,18 @@ impl StickyOwner {
         note: Option<&FlowTuple<A>>,
         value: FlowValue,
     ) {
-        if vacancy.bucket != place.bucket {
-            self.note_stray(place.word, vacancy.bucket);
-        }
+        self.note_stray(place.word, vacancy.bucket);
         let (entries, way) =
             (self.table().entries(vacancy.bucket), usize::from(vacancy.way) % WAYS);
         self.fill(&entries, way, &FlowKey::of_word(place.word, note), value);
+    }
+
+    /// Undoes that: the flow has no entry any more.
+    #[cold]
+    pub fn withdraw(&mut self, place: &Place) {
+        if let Some((slot, _)) = self.find_wanted(&WordKey(place.word)) {
+            self.remove(slot);
+        }
     }
 
     /// Puts a new entry into a position that is free or expired.
@@ -110,14 +116,6 @@ impl StickyOwner {
             flows.replace((old.as_id(), !old.is_free()), value.as_id());
         }
         entries.replace(way, key, value);
-    }
-
-    /// Undoes that.
-    #[cold]
-    pub fn withdraw(&mut self, place: &Place) {
-        if let Some((slot, _)) = self.find_wanted(&WordKey(place.word)) {
-            self.remove(slot);
-        }
     }
 
     /// [Receives](Self::receive) a flow of which [`known`](Self::known) found nothing, and lets it

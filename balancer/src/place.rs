@@ -179,14 +179,13 @@ fn seen_in(bucket: &Bucket, word: u64) -> Option<Seen<'_>> {
 pub struct Usual {
     passing: Passing,
     update: FlowValue,
-    changed: bool,
 }
 
 impl Usual {
     /// What no packet finds.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { passing: Passing::NOTHING, update: FlowValue::no_update(), changed: false }
+        Self { passing: Passing::NOTHING, update: FlowValue::no_update() }
     }
 
     /// Whether an entry that says this is alive, and a packet has nothing to add to it, as is usual.
@@ -194,13 +193,6 @@ impl Usual {
     #[must_use]
     pub fn is(&self, value: FlowValue, passing: Passing) -> bool {
         passing == self.passing && value.updated(self.update) == value
-    }
-
-    /// Whether some entry was changed, so that others may say something else than they did before.
-    #[inline(always)]
-    #[must_use]
-    pub fn any_changed(&self) -> bool {
-        self.changed
     }
 }
 
@@ -223,7 +215,6 @@ impl Seen<'_> {
             }
             value = updates.after(value, passing);
             self.bucket.set_value(self.way, value);
-            usual.changed = true;
         }
         if updates.has_seen(value, passing) {
             (usual.passing, usual.update) = (passing, value.only_update());

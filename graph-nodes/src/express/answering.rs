@@ -10,6 +10,7 @@ use super::lane::{Cx, Lane, LaneFamily};
 use super::ones::Ones;
 use super::ordinary::Ordinary;
 use super::replies::{Replies, ReplyJob, ReplyJobs};
+use super::sending::leave;
 use super::services::Source;
 use super::{Next, STAGE};
 
@@ -99,13 +100,6 @@ pub(super) fn leave_all<F: LaneFamily>(
     for index in Ones(sent.packets) {
         leave(cx, frame, start + index, lane.clients.at(jobs[index].client).interface);
     }
-}
-
-/// Lets a packet leave by an interface.
-#[inline(always)]
-fn leave(cx: &mut Cx<'_>, frame: &mut Frame, at: usize, interface: InterfaceId) {
-    frame.lanes.tx_interface[at] = interface;
-    cx.set_next(at, Next::Output);
 }
 
 /// Sends a reply by itself, whatever was found out about it before. False, and it is declined, if it is not

@@ -109,14 +109,13 @@ pub(super) fn leave_all<F: LaneFamily>(
         }
     }
     for job in jobs.iter().filter(|job| job.way != NO_WAY) {
-        leave(cx, frame, job, servers.at(job.way).interface);
+        leave(cx, frame, usize::from(job.at), servers.at(job.way).interface);
     }
 }
 
-/// Lets a packet leave by an interface.
+/// Lets the packet in a slot leave by an interface.
 #[inline(always)]
-pub(super) fn leave(cx: &mut Cx<'_>, frame: &mut Frame, job: &AlikeJob, interface: InterfaceId) {
-    let at = usize::from(job.at);
+pub(super) fn leave(cx: &mut Cx<'_>, frame: &mut Frame, at: usize, interface: InterfaceId) {
     frame.lanes.tx_interface[at] = interface;
     cx.set_next(at, Next::Output);
 }

@@ -124,7 +124,7 @@ impl Stragglers {
         let (udp, mut packets) = (pattern.protocol == protocol::UDP, 0);
         for job in self.unknown(jobs) {
             let Some(interface) = forward_anywhere(cx, lane, frame, (job, udp)) else { break };
-            leave(cx, frame, job, interface);
+            leave(cx, frame, usize::from(job.at), interface);
             packets += 1;
         }
         self.end(packets);
@@ -161,11 +161,12 @@ impl Stragglers {
     /// So many of the packets of unknown flows are sent, the first ones.
     #[inline]
     fn end(&mut self, packets: usize) {
-        let all = packets == self.unknown.count_ones() as usize;
-        // Nearly always.
-        let left = match all {
-            true => 0,
-            false => Ones(self.unknown).skip(packets).fold(0, |left, index| left | 1 << index),
+        // Nearly always all of them.
+        let left = if packets == self.unknown.count_ones() as usize {
+            0
+        } else {
+            // Those behind the ones that are sent.
+            Ones(self.unknown).skip(packets).fold(0, |left, index| left | 1 << index)
         };
         self.rest &= !(self.unknown & !left);
         self.unknown = left;
@@ -202,7 +203,7 @@ impl Stragglers {
                     }
                 },
             };
-            leave(cx, frame, job, interface);
+            leave(cx, frame, usize::from(job.at), interface);
         }
         (others, counted)
     }

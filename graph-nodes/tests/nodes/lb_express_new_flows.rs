@@ -66,6 +66,7 @@ fn one_flow_begins_among_known_ones_in_a_small_table() {
         let known = 6000..6019;
         let frames = known.clone().map(|port| harness.forward(CLIENT_LINK, &udp(port).build()).1);
         let frames: Vec<_> = frames.collect();
+        // The new flow comes behind three of the known ones and before the others.
         for port in known.clone().take(3).chain([7000]).chain(known.clone().skip(3)) {
             harness.arrive(CLIENT_LINK, &udp(port).build());
         }
