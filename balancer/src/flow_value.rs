@@ -7,11 +7,11 @@ use crate::application_server::AsId;
 use crate::tcp_state::FlowState;
 
 const SEQUENCE_MASK: u64 = 0x7fff;
-const EXPIRY_SHIFT: u32 = 15;
+pub(crate) const EXPIRY_SHIFT: u32 = 15;
 const STATE_SHIFT: u32 = 31;
 const STATE_MASK: u8 = 0xf;
 const CELL: u64 = 1 << 35;
-const EPOCH_SHIFT: u32 = 36;
+pub(crate) const EPOCH_SHIFT: u32 = 36;
 const AS_SHIFT: u32 = 44;
 
 /// By so many bits to the left, and the expiry tick is at the top of the word.
@@ -21,6 +21,9 @@ pub(crate) const STATE_BITS: u64 = (STATE_MASK as u64) << STATE_SHIFT;
 
 /// The bits of state and expiry.
 const UPDATE_BITS: u64 = STATE_BITS | 0xffff << EXPIRY_SHIFT;
+
+/// The same, and those of AS and epoch.
+const OWNED_UPDATE_BITS: u64 = UPDATE_BITS | u64::MAX << EPOCH_SHIFT;
 
 /// The value of a flow entry. The default is a free one's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +108,12 @@ impl FlowValue {
     #[inline]
     pub(crate) const fn only_update(self) -> Self {
         Self(self.0 & UPDATE_BITS)
+    }
+
+    /// AS, epoch, state and expiry alone.
+    #[inline(always)]
+    pub(crate) const fn owned_update(self) -> u64 {
+        self.0 & OWNED_UPDATE_BITS
     }
 
     /// An update that no flow's entry is up to date by: its state is none.

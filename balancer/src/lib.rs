@@ -117,6 +117,7 @@ mod timeouts;
 mod vip;
 mod vip_counter;
 mod vip_groups;
+mod visit;
 
 pub use address::Address;
 pub use admission::{Reception, Vacancy};
@@ -139,7 +140,7 @@ pub use live_flows::{LiveFlows, WithFlows};
 pub use nat_reverse::{Candidate, Endpoint, ReverseMap};
 pub use new_flow_cache::NewFlowCache;
 pub use new_flow_table::{Member, NewFlowTable, NewFlowTableError, Spread};
-pub use place::{Place, Seen, Usual};
+pub use place::{FirstBuckets, Place, Seen, Usual};
 pub use ports::{Ports, TargetPort};
 pub use prefix::Prefix;
 pub use protocol::{ParseProtocolError, Protocol};
@@ -159,3 +160,4 @@ pub use timeouts::{MAX_TIMEOUT_S, ProfileId, TimeoutError, TimeoutProfiles, Time
 pub use vip::{KeyKind, MAX_VIPS, RESERVED_INDICES, Scheduler, Vip, VipId, VipKey, VipSpec};
 pub use vip_counter::VipCounter;
 pub use vip_groups::{VipGroupId, VipGroups};
+pub use visit::Visit;

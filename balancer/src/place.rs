@@ -7,9 +7,12 @@ use crate::bucket::{Bucket, WAYS};
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
+use crate::prefetch::prefetch;
 use crate::staged::{Finder, Known, Located, Passing, Updates};
+use crate::sticky::View;
 use crate::sticky_owner::StickyOwner;
 use crate::vip::{KeyKind, VipId};
+use crate::visit::Visit;
 
 /// The first bucket where the entry of a flow may be, whose key is its word alone. Told in steps, so that
 /// what one waits for can come meanwhile.
@@ -101,11 +104,11 @@ impl StickyOwner {
         seen_in(self.table().entries(place.bucket).bucket, place.word)
     }
 
-    /// The same for a flow whose buckets are known.
+    /// What a loop needs to look into first buckets.
     #[inline(always)]
     #[must_use]
-    pub fn look_first(&self, located: &Located) -> Option<Seen<'_>> {
-        seen_in(self.table().first_entries(located.hash).bucket, located.word)
+    pub fn first_buckets(&self) -> FirstBuckets<'_> {
+        FirstBuckets(self.table().view())
     }
 
     /// Whether a flow that is not in its first bucket may be somewhere else.
@@ -165,6 +168,25 @@ impl StickyOwner {
     }
 }
 
+/// The buckets where flows are looked for first, close at hand for a loop that calls something, too.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstBuckets<'a>(View<'a>);
+
+impl<'a> FirstBuckets<'a> {
+    /// The entry of a flow, if it is there.
+    #[inline(always)]
+    #[must_use]
+    pub fn look(&self, located: &Located) -> Option<Seen<'a>> {
+        seen_in(self.0.first(located.hash), located.word)
+    }
+
+    /// Fetches the bucket of a flow.
+    #[inline(always)]
+    pub fn fetch(&self, located: &Located) {
+        prefetch(self.0.first(located.hash));
+    }
+}
+
 /// The entry of this word in a bucket, if there is one.
 #[inline(always)]
 fn seen_in(bucket: &Bucket, word: u64) -> Option<Seen<'_>> {
@@ -193,6 +215,15 @@ impl Usual {
     #[must_use]
     pub fn is(&self, value: FlowValue, passing: Passing) -> bool {
         passing == self.passing && value.updated(self.update) == value
+    }
+
+    /// The same, and whether the entry is of the packet's AS.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_of(&self, value: FlowValue, visit: Visit) -> bool {
+        // If the packet does what is usual, that cancels out, and the owner and the usual update are left.
+        let usual = self.update.word() | u64::from(self.passing.bits());
+        value.owned_update() == visit.bits() ^ usual
     }
 }
 
@@ -299,12 +330,23 @@ mod tests {
             assert_eq!(place.exact_client(), (flow.src, flow.src_port));
             let in_place = owner.look(&place);
             let value = in_place.map(|seen| seen.value);
-            assert_eq!(owner.look_first(&named).map(|seen| seen.value), value);
+            let first = owner.first_buckets();
+            first.fetch(&named);
+            assert_eq!(first.look(&named).map(|seen| seen.value), value);
             let anywhere = owner.seen(&named, now_s).map(|seen| seen.value);
             assert_eq!(anywhere, owner.seen_anywhere(&place, now_s).map(|seen| seen.value));
             assert!(anywhere.is_none() || value.is_some() || owner.may_be_elsewhere(&named));
             let as_usual = value.is_some_and(|value| usual.is(value, passing));
             as_usually += u32::from(as_usual);
+            for (of, epoch) in [(step % 16, 0), (0, 0), (step % 16, 1)] {
+                let owner = FlowValue::owner_of(AsId::new(of).unwrap(), epoch);
+                let visit = Visit::new(owner, course).with(flags);
+                assert_eq!(visit.passing(), passing);
+                let is_to = value.is_some_and(|value| visit.is_to(value));
+                assert_eq!(is_to, value.is_some_and(|value| value.owner() == owner));
+                let is_of = value.is_some_and(|value| usual.is_of(value, visit));
+                assert_eq!(is_of, as_usual && is_to, "step {step}");
+            }
             let kept = in_place.filter(|seen| match step % 3 {
                 0 => seen.keep(passing, &updates, now_s),
                 _ => as_usual || seen.keep_usual(passing, &updates, now_s, &mut usual),

@@ -130,7 +130,7 @@ impl Updates {
 }
 
 /// What a packet does to the state of its flow: from the low end on, its [`Segment`] 3 bits, its
-/// [`Direction`] 2, the profile of its VIP 3, and at the top whether it opens a connection.
+/// [`Direction`] 2, the profile of its VIP 3, and whether it opens a connection.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passing(u16);
@@ -140,9 +140,9 @@ impl Passing {
     const PROFILE_SHIFT: u32 = 5;
     /// Directions and segments.
     const KINDS: usize = 1 << Self::PROFILE_SHIFT;
-    const OPENS: u16 = 0x8000;
+    const OPENS: u16 = 1 << (Self::PROFILE_SHIFT + 3);
     /// What no packet does.
-    pub(crate) const NOTHING: Self = Self(u16::MAX);
+    pub(crate) const NOTHING: Self = Self(u16::MAX >> 1);
 
     const fn kind(direction: Direction, segment: Segment) -> usize {
         (direction as usize) << Self::DIRECTION_SHIFT | segment as usize
@@ -161,6 +161,20 @@ impl Passing {
     #[must_use]
     pub const fn opens(self) -> bool {
         self.0 & Self::OPENS != 0
+    }
+
+    /// What a packet with these flags does, but for its course.
+    #[inline(always)]
+    pub(crate) fn of_flags(flags: TcpFlags) -> Self {
+        OF_FLAGS[usize::from(flags.octet())]
+    }
+
+    pub(crate) const fn bits(self) -> u16 {
+        self.0
+    }
+
+    pub(crate) const fn from_bits(bits: u16) -> Self {
+        Self(bits)
     }
 
     /// Where its [`Updates`] are.
@@ -192,7 +206,12 @@ impl Course {
     #[inline(always)]
     #[must_use]
     pub fn passing(self, flags: TcpFlags) -> Passing {
-        Passing(self.0.0 | OF_FLAGS[usize::from(flags.octet())].0)
+        Passing(self.0.0 | Passing::of_flags(flags).0)
+    }
+
+    /// What its packets do whatever their flags are.
+    pub(crate) const fn bits(self) -> u16 {
+        self.0.0
     }
 }
 

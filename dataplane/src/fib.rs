@@ -218,6 +218,13 @@ impl Fib4Finder<'_> {
         }
         value
     }
+
+    /// Whether that is this number, if the first two bytes of the address alone tell; else false. For where
+    /// it was this number before.
+    #[inline(always)]
+    pub fn is_plainly(&self, address: Ipv4Addr, number: u32) -> bool {
+        self.root[(u32::from(address) >> 16) as usize] == number
+    }
 }
 
 #[cfg(test)]

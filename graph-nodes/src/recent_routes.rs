@@ -62,15 +62,41 @@ pub(crate) struct RouteFinder<'a> {
 impl RouteFinder<'_> {
     /// What the FIB says of a destination; `None` if it has to be asked.
     #[inline(always)]
-    pub(crate) fn find<F: Family>(&self, address: F::Address) -> Option<Route> {
+    pub(crate) fn find<F: Family>(&self, address: F::Address) -> Option<UsualRoute> {
         let bits = address.bits();
         if !F::V6 {
-            return Some(Route(self.fib4.number(Ipv4Addr::from_bits(bits as u32))));
+            let route = Route(self.fib4.number(Ipv4Addr::from_bits(bits as u32)));
+            return Some(UsualRoute { route, ..UsualRoute::NONE });
         }
         let range = &self.ranges[position(bits)];
         let is_there = range.holds(self.generation, bits);
-        if is_there { Some(Route::to(range.entry)) } else { None }
+        let Range { first, width, entry, .. } = *range;
+        if is_there { Some(UsualRoute { route: Route::to(entry), first, width }) } else { None }
     }
+
+    /// Whether it says the same as before, as far as that is told at once.
+    #[inline(always)]
+    pub(crate) fn is_usual<F: Family>(&self, address: F::Address, usual: &UsualRoute) -> bool {
+        let bits = address.bits();
+        if F::V6 {
+            return bits.wrapping_sub(usual.first) <= usual.width;
+        }
+        self.fib4.is_plainly(Ipv4Addr::from_bits(bits as u32), usual.route.0)
+    }
+}
+
+/// What the FIB said of a destination: most often it says the same of the next one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UsualRoute {
+    pub(crate) route: Route,
+    /// In IPv6 the range of which that is said.
+    first: u128,
+    width: u128,
+}
+
+impl UsualRoute {
+    /// No route; only an address that is no host's has it.
+    pub(crate) const NONE: Self = Self { route: Route::NOWHERE, first: u128::MAX, width: 0 };
 }
 
 /// What the FIB says of some destinations, as a number: in IPv4 that of its entry, in IPv6 the next hop.

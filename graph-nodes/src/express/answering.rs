@@ -4,70 +4,103 @@ use balancer::{AsId, FlowTuple, KeyKind};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::packet::Packet;
+use dataplane::worker::ServerStats;
 
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::ones::Ones;
-use super::ordinary::Ordinary;
+use super::ordinary::{L3, Ordinary};
 use super::replies::{Replies, ReplyJob, ReplyJobs};
 use super::sending::leave;
 use super::services::Source;
 use super::{Next, STAGE};
 
-/// What was sent of a group.
-pub(super) struct Sent {
-    /// A bit for each: all before the first that could not be sent.
-    pub(super) packets: u32,
-    /// All leave by the interface of the first.
-    alike: bool,
-}
+/// Replies of a group: their jobs, its first slot, and a bit for each that is meant.
+pub(super) type Of<'a> = (&'a ReplyJobs, usize, u32);
 
-/// Sends replies on the ways that were found, a bit for each from slot `start` on, and fetches the buckets of
-/// those that come next one by one. They have still to [leave](leave_all).
-#[inline(never)]
+/// Sends replies on the ways that were found, and fetches the buckets of those that come next one by one. They
+/// have still to [leave](leave_all). `one_way`: where the way of all of them is. Returns what was sent: all
+/// before the first that could not be.
 pub(super) fn send_back_all<F: LaneFamily>(
     cx: &Cx<'_>,
     lane: &Lane<F>,
     frame: &mut Frame,
-    (jobs, start, mut packets): (&ReplyJobs, usize, u32),
+    of: Of<'_>,
+    (udp, one_way): (bool, Option<u16>),
+    next: &Replies,
+) -> u32 {
+    match one_way.and_then(|way| lane.clients.at(way).untagged()) {
+        Some(link) => send_one_way(cx, lane, frame, of, (udp, *link), next),
+        None => send_many_ways(cx, lane, frame, of, udp, next),
+    }
+}
+
+/// The same for packets that all get this Ethernet header.
+#[inline(never)]
+fn send_one_way<F: LaneFamily>(
+    cx: &Cx<'_>,
+    lane: &Lane<F>,
+    frame: &mut Frame,
+    of: Of<'_>,
+    (udp, link): (bool, [u8; L3]),
+    next: &Replies,
+) -> u32 {
+    send_back(cx, lane, frame, of, (udp, Some(&link)), next)
+}
+
+#[inline(never)]
+fn send_many_ways<F: LaneFamily>(
+    cx: &Cx<'_>,
+    lane: &Lane<F>,
+    frame: &mut Frame,
+    of: Of<'_>,
     udp: bool,
     next: &Replies,
-) -> Sent {
+) -> u32 {
+    send_back(cx, lane, frame, of, (udp, None), next)
+}
+
+#[inline(always)]
+fn send_back<F: LaneFamily>(
+    cx: &Cx<'_>,
+    lane: &Lane<F>,
+    frame: &mut Frame,
+    (jobs, start, packets): Of<'_>,
+    (udp, one_link): (bool, Option<&[u8; L3]>),
+    next: &Replies,
+) -> u32 {
     let (services, clients, sticky) = (&lane.services, &lane.clients, &cx.worker.sticky);
+    let (first, servers) = (sticky.first_buckets(), &*cx.worker.shared.servers);
     let mut ahead = Ones(if sticky.is_large() { next.rest() } else { 0 });
-    let first = &jobs[packets.trailing_zeros() as usize % STAGE];
-    let (interface, mut differences) = (clients.at(first.client).interface, 0);
-    let Some(slots) = frame.slots_mut::<STAGE>(start) else {
-        return Sent { packets: 0, alike: false };
-    };
+    let Some(slots) = frame.slots_mut::<STAGE>(start) else { return 0 };
+    let mut sent = packets;
     for index in Ones(packets) {
         if let Some(index) = ahead.next() {
-            next.fetch(cx, index);
+            next.fetch(&first, index);
         }
         let job = &jobs[index];
-        let (service, client) = (services.answering(job.service), clients.at(job.client));
-        let sent = match &mut slots[index] {
-            Some(packet) => {
-                client.restore::<F>(packet, &service.restored, udp)
-                    || rename_apart(lane, packet, job)
+        let service = services.answering(job.service);
+        let link = if one_link.is_some() { one_link } else { clients.at(job.client).untagged() };
+        let restored = match (&mut slots[index], link) {
+            (Some(packet), Some(link)) => {
+                F::restore(packet.data_mut(), link, &service.restored, udp)
             }
-            None => false,
+            _ => false,
         };
-        if !sent {
-            packets &= (1 << index) - 1;
+        if !restored && !rename_apart(lane, slots[index].as_mut(), job) {
+            sent &= (1 << index) - 1;
             break;
         }
-        count_answer(cx, service.server, job.len);
-        differences |= client.interface.0 ^ interface.0;
+        count_answer(servers, service.server, job.len);
     }
-    ahead.for_each(|index| next.fetch(cx, index));
-    Sent { packets, alike: differences == 0 }
+    ahead.for_each(|index| next.fetch(&first, index));
+    sent
 }
 
 /// Counts a packet of so many bytes for the AS that it comes from.
 #[inline(always)]
-fn count_answer(cx: &Cx<'_>, server: AsId, len: u16) {
-    if let Some(stats) = cx.worker.shared.servers.get(server.index()) {
+fn count_answer(servers: &[ServerStats], server: AsId, len: u16) {
+    if let Some(stats) = servers.get(server.index()) {
         stats.reply_packets.add(1);
         stats.reply_bytes.add(u64::from(len));
     }
@@ -75,29 +108,38 @@ fn count_answer(cx: &Cx<'_>, server: AsId, len: u16) {
 
 /// Renames a packet that is not like most, or whose way is not. Apart, as the loop needs its registers.
 #[inline(never)]
-fn rename_apart<F: LaneFamily>(lane: &Lane<F>, packet: &mut Packet, job: &ReplyJob) -> bool {
-    let service = lane.services.in_place(job.service);
-    service.is_some_and(|service| lane.clients.at(job.client).rename::<F>(packet, service))
+fn rename_apart<F: LaneFamily>(
+    lane: &Lane<F>,
+    packet: Option<&mut Packet>,
+    job: &ReplyJob,
+) -> bool {
+    let (Some(packet), Some(service)) = (packet, lane.services.in_place(job.service)) else {
+        return false;
+    };
+    lane.clients.at(job.client).rename::<F>(packet, service)
 }
 
-/// Lets packets leave that were sent: most often all of a group, by one interface.
+/// Lets packets leave that were sent: most often all of a group, on one way.
 #[inline]
 pub(super) fn leave_all<F: LaneFamily>(
     cx: &mut Cx<'_>,
     lane: &Lane<F>,
     frame: &mut Frame,
-    (jobs, start): (&ReplyJobs, usize),
-    sent: &Sent,
+    (jobs, start, sent): Of<'_>,
+    one_way: Option<u16>,
 ) {
-    let (first, count) = (sent.packets.trailing_zeros(), sent.packets.count_ones());
+    let (first, count) = (sent.trailing_zeros(), sent.count_ones());
     // One behind the other.
-    if sent.alike && count > 1 && sent.packets >> first == u32::MAX >> (u32::BITS - count) {
-        let first = first as usize % STAGE;
-        let slots = start + first..start + first + count as usize;
-        frame.lanes.tx_interface[slots.clone()].fill(lane.clients.at(jobs[first].client).interface);
+    if let Some(way) = one_way
+        && count > 1
+        && sent >> first == u32::MAX >> (u32::BITS - count)
+    {
+        let first = start + first as usize;
+        let slots = first..first + count as usize;
+        frame.lanes.tx_interface[slots.clone()].fill(lane.clients.at(way).interface);
         return cx.set_next_of(slots, Next::Output);
     }
-    for index in Ones(sent.packets) {
+    for index in Ones(sent) {
         leave(cx, frame, start + index, lane.clients.at(jobs[index].client).interface);
     }
 }
@@ -146,8 +188,8 @@ impl<F: LaneFamily> Lane<F> {
         let (sticky, now_s) = (&cx.worker.sticky, cx.now.tick_s);
         let located = sticky.locate(service.kind, service.vip, &flow);
         match sticky.known(&located, full, now_s) {
-            Some(known) if known.value.owner() == service.owner => {
-                known.keep(service.course.passing(*flags), &self.updates);
+            Some(known) if service.visit.is_to(known.value) => {
+                known.keep(service.visit.with(*flags).passing(), &self.updates);
             }
             // The service names its VIP, and nobody could be meant who came to the AS itself.
             _ if !self.any_direct => {}
@@ -156,7 +198,7 @@ impl<F: LaneFamily> Lane<F> {
         if !client.rename::<F>(frame.packet_mut(at)?, service) {
             return None;
         }
-        count_answer(cx, service.server, *len);
+        count_answer(&cx.worker.shared.servers, service.server, *len);
         Some(client.interface)
     }
 }

@@ -5,7 +5,7 @@ use dataplane::interface::{InterfaceId, MacAddress};
 use dataplane::packet::Packet;
 use dataplane::snapshot::Snapshot;
 
-use super::lane::LaneFamily;
+use super::ordinary::L3;
 use super::readdress::{Readdress, Side};
 use super::server_way::set_link;
 use super::services::Service;
@@ -38,23 +38,22 @@ impl ClientWay {
         way.unwrap_or_else(Self::closed)
     }
 
+    /// The bytes of the largest packet that may take it; 0 when none may.
+    #[inline(always)]
+    pub(super) fn largest(&self) -> u16 {
+        self.largest
+    }
+
+    /// The Ethernet header, if it has no tags.
+    #[inline(always)]
+    pub(super) fn untagged(&self) -> Option<&[u8; L3]> {
+        self.link.untagged()
+    }
+
     /// Whether a packet of so many bytes may take it.
     #[inline(always)]
     pub(super) fn takes(&self, len: u16) -> bool {
         len <= self.largest
-    }
-
-    /// [`rename`](Self::rename), for packets from the one service that is meant, of UDP or else TCP. False,
-    /// and the packet is as it was, if it or the way is not like most.
-    #[inline(always)]
-    pub(super) fn restore<F: LaneFamily>(
-        &self,
-        packet: &mut Packet,
-        to: &F::Restored,
-        udp: bool,
-    ) -> bool {
-        let Some(link) = self.link.untagged() else { return false };
-        F::restore(packet.data_mut(), link, to, udp)
     }
 
     /// Gives an ordinary packet the name under which the client knows the AS, and the Ethernet header

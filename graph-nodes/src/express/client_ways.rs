@@ -6,7 +6,7 @@ use dataplane::family::Family;
 use dataplane::snapshot::Snapshot;
 
 use super::client_way::ClientWay;
-use crate::recent_routes::Route;
+use crate::recent_routes::{Route, UsualRoute};
 
 /// How many routes are remembered.
 const WAYS: usize = 64;
@@ -57,13 +57,35 @@ pub(super) struct ClientFinder<'a> {
 }
 
 impl<'a> ClientFinder<'a> {
-    /// The way of a route, and where it is; `None` if it is not remembered.
+    /// The way of a route, as the usual one; `None` if it is not remembered.
     #[inline(always)]
-    pub(super) fn find(&self, route: Route) -> Option<(u16, &'a ClientWay)> {
-        let position = route.0 as usize % WAYS;
+    pub(super) fn find(&self, route: UsualRoute) -> Option<UsualWay> {
+        let number = route.route.0;
+        let position = number as usize % WAYS;
         let cell = &self.cells[position];
-        let is_there = cell.tag == self.first | u64::from(route.0);
-        if is_there { Some((position as u16, &cell.way)) } else { None }
+        let is_there = cell.tag == self.first | u64::from(number);
+        let (client, largest) = (position as u16, cell.way.largest());
+        if is_there { Some(UsualWay { route, client, largest }) } else { None }
+    }
+}
+
+/// The way of a reply: most often it is that of the next one as well.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UsualWay {
+    pub(super) route: UsualRoute,
+    /// Where the way is.
+    pub(super) client: u16,
+    /// The bytes of the largest packet that may take it.
+    pub(super) largest: u16,
+}
+
+impl UsualWay {
+    /// No way's position.
+    pub(super) const NOWHERE: u16 = u16::MAX;
+
+    /// None for any packet; `client` was the way of the packets before.
+    pub(super) fn none(client: u16) -> Self {
+        Self { route: UsualRoute::NONE, client, largest: 0 }
     }
 }
 

@@ -247,7 +247,7 @@ fn reply_job<A: Address>(
         port: 0,
         at,
         from,
-        passing: service.course.passing(packet.flags),
+        passing: service.visit.with(packet.flags).passing(),
         kind: service.kind,
     })
 }

@@ -50,6 +50,9 @@ pub(super) trait Likeness: OrdinaryFamily {
     /// What packets to a service are compared with.
     fn like(common: &Common<Self::Address>) -> Self::Like;
 
+    /// The same, whatever their destination is. Known to the compiler, so that nobody compares it.
+    fn to_anybody(like: &Self::Like) -> Self::Like;
+
     /// What is special in a frame, if [`OrdinaryFamily::read`] takes it and it is like that; but its
     /// source may be one that [`Self::is_source`] refuses. `protocol` is the one in common, TCP or UDP.
     fn varying(like: &Self::Like, protocol: u8, data: &[u8]) -> Option<Varying<Self::Address>>;
@@ -109,6 +112,9 @@ fn joined<const N: usize>(start: usize, parts: &[Part<'_>]) -> ([u8; N], [u8; N]
 }
 
 impl Stretch {
+    /// Of no bits that count.
+    const ANYTHING: Self = Self { like: [0; STRETCH / 4], mask: [0; STRETCH / 4] };
+
     /// Starts at byte `start` of frames.
     fn new(start: usize, parts: &[Part<'_>]) -> Self {
         let (like, mask) = joined::<STRETCH>(start, parts);
@@ -195,6 +201,11 @@ impl Likeness for Ip4 {
     }
 
     #[inline(always)]
+    fn to_anybody(like: &Like4) -> Like4 {
+        Like4 { start: like.start, ends: 0, ends_mask: 0 }
+    }
+
+    #[inline(always)]
     fn varying(like: &Like4, protocol: u8, data: &[u8]) -> Option<Varying<Ipv4Addr>> {
         let least = Ipv4Header::LEN + usize::from(upper_len(protocol));
         let most = data.len().checked_sub(L3 + least)?;
@@ -270,6 +281,11 @@ impl Likeness for Ip6 {
             end: Stretch::new(Like6::END, &end),
             summed: common.summed,
         }
+    }
+
+    #[inline(always)]
+    fn to_anybody(like: &Like6) -> Like6 {
+        Like6 { end: Stretch::ANYTHING, ..*like }
     }
 
     #[inline(always)]

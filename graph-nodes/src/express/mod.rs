@@ -1,6 +1,7 @@
 //! `lb-express`: the whole way of an ordinary packet through the load balancer in one node.
 
 mod alike;
+mod answerer;
 mod answering;
 mod answers;
 mod client_way;

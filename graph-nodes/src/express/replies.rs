@@ -1,6 +1,6 @@
 //! [`Replies`]: the replies of a group that fitted a pattern, and their two stages.
 
-use balancer::{FlowTuple, KeyKind, Located, Passing, TcpFlags, WithFlows};
+use balancer::{FirstBuckets, FlowTuple, KeyKind, Located, Visit, WithFlows};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::wire::ipv4::protocol;
@@ -8,6 +8,7 @@ use dataplane::wire::ipv4::protocol;
 use super::STAGE;
 use super::answering::{leave_all, leave_one, send_back_all};
 use super::answers::AnswerPattern;
+use super::client_ways::UsualWay;
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::likeness::Varying;
@@ -15,7 +16,6 @@ use super::ones::Ones;
 use super::reply_flow::keep_flows;
 use super::run::Run;
 use super::second_stage::{count_received, is_due, is_partial, sampled};
-use super::services::Source;
 
 /// Packets of a group whose buckets of a large table are fetched at once, as so many
 /// [requests](super::fitting) are.
@@ -26,9 +26,7 @@ const EARLY: u32 = 0xffff;
 pub(super) struct ReplyJob {
     /// Its flow, if that is looked for.
     pub(super) located: Located,
-    /// What the flow's entry has for an [owner](balancer::FlowValue::owner) while it is alive.
-    pub(super) owner: u32,
-    pub(super) passing: Passing,
+    pub(super) visit: Visit,
     /// Where the AS's service is remembered.
     pub(super) service: u16,
     /// Where the way to the client is.
@@ -54,6 +52,10 @@ pub(super) struct Replies {
     waiting: u32,
     /// Those of them that may have a flow.
     looked_for: u32,
+    /// The way of the last.
+    client: u16,
+    /// Not all go that way.
+    several: bool,
     /// What was there before the first stage.
     before: Before,
 }
@@ -94,6 +96,8 @@ impl Default for Replies {
             start: 0,
             waiting: 0,
             looked_for: 0,
+            client: UsualWay::NOWHERE,
+            several: false,
             before: Before::default(),
         }
     }
@@ -120,6 +124,7 @@ impl Replies {
         (self.interface, self.udp) = (pattern.interface, pattern.protocol == protocol::UDP);
         self.before = Before::now(cx, lane);
         (self.start, self.waiting, self.looked_for) = (start, 0, 0);
+        (self.client, self.several) = (UsualWay::NOWHERE, false);
         let mut left = wanted;
         while left != 0 {
             let of = (start, left);
@@ -184,7 +189,7 @@ impl Replies {
         (start, wanted): (usize, u32),
     ) -> u32 {
         // A copy, as it is nothing to the loop what else is written then.
-        let (like, finder) = (*like, cx.worker.sticky.finder());
+        let (like, finder) = (F::to_anybody(like), cx.worker.sticky.finder());
         // Where somebody speaks to an AS directly, all flows must be there.
         let with_flows =
             if lane.any_direct { WithFlows::ALL } else { cx.worker.sticky.with_flows() };
@@ -192,6 +197,7 @@ impl Replies {
         let (services, clients) = (lane.services.finder(), lane.clients.finder());
         let Some(slots) = frame.slots::<STAGE>(start) else { return 0 };
         let (mut taken, mut flowless, mut ones) = (0_u32, 0_u32, Ones(wanted));
+        let (mut way, mut several) = (UsualWay::none(self.client), self.several);
         let left = loop {
             let left = ones.0;
             let Some(index) = ones.next() else { break 0 };
@@ -204,26 +210,30 @@ impl Replies {
                 continue;
             };
             let tuple = FlowTuple { src, dst, src_port, dst_port, protocol };
-            let Some((service_at, source)) = services.find(&tuple) else { break left };
-            let Source::One(service) = source else { continue };
-            if service.kind != kind || service.mss && flags.contains(TcpFlags::SYN) {
+            let Some((service, answerer)) = services.find(&tuple) else { break left };
+            if !answerer.takes(kind, protocol, flags) {
                 continue;
             }
-            let Some(route) = routes.find::<F>(dst) else { break left };
-            let Some((client, way)) = clients.find(route) else { break left };
-            if !way.takes(len) {
+            if !routes.is_usual::<F>(dst, &way.route) {
+                let Some(route) = routes.find::<F>(dst) else { break left };
+                let Some(other) = clients.find(route) else { break left };
+                several |= way.client != UsualWay::NOWHERE && way.client != other.client;
+                way = other;
+            }
+            if len > way.largest {
                 continue;
             }
             let job = &mut self.jobs[index];
-            (job.service, job.client, job.len) = (service_at, client, len);
+            (job.service, job.client, job.len) = (service, way.client, len);
             taken |= 1 << index;
-            if with_flows.include(service.server) {
-                finder.name(&mut job.located, kind, service.vip, &tuple.reversed());
-                (job.owner, job.passing) = (service.owner, service.course.passing(flags));
+            if with_flows.include(answerer.server) {
+                finder.name(&mut job.located, kind, answerer.vip, &tuple.reversed());
+                job.visit = answerer.visit.with(flags);
             } else {
                 flowless |= 1 << index;
             }
         };
+        (self.client, self.several) = (way.client, several);
         self.waiting |= taken;
         self.looked_for |= taken & !flowless;
         left
@@ -233,11 +243,11 @@ impl Replies {
     /// the [`EARLY`] packets' of a large one.
     #[inline]
     fn aim(&mut self, cx: &Cx<'_>) {
-        let finder = cx.worker.sticky.finder();
+        let (finder, first) = (cx.worker.sticky.finder(), cx.worker.sticky.first_buckets());
         if !cx.worker.sticky.is_large() {
             for index in Ones(self.looked_for) {
                 finder.aim_at(&mut self.jobs[index].located);
-                self.fetch(cx, index);
+                self.fetch(&first, index);
             }
             return;
         }
@@ -245,20 +255,21 @@ impl Replies {
             finder.aim_at(&mut self.jobs[index].located);
         }
         for index in Ones(self.looked_for & EARLY) {
-            self.fetch(cx, index);
+            self.fetch(&first, index);
         }
     }
 
     /// Fetches what a packet's flow needs first.
     #[inline(always)]
-    pub(super) fn fetch(&self, cx: &Cx<'_>, index: usize) {
-        cx.worker.sticky.prefetch(&self.jobs[index % STAGE].located, KeyKind::Exact);
+    pub(super) fn fetch(&self, first: &FirstBuckets<'_>, index: usize) {
+        first.fetch(&self.jobs[index % STAGE].located);
     }
 
     /// Fetches that of those packets for which it was not done early.
     #[inline]
     pub(super) fn fetch_rest(&self, cx: &Cx<'_>) {
-        Ones(self.rest()).for_each(|index| self.fetch(cx, index));
+        let first = cx.worker.sticky.first_buckets();
+        Ones(self.rest()).for_each(|index| self.fetch(&first, index));
     }
 
     /// Which these are.
@@ -291,10 +302,12 @@ impl Replies {
             let of = (&self.jobs, looked_for);
             plain = waiting & keep_flows(cx, &lane.updates, of, lane.any_direct);
         }
-        let sent = send_back_all(cx, lane, frame, (&self.jobs, self.start, plain), self.udp, next);
-        leave_all(cx, lane, frame, (&self.jobs, self.start), &sent);
+        let one_way = if self.several { None } else { Some(self.client) };
+        let of = (&self.jobs, self.start, plain);
+        let sent = send_back_all(cx, lane, frame, of, (self.udp, one_way), next);
+        leave_all(cx, lane, frame, (&self.jobs, self.start, sent), one_way);
         let mut others = 0;
-        for index in Ones(waiting & !sent.packets) {
+        for index in Ones(waiting & !sent) {
             others += u32::from(!leave_one(cx, lane, (frame, declined), self.start + index));
         }
         let forwarded = waiting.count_ones() - others;

@@ -1,6 +1,6 @@
 //! The second stage's first loop for replies: entries of their flows are brought up to date.
 
-use balancer::{Updates, Usual};
+use balancer::{FirstBuckets, Updates, Usual};
 
 use super::lane::Cx;
 use super::ones::Ones;
@@ -18,7 +18,8 @@ pub(super) fn keep_flows(
 ) -> u32 {
     let (sticky, mut missing, mut usual) = (&cx.worker.sticky, 0, Usual::nothing());
     let mut flows = Ones(looked_for);
-    while let Some((index, seen)) = pass_usual(cx, jobs, &mut flows, &usual) {
+    let first = sticky.first_buckets();
+    while let Some((index, seen)) = pass_usual(&first, jobs, &mut flows, &usual) {
         let job = &jobs[index];
         if seen || must {
             if !keep(cx, updates, job, &mut usual) && must {
@@ -39,17 +40,15 @@ pub(super) fn keep_flows(
 /// flow's first bucket.
 #[inline(always)]
 fn pass_usual(
-    cx: &Cx<'_>,
+    first: &FirstBuckets<'_>,
     jobs: &ReplyJobs,
     flows: &mut Ones,
     usual: &Usual,
 ) -> Option<(usize, bool)> {
     for index in flows {
         let job = &jobs[index];
-        let Some(seen) = cx.worker.sticky.look_first(&job.located) else {
-            return Some((index, false));
-        };
-        if seen.value.owner() != job.owner || !usual.is(seen.value, job.passing) {
+        let Some(seen) = first.look(&job.located) else { return Some((index, false)) };
+        if !usual.is_of(seen.value, job.visit) {
             return Some((index, true));
         }
     }
@@ -61,6 +60,6 @@ fn pass_usual(
 fn keep(cx: &Cx<'_>, updates: &Updates, job: &ReplyJob, usual: &mut Usual) -> bool {
     let now_s = cx.now.tick_s;
     cx.worker.sticky.seen(&job.located, now_s).is_some_and(|seen| {
-        seen.value.owner() == job.owner && seen.keep_usual(job.passing, updates, now_s, usual)
+        job.visit.is_to(seen.value) && seen.keep_usual(job.visit.passing(), updates, now_s, usual)
     })
 }

@@ -1,11 +1,12 @@
 //! [`Services`]: which VIP an AS's packets answer for, remembered.
 
-use balancer::{Address, AsId, Course, Direction, FlowTuple, FlowValue, KeyKind, VipId};
+use balancer::{Address, AsId, Course, Direction, FlowTuple, FlowValue, KeyKind, VipId, Visit};
 use dataplane::family::Family;
 use dataplane::fib::FibEntry;
 use dataplane::snapshot::Snapshot;
 use dataplane::wire::ipv4::protocol;
 
+use super::answerer::{Answerer, CELLS, Name};
 use super::readdress::NewEnd;
 use super::redirect::{Redirected, Target};
 
@@ -14,16 +15,14 @@ use super::redirect::{Redirected, Target};
 pub(super) struct Service<A> {
     pub(super) vip: VipId,
     pub(super) server: AsId,
-    /// What entries of its flows have for an [owner](FlowValue::owner) while they are alive.
-    pub(super) owner: u32,
+    /// What its packets do to their flows, but for flags.
+    pub(super) visit: Visit,
     pub(super) kind: KeyKind,
     /// What clients know it by; the port in host byte order.
     pub(super) client_view: NewEnd<A>,
     pub(super) port: u16,
     /// The VIP's SYNs are changed.
     pub(super) mss: bool,
-    /// What its packets do to their flows.
-    pub(super) course: Course,
 }
 
 /// What is known of a packet's source.
@@ -34,16 +33,6 @@ pub(super) enum Source<A> {
     /// A service that takes more than a look at its flow, or whose address may be forged.
     Involved,
     One(Service<A>),
-}
-
-// A power of two, so that a shift finds it.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Cell<A> {
-    /// Whose it is but for the address; [`NOBODY`] in an empty cell.
-    tag: u64,
-    address: A,
-    source: Source<A>,
 }
 
 /// What becomes of the packets of a service. By itself, as it is wanted later than the rest.
@@ -58,75 +47,55 @@ pub(super) struct Answering<F: Redirected> {
 /// Any number will do, where there is no service.
 const ANYBODY: AsId = AsId::new(0).expect("there is a first one");
 
-/// What no source's tag is.
-const NOBODY: u64 = u64::MAX;
-
-/// How many sources are remembered.
-const CELLS: usize = 4096;
-
 /// Direct-mapped, and made of what the reverse map says: another snapshot empties it.
 #[derive(Debug)]
 pub(super) struct Services<F: Redirected> {
-    cells: Box<[Cell<F::Address>; CELLS]>,
-    /// In the places of services.
+    answerers: Box<[Answerer; CELLS]>,
+    /// In the places of answerers, as the next.
+    sources: Box<[Source<F::Address>; CELLS]>,
     answering: Box<[Answering<F>; CELLS]>,
-    /// The tag of protocol 0 and port 0 in the snapshot.
-    first: u64,
+    /// The snapshot's.
+    generation: u64,
     changes: u64,
+}
+
+fn all_the_same<T: Clone>(one: T) -> Box<[T; CELLS]> {
+    let Ok(all) = vec![one; CELLS].try_into() else {
+        unreachable!("there are as many as were made")
+    };
+    all
 }
 
 impl<F: Redirected> Default for Services<F> {
     fn default() -> Self {
         let address = F::Address::from_bits(0);
-        let empty = Cell { tag: NOBODY, address, source: Source::Stranger };
         let nothing = Target { address: (address, address), port: None, dscp: None };
         let restored = F::restoration(&nothing, false);
-        let nobody = Answering { restored, server: ANYBODY };
-        let (Ok(cells), Ok(answering)) =
-            (vec![empty; CELLS].try_into(), vec![nobody; CELLS].try_into())
-        else {
-            unreachable!("there are as many cells as were made")
-        };
-        Self { cells, answering, first: 0, changes: 0 }
-    }
-}
-
-/// Protocol and source port: 24 bits.
-#[inline(always)]
-fn number<A>(flow: &FlowTuple<A>) -> u64 {
-    u64::from(flow.protocol) << 16 | u64::from(flow.src_port)
-}
-
-/// Where the source of a packet is remembered.
-#[inline(always)]
-fn position<A: Address>(tuple: &FlowTuple<A>) -> usize {
-    let (number, bits) = (number(tuple), tuple.src.bits());
-    let folded = bits as u64 ^ (bits >> 64) as u64 ^ number << 32;
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % CELLS
-}
-
-impl<A: Address> Cell<A> {
-    #[inline(always)]
-    fn is_of(&self, tag: u64, address: A) -> bool {
-        self.tag == tag && self.address == address
+        Self {
+            answerers: all_the_same(Answerer::NONE),
+            sources: all_the_same(Source::Stranger),
+            answering: all_the_same(Answering { restored, server: ANYBODY }),
+            generation: 0,
+            changes: 0,
+        }
     }
 }
 
 /// Finds what is remembered of sources.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ServiceFinder<'a, A> {
-    cells: &'a [Cell<A>; CELLS],
-    first: u64,
+pub(super) struct ServiceFinder<'a> {
+    answerers: &'a [Answerer; CELLS],
+    generation: u64,
 }
 
-impl<'a, A: Address> ServiceFinder<'a, A> {
-    /// What the source of a packet is, and where that is remembered; `None` if it is not.
+impl<'a> ServiceFinder<'a> {
+    /// What is known of the source of a packet, and where that is remembered; `None` if it is not.
     #[inline(always)]
-    pub(super) fn find(&self, tuple: &FlowTuple<A>) -> Option<(u16, &'a Source<A>)> {
-        let at = position(tuple);
-        let cell = &self.cells[at];
-        let is_there = cell.is_of(self.first | number(tuple), tuple.src);
-        if is_there { Some((at as u16, &cell.source)) } else { None }
+    pub(super) fn find<A: Address>(&self, tuple: &FlowTuple<A>) -> Option<(u16, &'a Answerer)> {
+        let name = Name::of_source(self.generation, tuple);
+        let at = name.position();
+        let answerer = &self.answerers[at];
+        if answerer.name.is::<A>(name) { Some((at as u16, answerer)) } else { None }
     }
 }
 
@@ -134,7 +103,18 @@ impl<F: Redirected> Services<F> {
     /// Before the first packet of a frame.
     #[inline]
     pub(super) fn begin(&mut self, snapshot: &Snapshot) {
-        self.first = snapshot.generation << 24;
+        let later = |generation: u64| generation >> Name::GENERATION_BITS;
+        if later(snapshot.generation) != later(self.generation) {
+            self.forget();
+        }
+        self.generation = snapshot.generation;
+    }
+
+    /// Forgets what would be taken for something of this snapshot.
+    #[cold]
+    #[inline(never)]
+    fn forget(&mut self) {
+        self.answerers.fill(Answerer::NONE);
     }
 
     /// What the source of a packet is.
@@ -144,18 +124,19 @@ impl<F: Redirected> Services<F> {
         snapshot: &Snapshot,
         tuple: &FlowTuple<F::Address>,
     ) -> &Source<F::Address> {
-        let (at, tag) = (position(tuple), self.first | number(tuple));
-        if !self.cells[at].is_of(tag, tuple.src) {
+        let name = Name::of_source(self.generation, tuple);
+        let at = name.position();
+        if !self.answerers[at].name.is::<F::Address>(name) {
             // By value, so that a loop need not keep the tuple in memory.
-            self.work_out(snapshot, at, tuple.src, (tuple.protocol, tuple.src_port));
+            self.work_out(snapshot, name, tuple.src, (tuple.protocol, tuple.src_port));
         }
-        &self.cells[at].source
+        &self.sources[at]
     }
 
     /// What a loop needs to find what is remembered.
     #[inline(always)]
-    pub(super) fn finder(&self) -> ServiceFinder<'_, F::Address> {
-        ServiceFinder { cells: &self.cells, first: self.first }
+    pub(super) fn finder(&self) -> ServiceFinder<'_> {
+        ServiceFinder { answerers: &self.answerers, generation: self.generation }
     }
 
     #[cold]
@@ -163,14 +144,14 @@ impl<F: Redirected> Services<F> {
     fn work_out(
         &mut self,
         snapshot: &Snapshot,
-        at: usize,
+        name: Name,
         address: F::Address,
         service: (u8, u16),
     ) {
-        let (upper, port) = service;
-        let tag = self.first | u64::from(upper) << 16 | u64::from(port);
+        let ((upper, port), at) = (service, name.position());
         let source = source::<F>(snapshot, address, service);
-        self.cells[at] = Cell { tag, address, source };
+        self.sources[at] = source;
+        self.answerers[at] = Answerer::new(name, &source, upper);
         if let Source::One(service) = source {
             let to = Target {
                 address: (address, service.client_view.address),
@@ -199,7 +180,7 @@ impl<F: Redirected> Services<F> {
     /// The service at a position, whoever's it is.
     #[inline]
     pub(super) fn in_place(&self, position: u16) -> Option<&Service<F::Address>> {
-        match &self.cells[usize::from(position) % CELLS].source {
+        match &self.sources[usize::from(position) % CELLS] {
             Source::One(service) => Some(service),
             _ => None,
         }
@@ -228,16 +209,46 @@ fn source<F: Family>(
         let policy = snapshot.vip_policies.get(vip.id.index()).copied().unwrap_or_default();
         let server = candidate.as_id;
         let owner = FlowValue::owner_of(server, lb.epoch_of(server)?);
+        let course = Course::new(Direction::ToClient, vip.profile)?;
         Some(Service {
             vip: vip.id,
             server,
-            owner,
+            visit: Visit::new(owner, course),
             kind: vip.key_kind(),
             client_view: NewEnd::new(address),
             port,
             mss: policy.mss != dataplane::forwarding::MssClamp::Keep,
-            course: Course::new(Direction::ToClient, vip.profile)?,
         })
     });
     one.map_or(Source::Involved, Source::One)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use dataplane::family::Ip4;
+    use testkit::world::World;
+
+    use super::*;
+
+    /// Names have a part of the generation only.
+    #[test]
+    fn another_snapshot_empties_it() {
+        let (src, dst) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 3));
+        let tuple = FlowTuple { src, dst, src_port: 80, dst_port: 9, protocol: protocol::TCP };
+        let mut services = Services::<Ip4>::default();
+        for generation in [1, 2, 255, 256, 257, 513, 1 << 40 | 1] {
+            let snapshot = World::new().snapshot(generation, Vec::new());
+            services.begin(&snapshot);
+            assert!(services.finder().find(&tuple).is_none(), "generation {generation}");
+            let changes = services.changes();
+            for _ in 0..2 {
+                assert!(matches!(services.find(&snapshot, &tuple), Source::Stranger));
+                assert_eq!(services.changes(), changes + 1);
+            }
+            let (_, answerer) = services.finder().find(&tuple).expect("is remembered");
+            assert!(!answerer.takes(KeyKind::Exact, protocol::TCP, balancer::TcpFlags::ACK));
+        }
+    }
 }

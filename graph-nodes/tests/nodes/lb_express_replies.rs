@@ -8,7 +8,7 @@ use testkit::harness::Harness;
 use testkit::packet_builder::PacketBuilder;
 
 use crate::plan::{
-    CLIENT, CLIENT_LINK, HOST, SERVER_LINK, SERVERS, VIP, balanced_harness, balanced_world,
+    CLIENT, CLIENT_LINK, FAR, HOST, SERVER_LINK, SERVERS, VIP, balanced_harness, balanced_world,
     destination, from_client, from_host, from_server,
 };
 
@@ -159,6 +159,36 @@ fn replies_to_who_came_directly_are_left_to_the_other_nodes() {
         assert_eq!(turn_with(&mut here, step), turn_with(&mut plain, step));
     }
     assert_eq!(entries(&here), entries(&plain));
+}
+
+/// Clients on both links, and behind a route: whichever way the others of a group take, each reply takes its own.
+#[test]
+fn replies_of_a_group_take_several_ways() {
+    let clients = [CLIENT, HOST, FAR];
+    let reply = |at: usize, client: Ipv4Addr| {
+        let server = SERVERS[at % 2];
+        let packet =
+            PacketBuilder::udp((server, 3307), (client, 4000 + at as u16)).data(*b"twelve bytes");
+        (SERVER_LINK, from_server(server, packet).build())
+    };
+    let odd_one = |odd: usize| move |at: usize| usize::from(at == odd);
+    let in_turns = |at: usize| at % 3;
+    let patterns: [Box<dyn Fn(usize) -> usize>; 6] = [
+        Box::new(odd_one(0)),
+        Box::new(odd_one(7)),
+        Box::new(odd_one(31)),
+        Box::new(odd_one(32)),
+        Box::new(in_turns),
+        Box::new(odd_one(79)),
+    ];
+    let (mut here, mut plain) = (balanced_harness(), Harness::plain(balanced_world()));
+    for pattern in &patterns {
+        let burst: Vec<Arrival> = (0..80).map(|at| reply(at, clients[pattern(at)])).collect();
+        assert_eq!(turn_with(&mut here, &burst), turn_with(&mut plain, &burst));
+        let before = on_the_express_way(&here);
+        assert_eq!(turn_with(&mut here, &burst), turn_with(&mut plain, &burst));
+        assert_eq!(on_the_express_way(&here) - before, 80);
+    }
 }
 
 /// One that is longer than the way to the client allows goes to the other nodes, and nothing of the same two
