@@ -23,14 +23,90 @@ pub(super) struct Redirect6 {
     dscp: u8,
 }
 
-/// What IPv6 packets become whose source is always the same before.
+/// Words of a frame in the machine's byte order: so many that the compiler has one instruction for all.
+type Words = [u16; 16];
+
+/// Where in a frame the words start that hold hops and source.
+const FRONT: usize = 20;
+/// Where those start that hold the source's port and end with UDP's checksum, or TCP's.
+const BACK: [usize; 2] = [at6::TCP_CHECKSUM + 2 - 32, at6::UDP_CHECKSUM + 2 - 32];
+
+/// What IPv6 packets of one protocol become whose source is always the same before.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
 pub(super) struct Restored6 {
-    address: Ipv6Addr,
-    /// Host byte order; `None` stays.
-    port: Option<u16>,
-    /// What is added to checksums.
-    upper: u16,
+    /// What is added to the words in front, which takes a hop off, and the bits that turn then.
+    hop: Words,
+    turned: Words,
+    /// What is added, with the carry at the low end, to those behind, and the bits that turn before and after,
+    /// as in IPv4 ([`Restored4`](super::redirect4::Restored4)). Where both have the same words, they become the
+    /// same.
+    added: Words,
+    before: Words,
+    after: Words,
+}
+
+impl Restored6 {
+    fn new(to: &Target<Ipv6Addr>, udp: bool) -> Self {
+        let [from, address] = [to.address.0, to.address.1].map(|address| address.octets());
+        let port = to.port.map_or([[0; 2]; 2], |(from, to)| [from, to].map(u16::to_be_bytes));
+        // The bits of a frame that turn.
+        let mut turned = [0; 72];
+        for (at, from, to) in
+            [(at6::SOURCE, &from[..], &address[..]), (at6::SOURCE_PORT, &port[0], &port[1])]
+        {
+            for (offset, (from, to)) in from.iter().zip(to).enumerate() {
+                turned[at + offset] = from ^ to;
+            }
+        }
+        let back = BACK[usize::from(udp)];
+        let (mut hop, mut added, mut before) = ([0; 16], [0; 16], [u16::MAX; 16]);
+        hop[(at6::HOPS - 1 - FRONT) / 2] = u16::from_ne_bytes([0, u8::MAX]);
+        let Sums { upper, .. } = Sums::new(to.address, to.port);
+        // UDP's checksum so never becomes 0, as that would say that there is none (RFC 768).
+        (added[15], before[15]) = if udp { (!upper, 0) } else { (upper, u16::MAX) };
+        let mut after = words(&turned, back);
+        for (after, before) in after.iter_mut().zip(before) {
+            *after ^= before;
+        }
+        Self { hop, turned: words(&turned, FRONT), added, before, after }
+    }
+
+    /// Changes the packet whose words behind start here. `None`, and it is as it was, when it is shorter.
+    #[inline(always)]
+    fn change<const LEN: usize>(&self, data: &mut [u8], link: &[u8; L3]) -> Option<()> {
+        let head = data.first_chunk_mut::<LEN>()?;
+        let (front, back) = (words(head, FRONT), words(head, LEN - 32));
+        let (mut new_front, mut new_back) = ([0; 16], [0; 16]);
+        for at in 0..16 {
+            new_front[at] = front[at].wrapping_add(self.hop[at]) ^ self.turned[at];
+        }
+        for at in 0..16 {
+            // If there is no checksum, it stays so.
+            let kept = if back[at] | self.before[at] == 0 { 0 } else { u16::MAX };
+            let (sum, carry) = (back[at] ^ self.before[at]).overflowing_add(self.added[at] & kept);
+            new_back[at] = sum.wrapping_add(u16::from(carry)) ^ self.after[at];
+        }
+        set_words(head, FRONT, &new_front);
+        set_words(head, LEN - 32, &new_back);
+        // By two moves that overlap.
+        *part::<8, LEN>(head, 0)? = *link.first_chunk()?;
+        *part::<8, LEN>(head, L3 - 8)? = *link.last_chunk()?;
+        Some(())
+    }
+}
+
+/// The words of a frame from this byte on.
+#[inline(always)]
+fn words<const LEN: usize>(head: &[u8; LEN], start: usize) -> Words {
+    std::array::from_fn(|at| u16::from_ne_bytes([head[start + 2 * at], head[start + 2 * at + 1]]))
+}
+
+#[inline(always)]
+fn set_words<const LEN: usize>(head: &mut [u8; LEN], start: usize, words: &Words) {
+    for (at, word) in words.iter().enumerate() {
+        [head[start + 2 * at], head[start + 2 * at + 1]] = word.to_ne_bytes();
+    }
 }
 
 /// Up to the end of UDP's header.
@@ -97,24 +173,18 @@ impl Redirected for Ip6 {
         true
     }
 
-    fn restoration(to: &Target<Ipv6Addr>, _udp: bool) -> Restored6 {
-        let Target { address, port, .. } = *to;
-        let Sums { upper, .. } = Sums::new(address, port);
-        Restored6 { address: address.1, port: port.map(|(_, to)| to), upper }
+    fn restoration(to: &Target<Ipv6Addr>, udp: bool) -> Restored6 {
+        Restored6::new(to, udp)
     }
 
     #[inline(always)]
     fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored6, udp: bool) -> bool {
-        let change = |data: &mut [u8]| {
-            let head = settle6(data, to.upper, udp)?;
-            *part(head, 0)? = *link;
-            *part(head, at6::SOURCE)? = to.address.octets();
-            if let Some(port) = to.port {
-                *part(head, at6::SOURCE_PORT)? = port.to_be_bytes();
-            }
-            Some(())
+        let changed = if udp {
+            to.change::<{ at6::UDP_CHECKSUM + 2 }>(data, link)
+        } else {
+            to.change::<{ at6::TCP_CHECKSUM + 2 }>(data, link)
         };
-        change(data).is_some()
+        changed.is_some()
     }
 }
 
@@ -155,10 +225,16 @@ mod tests {
         #[test]
         fn ip6_is_restored_as_it_is_readdressed(
             mut data in prop::collection::vec(any::<u8>(), 74), tcp: bool, from: u128, to: u128,
-            ports: (u16, u16),
+            ports: (u16, u16), none in 0..8, len in 62..=74_usize,
         ) {
             let [from, to] = [from, to].map(Ipv6Addr::from_bits);
             data[at6::PROTOCOL] = if tcp { protocol::TCP } else { protocol::UDP };
+            if !tcp {
+                data.truncate(len);
+                if none == 0 {
+                    data[at6::UDP_CHECKSUM..][..2].fill(0);
+                }
+            }
             data[at6::SOURCE..][..16].copy_from_slice(&from.octets());
             data[at6::SOURCE_PORT..][..2].copy_from_slice(&ports.0.to_be_bytes());
             (data[14], data[at6::HOPS]) = (0x60, data[at6::HOPS].max(2));
@@ -169,6 +245,20 @@ mod tests {
             let to = Ip6::restoration(&to, !tcp);
             prop_assert!(Ip6::restore(&mut data, &[9; L3], &to, !tcp));
             prop_assert_eq!(data, expected);
+        }
+    }
+
+    #[test]
+    fn short_frames_stay_as_they_are() {
+        let to = Target {
+            address: (Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED),
+            port: None,
+            dscp: None,
+        };
+        for (udp, len) in [(true, 61), (false, 71)] {
+            let mut data = vec![7; len];
+            assert!(!Ip6::restore(&mut data, &[9; L3], &Ip6::restoration(&to, udp), udp));
+            assert_eq!(data, vec![7; len]);
         }
     }
 }
