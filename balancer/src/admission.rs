@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::address::Address;
-use crate::bucket::{Entries, WAYS};
-use crate::flow_key::{FlowKey, WordKey, is_direct_word};
+use crate::bucket::WAYS;
+use crate::flow_key::{FlowKey, WordKey};
 use crate::flow_tuple::FlowTuple;
 use crate::flow_value::FlowValue;
 use crate::place::{Place, Seen};
@@ -34,31 +34,6 @@ pub enum Reception<'a> {
 }
 
 impl StickyOwner {
-    /// [Receives](Self::receive) the flow of a place and lets it [begin](Self::begin) where that takes the
-    /// least, as it does in nearly every case: nothing is in its first bucket but room, and nothing can be
-    /// elsewhere. False, and nothing is changed, otherwise.
-    #[inline(always)]
-    #[must_use]
-    pub fn begin_at_once<A: Address>(
-        &mut self,
-        place: &Place,
-        note: Option<&FlowTuple<A>>,
-        value: FlowValue,
-        now_s: u32,
-    ) -> bool {
-        let table = self.table();
-        let entries = table.entries(place.bucket);
-        if entries.bucket.ways(place.word) != 0
-            || self.strays.may_be(place.bucket)
-            || self.old.is_some()
-        {
-            return false;
-        }
-        let Some(way) = entries.bucket.vacancy(now_s) else { return false };
-        self.fill(&entries, way, &FlowKey::of_word(place.word, note), value);
-        true
-    }
-
     /// What the flow of a place meets, of which nothing need have been looked up before.
     #[must_use]
     pub fn receive(&self, place: &Place, now_s: u32) -> Reception<'_> {
@@ -73,7 +48,7 @@ impl StickyOwner {
             return Reception::Doubtful;
         }
         let mut vacancies = buckets.into_iter().filter_map(|at| {
-            let way = bucket(at).vacancy(now_s)?;
+            let way = bucket(at).room(now_s).way()?;
             Some(Vacancy { bucket: at, way: way as u8 })
         });
         vacancies.next().map_or(Reception::Doubtful, Reception::New)
@@ -90,9 +65,13 @@ impl StickyOwner {
         value: FlowValue,
     ) {
         self.note_stray(place.word, vacancy.bucket);
-        let (entries, way) =
-            (self.table().entries(vacancy.bucket), usize::from(vacancy.way) % WAYS);
-        self.fill(&entries, way, &FlowKey::of_word(place.word, note), value);
+        let entries = self.table().entries(vacancy.bucket);
+        let way = usize::from(vacancy.way) % WAYS;
+        let old = entries.bucket.value(way);
+        self.uncount(entries.bucket.word(way), old);
+        self.table().live_flows().enter(value.as_id(), false);
+        let value = value.with_sequence(old.sequence().wrapping_add(1));
+        entries.replace(way, &FlowKey::of_word(place.word, note), value);
     }
 
     /// Undoes that: the flow has no entry any more.
@@ -101,21 +80,6 @@ impl StickyOwner {
         if let Some((slot, _)) = self.find_wanted(&WordKey(place.word)) {
             self.remove(slot);
         }
-    }
-
-    /// Puts a new entry into a position that is free or expired.
-    #[inline(always)]
-    fn fill(&self, entries: &Entries<'_>, way: usize, key: &FlowKey, value: FlowValue) {
-        let flows = self.table().live_flows();
-        let old = entries.bucket.value(way);
-        let value = value.with_sequence(old.sequence().wrapping_add(1));
-        if is_direct_word(entries.bucket.word(way)) {
-            self.uncount(entries.bucket.word(way), old);
-            flows.enter(value.as_id(), false);
-        } else {
-            flows.replace((old.as_id(), !old.is_free()), value.as_id());
-        }
-        entries.replace(way, key, value);
     }
 
     /// [Receives](Self::receive) a flow of which [`known`](Self::known) found nothing, and lets it
@@ -131,8 +95,12 @@ impl StickyOwner {
     ) -> bool {
         let bucket = self.table().first_bucket(located.hash);
         let place = Place { word: located.word, bucket };
-        if self.begin_at_once(&place, note, value, now_s) {
-            return true;
+        if let Some(mut rooms) = self.rooms(now_s) {
+            let room = rooms.find(&place).unwrap_or_default();
+            if rooms.fill((&place, room), note, value) {
+                rooms.count();
+                return true;
+            }
         }
         let Reception::New(vacancy) = self.receive(&place, now_s) else { return false };
         self.begin(&place, vacancy, note, value);
@@ -152,6 +120,16 @@ impl StickyOwner {
         let others = tables.iter().filter(|table| !self.is_own(table));
         let mut entries = others.filter_map(|table| table.read(&WordKey(located.word)));
         entries.any(|value| value.is_live(now_s))
+    }
+
+    /// Fetches what [`is_known_elsewhere`](Self::is_known_elsewhere) looks at of a flow that is not known.
+    #[inline]
+    pub fn fetch_elsewhere(&self, tables: &[Arc<StickyTable>], place: &Place) {
+        for table in tables.iter().filter(|table| !self.is_own(table)) {
+            let hash = table.instance().hash(place.word);
+            table.prefetch(hash, false);
+            table.prefetch_second(hash);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU64, Ordering, fence};
+use std::hint::select_unpredictable;
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -16,6 +17,33 @@ pub(crate) const WAYS: usize = 4;
 
 /// How often an entry is read again that changes meanwhile.
 const READ_ATTEMPTS: usize = 4;
+
+/// A position for another flow in a bucket, or none. In one byte, as bursts have many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room(u8);
+
+impl Room {
+    /// There is none.
+    pub const NONE: Self = Self(WAYS as u8);
+
+    /// Whether there is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_any(self) -> bool {
+        self.0 < Self::NONE.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn way(self) -> Option<usize> {
+        self.is_any().then_some(usize::from(self.0))
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
 
 /// Keys first, so that four can be compared at once; a bucket is exactly one cache line.
 ///
@@ -78,11 +106,12 @@ impl Bucket {
 
     /// A position for another flow, for the writer: the first that is free, else the first that has
     /// expired.
-    #[inline]
-    pub(crate) fn vacancy(&self, now_s: u32) -> Option<usize> {
+    #[inline(always)]
+    pub(crate) fn room(&self, now_s: u32) -> Room {
         let (free, live) = self.free_and_live(now_s);
-        let ways = if free != 0 { free } else { !live & ((1 << WAYS) - 1) };
-        (ways != 0).then(|| ways.trailing_zeros() as usize % WAYS)
+        // Without branches, as nobody can tell which it is.
+        let ways = select_unpredictable(free != 0, free, !live);
+        Room((ways | 1 << WAYS).trailing_zeros() as u8)
     }
 
     /// The positions that are free, as bits, and those that have not expired, of which some may be
@@ -252,7 +281,7 @@ mod tests {
 
     /// Each way free, live or expired, around the wrap of expiry.
     #[test]
-    fn a_vacancy_is_free_or_else_expired() {
+    fn room_is_free_or_else_expired() {
         let id = AsId::new((1 << 20) - 1).unwrap();
         for (now_s, mixed) in [0u32, 39, 65_535, 65_536, u32::MAX]
             .into_iter()
@@ -275,7 +304,7 @@ mod tests {
             let bucket = Bucket { keys, values: values.map(|value| AtomicU64::new(value.word())) };
             let free = values.iter().position(|value| value.is_free());
             let expired = values.iter().position(|value| !value.is_live(now_s));
-            assert_eq!(bucket.vacancy(now_s), free.or(expired), "{values:?} {now_s}");
+            assert_eq!(bucket.room(now_s).way(), free.or(expired), "{values:?} {now_s}");
         }
     }
 }

@@ -80,22 +80,10 @@ impl LiveFlows {
         }
     }
 
-    /// Counts an entry of an AS in the place of one of another AS, or, if that is not `used`, of none. Only
-    /// for the owner. Without branches, as nobody can tell which of both it is.
+    /// For loops over new entries. Only for the owner.
     #[inline(always)]
-    pub(crate) fn replace(&self, (before, used): (AsId, bool), as_id: AsId) {
-        let left = u32::from(used);
-        add(&self.totals.used, 1 - left);
-        if let Some(count) = self.by_server.get(before.index()) {
-            add(count, left.wrapping_neg());
-        }
-        if let Some(count) = self.by_server.get(as_id.index()) {
-            // Hardly ever.
-            if count.load(Ordering::Relaxed) == 0 {
-                add(&self.totals.beginnings, 1);
-            }
-            add(count, 1);
-        }
+    pub(crate) fn tally(&self) -> Tally<'_> {
+        Tally { by_server: &self.by_server, totals: &self.totals, entered: 0 }
     }
 
     /// Counts one entry less. Only for the owner.
@@ -113,6 +101,42 @@ impl LiveFlows {
         let before = count.load(Ordering::Relaxed);
         count.store(before.wrapping_add(delta), Ordering::Relaxed);
         before
+    }
+}
+
+/// Counts entries of ASs, none of which is direct, close at hand: how many are in use all at once.
+#[derive(Debug)]
+#[must_use = "it has to come to its end"]
+pub(crate) struct Tally<'a> {
+    by_server: &'a [AtomicU32],
+    totals: &'a Totals,
+    /// So many more are in use.
+    entered: u32,
+}
+
+impl Tally<'_> {
+    /// Counts an entry of an AS in the place of one of another AS, or, if that is not `used`, of none.
+    /// Without branches, as nobody can tell which of both it is.
+    #[inline(always)]
+    pub(crate) fn replace(&mut self, (before, used): (AsId, bool), as_id: AsId) {
+        let left = u32::from(used);
+        self.entered += 1 - left;
+        if let Some(count) = self.by_server.get(before.index()) {
+            add(count, left.wrapping_neg());
+        }
+        if let Some(count) = self.by_server.get(as_id.index()) {
+            // Hardly ever.
+            if count.load(Ordering::Relaxed) == 0 {
+                add(&self.totals.beginnings, 1);
+            }
+            add(count, 1);
+        }
+    }
+
+    /// All are counted.
+    #[inline(always)]
+    pub(crate) fn end(self) {
+        add(&self.totals.used, self.entered);
     }
 }
 
@@ -170,7 +194,10 @@ mod tests {
         assert_eq!(beginnings(&owner), 5);
         let live = owner.table().live_flows();
         for (before, number, times) in [((1, true), 2, 6), ((2, true), 3, 7), ((3, false), 3, 7)] {
-            live.replace((server(before.0), before.1), server(number));
+            let (used, mut tally) = (live.used(), live.tally());
+            tally.replace((server(before.0), before.1), server(number));
+            tally.end();
+            assert_eq!(live.used(), used + u32::from(!before.1));
             assert_eq!(
                 (beginnings(&owner), live.of(server(before.0)) > 0),
                 (times, number == before.0)

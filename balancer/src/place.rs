@@ -130,21 +130,6 @@ impl StickyOwner {
         self.table().prefetch_second(self.instance().hash(place.word));
     }
 
-    /// The same if the flow, which is not in its first bucket, may be there or must go there.
-    #[inline(always)]
-    pub fn fetch_second_if_needed(&self, place: &Place, now_s: u32) {
-        let full = || self.table().entries(place.bucket).bucket.vacancy(now_s).is_none();
-        if self.strays.may_be(place.bucket) || full() {
-            self.fetch_second(place);
-        }
-    }
-
-    /// Fetches what says whether the flow of a place may be in its second bucket.
-    #[inline(always)]
-    pub fn fetch_stray(&self, place: &Place) {
-        self.strays.prefetch(place.bucket);
-    }
-
     /// Where the flow of a place is looked for.
     #[inline]
     #[must_use]
@@ -363,7 +348,8 @@ mod tests {
             if expected.is_none() {
                 none += 1;
                 let as_id = AsId::new(step % 16).unwrap();
-                let first = updates.beginning(passing, flow.protocol, (as_id, 0));
+                let first =
+                    updates.beginning(passing, flow.protocol, FlowValue::owner_of(as_id, 0));
                 let (state, expiry_tick) = (first.state(), first.expiry_tick());
                 let entry = NewEntry { as_id, epoch: 0, state, expiry_tick };
                 let key = FlowKey::exact(flow.src, flow.src_port, vip);

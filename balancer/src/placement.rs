@@ -50,7 +50,7 @@ impl StickyOwner {
     /// A free entry of a bucket; else an expired one.
     #[inline]
     fn vacancy(&self, index: u32, now_s: u32) -> Option<Slot> {
-        let way = self.table().entries(index).bucket.vacancy(now_s)?;
+        let way = self.table().entries(index).bucket.room(now_s).way()?;
         Some(Slot { bucket: index, way: way as u8, in_old: false })
     }
 

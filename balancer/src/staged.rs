@@ -6,7 +6,6 @@
 //! of this worker; whatever they do not find goes there.
 
 use crate::address::Address;
-use crate::application_server::AsId;
 use crate::bucket::{Bucket, Entries, WAYS};
 use crate::flow_key::FlowKey;
 use crate::flow_tuple::FlowTuple;
@@ -73,19 +72,14 @@ impl Updates {
         }
     }
 
-    /// With what a flow of TCP or UDP to an AS in an epoch begins whose first packet is this: its state,
-    /// and when it expires then. `protocol` is the IP protocol number.
+    /// With what a flow of TCP or UDP begins whose first packet is this: its state, and when it expires then.
+    /// `owner` are its AS and epoch ([`FlowValue::owner_of`]); `protocol` is the IP protocol number.
     #[inline(always)]
     #[must_use]
-    pub fn beginning(
-        &self,
-        passing: Passing,
-        protocol: u8,
-        (server, epoch): (AsId, u8),
-    ) -> FlowValue {
+    pub fn beginning(&self, passing: Passing, protocol: u8, owner: u32) -> FlowValue {
         const TCP: u8 = Protocol::Tcp.number();
         let column = if protocol == TCP { NO_STATE } else { NOT_TCP };
-        self.values[passing.index()][column].owned_by(FlowValue::owner_of(server, epoch))
+        self.values[passing.index()][column].owned_by(owner)
     }
 
     /// What a packet makes of a flow's entry.
@@ -379,6 +373,7 @@ impl Known<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::application_server::AsId;
     use crate::timeouts::Timeouts;
 
     const DIRECTIONS: [Direction; 3] =
@@ -417,7 +412,8 @@ mod tests {
                         let expiry = profiles.of(*profile).expiry_tick(first, 70_000);
                         let server = AsId::new(78).unwrap();
                         let expected = FlowValue::new(server, 10, first, expiry, 0);
-                        assert_eq!(updates.beginning(passing, protocol, (server, 10)), expected);
+                        let owner = FlowValue::owner_of(server, 10);
+                        assert_eq!(updates.beginning(passing, protocol, owner), expected);
                     }
                     for state in FlowState::ALL {
                         let next = state.next(direction, flags);

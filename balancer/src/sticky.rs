@@ -187,6 +187,18 @@ impl StickyTable {
         size_of_val::<[Bucket]>(&self.buckets)
     }
 
+    /// All buckets.
+    #[inline(always)]
+    pub(crate) fn all_buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// The cells of all entries.
+    #[inline(always)]
+    pub(crate) fn cells(&self) -> &SideCells {
+        &self.cells
+    }
+
     /// Where the memory of the buckets comes from. Asks the kernel, so not for workers.
     #[cfg(not(loom))]
     #[must_use]

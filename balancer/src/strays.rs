@@ -2,7 +2,6 @@
 
 use std::hint::black_box;
 
-use crate::prefetch::prefetch;
 use crate::sticky_owner::StickyOwner;
 
 /// By first bucket a bit, which is set if a flow may be in its second one. It fits into a cache where the
@@ -43,14 +42,6 @@ impl Strays {
     pub(crate) fn may_be(&self, first: u32) -> bool {
         let (word, bit) = place(first);
         self.known.get(word).is_none_or(|word| word & bit != 0)
-    }
-
-    /// Starts to fetch the bit of a first bucket.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, first: u32) {
-        if let Some(word) = self.known.get(place(first).0) {
-            prefetch(word);
-        }
     }
 
     /// A flow with this first bucket gets an entry in its second one.

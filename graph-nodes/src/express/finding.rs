@@ -1,10 +1,11 @@
 //! The second stage's first loop: the ways of packets are found, and the entries of their flows brought up
 //! to date.
 
-use balancer::Usual;
+use balancer::{Room, Usual};
 
 use super::fitting::{AlikeJob, NO_WAY};
 use super::lane::{Cx, Lane, LaneFamily};
+use super::newcomers::fetch_seconds;
 use super::server_ways::ServerWays;
 use super::stragglers::Stragglers;
 
@@ -27,7 +28,7 @@ pub(super) fn find_ways<F: LaneFamily>(
             continue;
         }
         let Some((before, [job, ..])) = jobs.split_at_mut_checked(index) else { break };
-        job.way = NO_WAY;
+        (job.way, job.room) = (NO_WAY, Room::NONE);
         match look_closer(cx, lane, (before, job), &mut usual) {
             Found::Way => {}
             Found::Unknown => stragglers.add_unknown(index, 1),
@@ -39,37 +40,35 @@ pub(super) fn find_ways<F: LaneFamily>(
         }
         index += 1;
     }
-    if stragglers.any_unknown() && cx.worker.sticky.is_large() {
-        fetch_seconds(cx, jobs, &stragglers);
+    // Most of few are in their second buckets. Where there are more, most begin.
+    if stragglers.any_unknown() && stragglers.are_few(jobs.len()) && cx.worker.sticky.is_large() {
+        fetch_seconds(cx, stragglers.unknown(jobs));
     }
     stragglers
 }
 
-/// Fetches the second buckets of flows that were not seen.
-#[inline(never)]
-fn fetch_seconds(cx: &Cx<'_>, jobs: &[AlikeJob], stragglers: &Stragglers) {
-    let (sticky, now_s) = (&cx.worker.sticky, cx.now.tick_s);
-    if stragglers.are_few(jobs.len()) {
-        // Whether they are needed is far away as well.
-        stragglers.unknown(jobs).for_each(|job| sticky.fetch_second(&job.place));
-    } else {
-        stragglers.unknown(jobs).for_each(|job| sticky.fetch_second_if_needed(&job.place, now_s));
-    }
-}
-
-/// Passes packets of flows that are not seen, most often all or none. Returns how many there are in a row.
+/// Passes packets of flows that are not seen, most often all or none, and looks for room for the flows.
+/// Returns how many there are in a row.
 #[inline(always)]
 fn pass_unseen(cx: &Cx<'_>, jobs: &mut [AlikeJob]) -> usize {
-    let (sticky, all) = (&cx.worker.sticky, jobs.len());
+    let Some(rooms) = cx.worker.sticky.rooms(cx.now.tick_s) else {
+        return pass_unseen_closely(cx, jobs);
+    };
+    let all = jobs.len();
     let mut left = jobs.iter_mut();
     while let Some(job) = left.next() {
-        if sticky.look(&job.place).is_some() {
-            return all - left.len() - 1;
-        }
-        job.way = NO_WAY;
-        sticky.fetch_stray(&job.place);
+        let Some(room) = rooms.find(&job.place) else { return all - left.len() - 1 };
+        (job.way, job.room) = (NO_WAY, room);
     }
     all
+}
+
+/// The same when each flow takes a closer look.
+#[cold]
+fn pass_unseen_closely(cx: &Cx<'_>, jobs: &mut [AlikeJob]) -> usize {
+    let unseen = |job: &&mut AlikeJob| cx.worker.sticky.look(&job.place).is_none();
+    let passed = jobs.iter_mut().take_while(unseen);
+    passed.map(|job| (job.way, job.room) = (NO_WAY, Room::NONE)).count()
 }
 
 /// Finds the ways of packets up to the first that needs more than most do. Returns how many it found, and

@@ -1,6 +1,6 @@
 //! [`Fitting`]: the packets of a group that fitted a pattern, and their second stage.
 
-use balancer::{Passing, Place};
+use balancer::{Passing, Place, Room};
 use dataplane::frame::Frame;
 use dataplane::wire::ipv4::protocol;
 
@@ -32,6 +32,8 @@ pub(super) struct AlikeJob {
     pub(super) way: u16,
     /// The slot in the frame.
     pub(super) at: u8,
+    /// Where its flow can have an entry, if that was not seen.
+    pub(super) room: Room,
 }
 
 /// The packets of a group that fitted a pattern.

@@ -1,6 +1,8 @@
 //! The first packet of a flow, and the SYN of a connection that is known already.
 
-use balancer::{AsId, Balancer, Decision, FlowTuple, KeyKind, ServerState, TcpFlags, Vip, VipId};
+use balancer::{
+    AsId, Balancer, Decision, FlowTuple, FlowValue, KeyKind, ServerState, TcpFlags, Vip, VipId,
+};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 
@@ -86,7 +88,8 @@ impl<F: LaneFamily> Lane<F> {
             && (job.passing.opens()
                 || peers.len() <= 1
                 || !owner.is_known_elsewhere(peers, &job.located, now_s));
-        let entry = self.updates.beginning(job.passing, flow.protocol, (first, epoch));
+        let of = FlowValue::owner_of(first, epoch);
+        let entry = self.updates.beginning(job.passing, flow.protocol, of);
         let note = (job.kind == KeyKind::End).then_some(flow);
         if simple && owner.admit(&job.located, note, entry, now_s) {
             return Some(Decision::New(first));

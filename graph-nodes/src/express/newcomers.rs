@@ -1,12 +1,17 @@
 //! [`Newcomers`]: the packets of a group whose flows are not known, which have their VIP in common.
 
-use balancer::{Address, FlowHasher, FlowTuple, FlowValue, KeyKind, Reception, Seen, Vacancy, Vip};
+use balancer::{
+    Address, AsId, FlowHasher, FlowTuple, FlowValue, KeyKind, Reception, Seen, Vacancy, Vip,
+};
 use dataplane::frame::Frame;
 
 use super::STAGE;
 use super::fitting::AlikeJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::pattern::Pattern;
+
+/// Any number will do, where no AS was found yet.
+const NOBODY: AsId = AsId::new(0).expect("there is a first one");
 
 /// Gives ASs to flows that begin, where that is simple: the new-flow table decides, there is room for
 /// an entry, and no other flow has to be looked at.
@@ -60,20 +65,31 @@ impl<'a> Newcomers<'a> {
         frame: &Frame,
         (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
     ) -> Placed {
-        let slots = match pattern.flow_from_nobody().filter(|_| self.kind == KeyKind::Exact) {
-            Some(like) => self.slots(jobs, |job| {
+        fetch_seconds(cx, jobs.iter().filter(|job| !job.room.is_any()));
+        if self.others {
+            fetch_elsewhere(cx, jobs);
+        }
+        let mut servers = [NOBODY; STAGE];
+        let known = match pattern.flow_from_nobody().filter(|_| self.kind == KeyKind::Exact) {
+            Some(like) => self.find_servers(cx, (jobs, coming), &mut servers, |job| {
                 let (client, src_port) = job.place.exact_client();
                 let src = F::Address::from_bits(u128::from(client.to_bits()));
                 Some(FlowTuple { src, src_port, ..like })
             }),
-            None => self.slots(jobs, |job| F::flow(frame.data(usize::from(job.at)))),
+            None => self.find_servers(cx, (jobs, coming), &mut servers, |job| {
+                F::flow(frame.data(usize::from(job.at)))
+            }),
         };
         let mut entries = [FlowValue::default(); STAGE];
-        let chosen = self.choose(cx, lane, jobs, &slots, &mut entries);
+        let mut chosen = self.choose(cx, lane, jobs, &servers[..known], &mut entries);
+        if self.others {
+            chosen = before_known(cx, &jobs[..chosen]);
+        }
         let (jobs, entries) = (&mut jobs[..chosen], &entries[..chosen]);
+        find_beyond(cx, jobs);
         match self.kind {
-            KeyKind::End => self.begin::<F, true>(cx, lane, frame, (jobs, coming), entries),
-            _ => self.begin::<F, false>(cx, lane, frame, (jobs, coming), entries),
+            KeyKind::End => begin::<F, true>(cx, lane, frame, jobs, entries),
+            _ => begin::<F, false>(cx, lane, frame, jobs, entries),
         }
     }
 
@@ -84,22 +100,30 @@ impl<'a> Newcomers<'a> {
         }
     }
 
-    /// Where the new-flow table has the ASs of packets' flows. Fetches that.
+    /// Asks the new-flow table for the ASs of packets' flows, and fetches the buckets of packets that come
+    /// next one by one. Returns of how many there is one.
     #[inline(never)]
-    fn slots<A: Address>(
+    fn find_servers<A: Address>(
         &self,
-        jobs: &[AlikeJob],
+        cx: &Cx<'_>,
+        (jobs, coming): (&[AlikeJob], &[AlikeJob]),
+        servers: &mut [AsId; STAGE],
         flow: impl Fn(&AlikeJob) -> Option<FlowTuple<A>>,
-    ) -> [u32; STAGE] {
-        let mut slots = [0; STAGE];
-        for (slot, job) in slots.iter_mut().zip(jobs) {
-            // Of packets that have one: they fitted the pattern.
+    ) -> usize {
+        let (mut found, mut ahead) = (0, coming.iter());
+        for (server, job) in servers.iter_mut().zip(jobs) {
+            if let Some(job) = ahead.next() {
+                cx.worker.sticky.fetch_first(&job.place);
+            }
+            // Packets have one: they fitted the pattern.
             let Some(flow) = flow(job) else { break };
-            let found = self.vip.table.slot_of(self.hasher.hash(&flow, self.vip.src_ip_sticky));
-            self.vip.table.prefetch(found);
-            *slot = found as u32;
+            let hash = self.hasher.hash(&flow, self.vip.src_ip_sticky);
+            let Some(chosen) = self.vip.server_for(hash) else { break };
+            *server = chosen;
+            found += 1;
         }
-        slots
+        ahead.for_each(|job| cx.worker.sticky.fetch_first(&job.place));
+        found
     }
 
     /// Finds the ways to those ASs, and what the flows' entries will be. Returns of how many, before the first
@@ -110,74 +134,102 @@ impl<'a> Newcomers<'a> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         jobs: &mut [AlikeJob],
-        slots: &[u32; STAGE],
+        servers: &[AsId],
         entries: &mut [FlowValue; STAGE],
     ) -> usize {
         let mut chosen = 0;
-        for (slot, entry) in slots[..jobs.len().min(STAGE)].iter().zip(entries) {
-            let Some(server) = self.vip.server_in_slot(*slot as usize) else { break };
-            let position = match lane.servers.position_to(server) {
-                Ok(position) => position,
-                Err(position) if is_needed(&jobs[..chosen], position) => break,
-                Err(position) => {
-                    lane.servers.to(cx.snapshot, server);
-                    position
-                }
-            };
-            let (way, Some(job)) = (lane.servers.at(position), jobs.get_mut(chosen)) else { break };
-            let Some(epoch) = way.epoch() else { break };
-            if !way.takes(job.len) || !way.is_alone() {
+        for (server, entry) in servers.iter().zip(entries) {
+            let mut way = lane.servers.position_to(*server);
+            if let Err(position) = way
+                && !is_needed(&jobs[..chosen], position)
+            {
+                lane.servers.to(cx.snapshot, *server);
+                way = lane.servers.position_to(*server);
+            }
+            let (Ok((way, owner)), Some(job)) = (way, jobs.get_mut(chosen)) else { break };
+            if !lane.servers.is_open_at(way) || !lane.servers.at(way).takes(job.len) {
                 break;
             }
-            *entry = lane.updates.beginning(job.passing, self.protocol, (server, epoch));
-            job.way = position;
+            *entry = lane.updates.beginning(job.passing, self.protocol, owner);
+            job.way = way;
             chosen += 1;
         }
         chosen
     }
+}
 
-    /// Makes the entries, but of flows that have one, and fetches the buckets of packets that come next one
-    /// by one. The tuples are kept too if they are to be `NOTED`.
-    #[inline(never)]
-    fn begin<F: LaneFamily, const NOTED: bool>(
-        &self,
-        cx: &mut Cx<'_>,
-        lane: &mut Lane<F>,
-        frame: &Frame,
-        (jobs, coming): (&mut [AlikeJob], &[AlikeJob]),
-        entries: &[FlowValue],
-    ) -> Placed {
-        let (mut placed, mut ahead) = (Placed::default(), coming.iter());
-        for entry in entries {
-            if let Some(job) = ahead.next() {
-                cx.worker.sticky.fetch_first(&job.place);
-            }
-            let Some(job) = jobs.get(placed.packets) else { break };
-            // A SYN starts a connection here, whatever others know.
-            if self.others && !job.passing.opens() && is_known_elsewhere(cx, job) {
-                break;
-            }
-            let note = if NOTED { F::flow(frame.data(usize::from(job.at))) } else { None };
-            let (note, now_s) = (note.as_ref(), cx.now.tick_s);
-            let begins = if cx.worker.sticky.begin_at_once(&job.place, note, *entry, now_s) {
-                true
-            } else {
-                let place = job.place;
-                match receive_closely(cx, lane, jobs, placed.packets) {
-                    Some(Some(vacancy)) => {
-                        cx.worker.sticky.begin(&place, vacancy, note, *entry);
-                        true
-                    }
-                    Some(None) => false,
-                    None => break,
-                }
-            };
-            placed.new |= u32::from(begins) << placed.packets;
-            placed.packets += 1;
-        }
-        ahead.for_each(|job| cx.worker.sticky.fetch_first(&job.place));
-        placed
+/// Fetches the second buckets of packets' flows.
+pub(super) fn fetch_seconds<'a>(cx: &Cx<'_>, jobs: impl Iterator<Item = &'a AlikeJob>) {
+    jobs.for_each(|job| cx.worker.sticky.fetch_second(&job.place));
+}
+
+/// Fetches what [`before_known`] looks at.
+#[inline(never)]
+fn fetch_elsewhere(cx: &Cx<'_>, jobs: &[AlikeJob]) {
+    for job in jobs.iter().filter(|job| !job.passing.opens()) {
+        cx.worker.sticky.fetch_elsewhere(&cx.snapshot.sticky_tables, &job.place);
     }
+}
+
+/// Looks once more for room for flows for which none was found, now that their second buckets are there.
+fn find_beyond(cx: &Cx<'_>, jobs: &mut [AlikeJob]) {
+    let Some(rooms) = cx.worker.sticky.rooms(cx.now.tick_s) else { return };
+    for job in jobs.iter_mut().filter(|job| !job.room.is_any()) {
+        job.room = rooms.find_beyond(&job.place);
+    }
+}
+
+/// Makes the entries, but of flows that have one. The tuples are kept too if they are to be `NOTED`.
+fn begin<F: LaneFamily, const NOTED: bool>(
+    cx: &mut Cx<'_>,
+    lane: &mut Lane<F>,
+    frame: &Frame,
+    jobs: &mut [AlikeJob],
+    entries: &[FlowValue],
+) -> Placed {
+    let mut placed = Placed::default();
+    loop {
+        let rest = placed.packets..;
+        let begun = fill_rooms::<F, NOTED>(cx, frame, &jobs[rest.clone()], &entries[rest]);
+        placed.new |= (((1_u64 << begun) - 1) << placed.packets) as u32;
+        placed.packets += begun;
+        let (Some(job), Some(entry)) = (jobs.get(placed.packets), entries.get(placed.packets))
+        else {
+            return placed;
+        };
+        let place = job.place;
+        let note = if NOTED { F::flow(frame.data(usize::from(job.at))) } else { None };
+        match receive_closely(cx, lane, jobs, placed.packets) {
+            Some(Some(vacancy)) => {
+                cx.worker.sticky.begin(&place, vacancy, note.as_ref(), *entry);
+                placed.new |= 1 << placed.packets;
+            }
+            Some(None) => {}
+            None => return placed,
+        }
+        placed.packets += 1;
+    }
+}
+
+/// Makes entries in the rooms that were found, up to the first that is not there any more. Returns how many.
+#[inline(never)]
+fn fill_rooms<F: LaneFamily, const NOTED: bool>(
+    cx: &Cx<'_>,
+    frame: &Frame,
+    jobs: &[AlikeJob],
+    entries: &[FlowValue],
+) -> usize {
+    let Some(mut rooms) = cx.worker.sticky.rooms(cx.now.tick_s) else { return 0 };
+    let mut begun = 0;
+    for (job, entry) in jobs.iter().zip(entries) {
+        let note = if NOTED { F::flow(frame.data(usize::from(job.at))) } else { None };
+        if !rooms.fill((&job.place, job.room), note.as_ref(), *entry) {
+            break;
+        }
+        begun += 1;
+    }
+    rooms.count();
+    begun
 }
 
 /// What the flow of a packet meets that has no vacancy at once: another vacancy, or its entry, by which the
@@ -200,11 +252,16 @@ fn receive_closely<F: LaneFamily>(
     }
 }
 
-/// Whether another worker knows the flow of a packet.
+/// How many packets there are before the first of a flow that another worker knows.
 #[inline(never)]
-fn is_known_elsewhere(cx: &Cx<'_>, job: &AlikeJob) -> bool {
+fn before_known(cx: &Cx<'_>, jobs: &[AlikeJob]) -> usize {
     let (peers, sticky) = (&cx.snapshot.sticky_tables, &cx.worker.sticky);
-    sticky.is_known_elsewhere(peers, &sticky.located(&job.place), cx.now.tick_s)
+    let is_known = |job: &AlikeJob| {
+        // A SYN starts a connection here, whatever others know.
+        !job.passing.opens()
+            && sticky.is_known_elsewhere(peers, &sticky.located(&job.place), cx.now.tick_s)
+    };
+    jobs.iter().position(is_known).unwrap_or(jobs.len())
 }
 
 /// Whether packets need the way that is at a position.

@@ -39,6 +39,12 @@ impl Tag {
         self.is_but_for_epoch(Self::new(snapshot, FlowValue::owner_of(server, 0)))
     }
 
+    /// The AS and the epoch, as [`FlowValue::owner_of`] has them.
+    #[inline(always)]
+    const fn owner(self) -> u32 {
+        self.0 as u32 & ((1 << FlowValue::OWNER_BITS) - 1)
+    }
+
     /// Whether another is of the same AS and snapshot.
     #[inline]
     fn is_but_for_epoch(self, other: Self) -> bool {
@@ -49,13 +55,20 @@ impl Tag {
 /// Direct-mapped, and made of what the snapshot says: another one empties it.
 pub(super) struct ServerWays<F: LaneFamily> {
     cells: Box<[Cell<F>; WAYS]>,
+    /// By position a bit, which is set if new flows may take the way at once. Of many ways in one line of
+    /// the cache: new flows go to all ASs.
+    open: [u64; WAYS / u64::BITS as usize],
     /// The tag of an AS 0 and epoch 0 in the snapshot.
     first: u64,
 }
 
+/// The word and the bit of a position.
+#[inline(always)]
+const fn bit_of(position: usize) -> (usize, u32) {
+    (position / u64::BITS as usize % (WAYS / u64::BITS as usize), position as u32 % u64::BITS)
+}
+
 impl<F: LaneFamily> Cell<F> {
-    #[cold]
-    #[inline(never)]
     fn fill(&mut self, snapshot: &Snapshot, server: AsId) {
         // Of an AS that there is not, no flow is alive.
         let tag = snapshot
@@ -78,7 +91,7 @@ impl<F: LaneFamily> Default for ServerWays<F> {
         let Ok(cells) = cells.collect::<Box<[_]>>().try_into() else {
             unreachable!("there are as many cells as were made")
         };
-        Self { cells, first: 0 }
+        Self { cells, open: [0; WAYS / u64::BITS as usize], first: 0 }
     }
 }
 
@@ -92,20 +105,40 @@ impl<F: LaneFamily> ServerWays<F> {
     /// The way to an AS; a closed one if there is no such AS.
     #[inline(always)]
     pub(super) fn to(&mut self, snapshot: &Snapshot, server: AsId) -> &ServerWay<F> {
-        let cell = &mut self.cells[server.index() % WAYS];
-        if !cell.tag.is_of(snapshot, server) {
-            cell.fill(snapshot, server);
+        let position = server.index() % WAYS;
+        if !self.cells[position].tag.is_of(snapshot, server) {
+            self.fill(snapshot, server);
         }
-        &cell.way
+        &self.cells[position].way
     }
 
-    /// Where the way to an AS is. `Err` is where it would be.
+    /// Works out the way to an AS.
+    #[cold]
+    #[inline(never)]
+    fn fill(&mut self, snapshot: &Snapshot, server: AsId) {
+        let position = server.index() % WAYS;
+        let cell = &mut self.cells[position];
+        cell.fill(snapshot, server);
+        let (word, bit) = bit_of(position);
+        self.open[word] = self.open[word] & !(1 << bit) | u64::from(cell.way.is_alone()) << bit;
+    }
+
+    /// Where the way to an AS is, and the [owner](FlowValue::owner_of) of flows that begin there. `Err` is
+    /// where it would be.
     #[inline(always)]
-    pub(super) fn position_to(&self, server: AsId) -> Result<u16, u16> {
+    pub(super) fn position_to(&self, server: AsId) -> Result<(u16, u32), u16> {
         let position = server.index() % WAYS;
         let tag = Tag(self.first | u64::from(FlowValue::owner_of(server, 0)));
-        let is_its = self.cells[position].tag.is_but_for_epoch(tag);
-        if is_its { Ok(position as u16) } else { Err(position as u16) }
+        let own = self.cells[position].tag;
+        let is_its = own.is_but_for_epoch(tag);
+        if is_its { Ok((position as u16, own.owner())) } else { Err(position as u16) }
+    }
+
+    /// Whether flows that begin may take the way at a position, as they [clash](ServerWay::is_alone) with none.
+    #[inline(always)]
+    pub(super) fn is_open_at(&self, position: u16) -> bool {
+        let (word, bit) = bit_of(usize::from(position) % WAYS);
+        self.open[word] >> bit & 1 != 0
     }
 
     /// Where the way of a flow is whose entry says this. `Err` is where it would be.
@@ -119,9 +152,8 @@ impl<F: LaneFamily> ServerWays<F> {
     /// Works the way out; false if the flow's AS is not what it was.
     #[cold]
     pub(super) fn work_out(&mut self, snapshot: &Snapshot, value: FlowValue) -> bool {
-        let cell = &mut self.cells[value.as_id().index() % WAYS];
-        cell.fill(snapshot, value.as_id());
-        cell.tag == Tag::new(snapshot, value.owner())
+        self.fill(snapshot, value.as_id());
+        self.cells[value.as_id().index() % WAYS].tag == Tag::new(snapshot, value.owner())
     }
 
     /// The way at a position, whoever's it is.

@@ -11,7 +11,7 @@ use super::declined::Declined;
 use super::fitting::AlikeJob;
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
-use super::newcomers::{Newcomers, Placed};
+use super::newcomers::{Newcomers, Placed, fetch_seconds};
 use super::ones::Ones;
 use super::pattern::Pattern;
 use super::sending::{forward, leave, leave_all, send_all};
@@ -101,6 +101,7 @@ impl Stragglers {
                 self.send_placed(cx, lane, frame, (pattern, jobs, coming), &newcomers)
             }
             None => {
+                fetch_seconds(cx, self.unknown(jobs));
                 coming.iter().for_each(|job| cx.worker.sticky.fetch_first(&job.place));
                 0
             }
