@@ -10,7 +10,8 @@
 //! balancer -- 5-tuple`; AMD EPYC at 3.7 GHz): 4 and 8 core cycles.
 
 use core::arch::x86_64::{
-    __m128i, _mm_aesenc_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_setzero_si128, _mm_xor_si128,
+    __m128i, _mm_aesenc_si128, _mm_cvtsi128_si64, _mm_insert_epi32, _mm_loadu_si128,
+    _mm_set_epi64x, _mm_setzero_si128, _mm_xor_si128,
 };
 
 use crate::address::Address;
@@ -87,6 +88,20 @@ impl AesHash {
         }
     }
 
+    /// The same for the bytes of an IPv4 packet from the source address on: addresses, ports, and four
+    /// more that do not count. By one load: from a tuple the block takes 6 of some 280 instructions of a
+    /// packet more.
+    #[inline]
+    pub(crate) fn wire_ends(&self, ends: &[u8; 16], protocol: u8) -> u64 {
+        // SAFETY: the CPU has AES, and so SSE4.1, see the assertion above; as many bytes are read as there
+        // are.
+        #[allow(unsafe_code)]
+        unsafe {
+            let block = _mm_loadu_si128(ends.as_ptr().cast());
+            self.rounds(&[_mm_insert_epi32::<3>(block, i32::from(protocol))])
+        }
+    }
+
     /// The same of an address and a port.
     #[inline]
     pub(crate) fn wire_end<A: Address>(&self, address: A, port: u16) -> u64 {
@@ -105,16 +120,16 @@ impl AesHash {
         // SAFETY: the CPU has AES, see the assertion above.
         #[allow(unsafe_code)]
         unsafe {
-            self.rounds(blocks)
+            self.rounds(&blocks.map(|block| vector(block)))
         }
     }
 
     #[inline]
     #[target_feature(enable = "aes")]
-    fn rounds<const N: usize>(&self, blocks: &[u128; N]) -> u64 {
+    fn rounds<const N: usize>(&self, blocks: &[__m128i; N]) -> u64 {
         let mut state = _mm_setzero_si128();
         for (block, [first, others @ ..]) in blocks.iter().zip(&self.absorbing) {
-            let mut part = _mm_xor_si128(vector(*block), vector(*first));
+            let mut part = _mm_xor_si128(*block, vector(*first));
             for key in others {
                 part = _mm_aesenc_si128(part, vector(*key));
             }

@@ -63,6 +63,17 @@ impl FlowKey {
         tagged(instance.hash_tuple(tuple), vip.get())
     }
 
+    /// The same, told by an IPv4 packet's bytes from the source address on, of which the last four do not
+    /// count.
+    #[inline]
+    pub(crate) fn tag_word_of_ends(
+        instance: &InstanceKey,
+        (ends, protocol): (&[u8; 16], u8),
+        vip: VipId,
+    ) -> u64 {
+        tagged(instance.hash_ends(ends, protocol), vip.get())
+    }
+
     /// A client's flow to a VIP of one IPv6 address and port whose replies pass us.
     #[must_use]
     pub fn end<A: Address>(instance: &InstanceKey, tuple: &FlowTuple<A>, vip: VipId) -> Self {

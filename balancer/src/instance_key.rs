@@ -53,6 +53,12 @@ impl InstanceKey {
         self.0.wire_tuple(tuple)
     }
 
+    /// The same of an IPv4 packet's bytes from the source address on, of which the last four do not count.
+    #[inline]
+    pub(crate) fn hash_ends(&self, ends: &[u8; 16], protocol: u8) -> u64 {
+        self.0.wire_ends(ends, protocol)
+    }
+
     /// The hash of an address and port (host byte order).
     #[inline]
     pub(crate) fn hash_end<A: Address>(&self, address: A, port: u16) -> u64 {

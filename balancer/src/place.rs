@@ -10,6 +10,7 @@ use crate::flow_value::FlowValue;
 use crate::prefetch::prefetch;
 use crate::staged::{Finder, Known, Located, Passing, Updates};
 use crate::sticky::View;
+use crate::sticky::StickyTable;
 use crate::sticky_owner::StickyOwner;
 use crate::vip::{KeyKind, VipId};
 use crate::visit::Visit;
@@ -55,6 +56,13 @@ impl Finder<'_> {
         place.word = FlowKey::word_to_vip(&self.instance, kind, vip, tuple);
     }
 
+    /// The same as [`point`](Self::point) for [`KeyKind::Tag`], by the bytes that the client's IPv4 packet of
+    /// this protocol has from the source address on: addresses, ports, and four more that do not count.
+    #[inline(always)]
+    pub fn point_by_ends(&self, place: &mut Place, vip: VipId, ends: &[u8; 16], protocol: u8) {
+        place.word = FlowKey::tag_word_of_ends(&self.instance, (ends, protocol), vip);
+    }
+
     /// Tells the first bucket of the flow of a place.
     #[inline(always)]
     pub fn aim(&self, place: &mut Place) {
@@ -90,7 +98,26 @@ impl Place {
     }
 }
 
+/// What a loop over a burst needs to fetch buckets, close at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetcher<'a>(&'a StickyTable);
+
+impl Fetcher<'_> {
+    /// Fetches the first bucket of the flow of a place.
+    #[inline(always)]
+    pub fn fetch_first(&self, place: &Place) {
+        self.0.prefetch_bucket(place.bucket);
+    }
+}
+
 impl StickyOwner {
+    /// What fetches buckets.
+    #[inline(always)]
+    #[must_use]
+    pub fn fetcher(&self) -> Fetcher<'_> {
+        Fetcher(self.table())
+    }
+
     /// Fetches the first bucket of the flow of a place.
     #[inline(always)]
     pub fn fetch_first(&self, place: &Place) {

@@ -15,13 +15,16 @@ const HEADROOM: u16 = 128;
 const DATA_ROOM: u16 = 2048;
 const BUFFER_LEN: usize = (HEADROOM + DATA_ROOM) as usize;
 
-/// One mbuf with its buffer. 2304 bytes: not a multiple of a page, so that the first lines of
-/// mbufs are spread over all sets of the caches.
+/// One mbuf with its buffer, behind as many bytes as DPDK's pools have in front of an object: 37 lines,
+/// as with DPDK. An odd number, so that the first lines of mbufs are spread over all sets of the caches.
 #[repr(C, align(64))]
 struct Slot {
+    header: [u8; 64],
     mbuf: rte_mbuf,
     buffer: [u8; BUFFER_LEN],
 }
+
+const _: () = assert!(size_of::<Slot>() / 64 % 2 == 1);
 
 /// Makes `count` empty packets, as a port would give them, whose buffers are filled with the payload
 /// of all frames. Their memory is never given back: packets are bare pointers to it.
@@ -31,7 +34,8 @@ pub(crate) fn make(count: usize) -> Vec<Packet> {
 }
 
 fn new_packet(slot: &'static mut MaybeUninit<Slot>) -> Packet {
-    let slot = slot.write(Slot { mbuf: rte_mbuf::default(), buffer: [0; BUFFER_LEN] });
+    let slot =
+        slot.write(Slot { header: [0; 64], mbuf: rte_mbuf::default(), buffer: [0; BUFFER_LEN] });
     for (at, byte) in slot.buffer[usize::from(HEADROOM)..].iter_mut().enumerate() {
         *byte = payload_byte(at);
     }

@@ -195,13 +195,17 @@ impl<F: LaneFamily> Alike<F> {
         let mut others = !wanted;
         for index in Ones(wanted) {
             // No closure, as the compiler may make a call of it.
-            let varying = match &slots[index] {
+            let found = match &slots[index] {
                 Some(packet) if packet.is_plain() => {
-                    F::varying(&pattern.like, protocol, packet.data())
+                    let data = packet.data();
+                    match F::varying(&pattern.like, (protocol, true), data) {
+                        Some(varying) => Some((varying, data)),
+                        None => None,
+                    }
                 }
                 _ => None,
             };
-            let Some(varying) = varying else {
+            let Some((varying, data)) = found else {
                 others |= 1 << index;
                 continue;
             };
@@ -212,7 +216,7 @@ impl<F: LaneFamily> Alike<F> {
             }
             // As many as packets.
             let Some(job) = jobs.next() else { break };
-            finder.point(&mut job.place, kind, vip, &flow);
+            F::point(&finder, &mut job.place, (kind, vip), (&flow, data));
             (job.len, job.at) = (varying.len, (start + index) as u8);
             job.passing = course.passing(varying.flags);
             marked |= marks.hint(flow.src);

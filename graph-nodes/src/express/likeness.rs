@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use balancer::TcpFlags;
+use balancer::{Finder, FlowTuple, KeyKind, Place, TcpFlags, VipId};
 use dataplane::family::{Ip4, Ip6};
 use dataplane::wire::Header;
 use dataplane::wire::ipv4::{Ipv4Header, protocol};
@@ -54,8 +54,20 @@ pub(super) trait Likeness: OrdinaryFamily {
     fn to_anybody(like: &Self::Like) -> Self::Like;
 
     /// What is special in a frame, if [`OrdinaryFamily::read`] takes it and it is like that; but its
-    /// source may be one that [`Self::is_source`] refuses. `protocol` is the one in common, TCP or UDP.
-    fn varying(like: &Self::Like, protocol: u8, data: &[u8]) -> Option<Varying<Self::Address>>;
+    /// source may be one that [`Self::is_source`] refuses. `same` is what they have in common: the protocol,
+    /// TCP or UDP, and whether they have one destination address.
+    fn varying(like: &Self::Like, same: (u8, bool), data: &[u8]) -> Option<Varying<Self::Address>>;
+
+    /// The [place](Finder::point) of the flow of a packet that is like that.
+    #[inline(always)]
+    fn point(
+        finder: &Finder<'_>,
+        place: &mut Place,
+        (kind, vip): (KeyKind, VipId),
+        (flow, _data): (&FlowTuple<Self::Address>, &[u8]),
+    ) {
+        finder.point(place, kind, vip, flow);
+    }
 
     /// Whether a host can have this address that the FIB marks
     /// ([`may_be_ours`](dataplane::family::Family::may_be_ours)). Of others it need not be asked.
@@ -152,6 +164,8 @@ fn upper_len(upper: u8) -> u8 {
 const HEAD4: usize = ENDS4 + 8;
 /// Destination and ports.
 const ENDS4: usize = L3 + 16;
+/// Source, destination and ports.
+const SOURCE4: usize = L3 + 12;
 /// TCP's flags.
 const FLAGS4: usize = L3 + Ipv4Header::LEN + 13;
 
@@ -162,6 +176,8 @@ pub(super) struct Like4 {
     /// From [`ENDS4`] on: what they are like, and the bits that count.
     ends: u64,
     ends_mask: u64,
+    /// The destination, as packets have it; 0 for any.
+    dst: u32,
 }
 
 /// Whether the checksum of an IPv4 header is right, by the sum of its words: whether that, in any byte
@@ -197,16 +213,15 @@ impl Likeness for Ip4 {
         let end = [(30, &dst[..], &dst_mask[..]), (36, &port, &port_mask(common.dst_port))];
         let (ends, ends_mask) = joined(ENDS4, &end);
         let [ends, ends_mask] = [ends, ends_mask].map(u64::from_le_bytes);
-        Like4 { start: Stretch::new(0, &start), ends, ends_mask }
+        Like4 { start: Stretch::new(0, &start), ends, ends_mask, dst: ends as u32 }
     }
 
     #[inline(always)]
-    fn to_anybody(like: &Like4) -> Like4 {
-        Like4 { start: like.start, ends: 0, ends_mask: 0 }
-    }
-
-    #[inline(always)]
-    fn varying(like: &Like4, protocol: u8, data: &[u8]) -> Option<Varying<Ipv4Addr>> {
+    fn varying(
+        like: &Like4,
+        (protocol, one): (u8, bool),
+        data: &[u8],
+    ) -> Option<Varying<Ipv4Addr>> {
         let least = Ipv4Header::LEN + usize::from(upper_len(protocol));
         let most = data.len().checked_sub(L3 + least)?;
         let head = data.first_chunk::<HEAD4>()?;
@@ -224,7 +239,7 @@ impl Likeness for Ip4 {
         }
         // Hops, protocol and checksum.
         let middle = half(head, L3 + 8);
-        let (src, dst) = (half(head, L3 + 12), ends as u32);
+        let (src, dst) = (half(head, L3 + 12), if one { like.dst } else { ends as u32 });
         // The first word ends in the fragment's offset, which is 0.
         let sum = word(head, L3) + u64::from(middle) + u64::from(src) + u64::from(dst);
         if middle as u8 <= 1 || !is_whole(sum) {
@@ -239,6 +254,21 @@ impl Likeness for Ip4 {
             flags: TcpFlags::from_octet(flags),
             len,
         })
+    }
+
+    #[inline(always)]
+    fn point(
+        finder: &Finder<'_>,
+        place: &mut Place,
+        (kind, vip): (KeyKind, VipId),
+        (flow, data): (&FlowTuple<Ipv4Addr>, &[u8]),
+    ) {
+        match data.get(SOURCE4..).and_then(|ends| ends.first_chunk()) {
+            Some(ends) if kind == KeyKind::Tag => {
+                finder.point_by_ends(place, vip, ends, flow.protocol);
+            }
+            _ => finder.point(place, kind, vip, flow),
+        }
     }
 
     #[inline]
@@ -284,12 +314,7 @@ impl Likeness for Ip6 {
     }
 
     #[inline(always)]
-    fn to_anybody(like: &Like6) -> Like6 {
-        Like6 { end: Stretch::ANYTHING, ..*like }
-    }
-
-    #[inline(always)]
-    fn varying(like: &Like6, protocol: u8, data: &[u8]) -> Option<Varying<Ipv6Addr>> {
+    fn varying(like: &Like6, (protocol, _): (u8, bool), data: &[u8]) -> Option<Varying<Ipv6Addr>> {
         let head = data.first_chunk::<HEAD6>()?;
         if !like.start.fits(head, 0) || !like.end.fits(head, Like6::END) {
             return None;
@@ -434,7 +459,7 @@ mod tests {
                 protocol,
                 summed: true,
             };
-            let found = Ip4::varying(&Ip4::like(&common), common.protocol, &data);
+            let found = Ip4::varying(&Ip4::like(&common), (common.protocol, one), &data);
             let found = found.filter(|varying| Ip4::is_source(varying.src));
             prop_assert_eq!(found, field_by_field::<Ip4>(&common, &data));
         }
@@ -459,7 +484,7 @@ mod tests {
                 protocol: if tcp ^ wanted_tcp { protocol::TCP } else { protocol::UDP },
                 summed,
             };
-            let found = Ip6::varying(&Ip6::like(&common), common.protocol, &data);
+            let found = Ip6::varying(&Ip6::like(&common), (common.protocol, one), &data);
             prop_assert_eq!(found, field_by_field::<Ip6>(&common, &data));
         }
     }
@@ -472,13 +497,13 @@ mod tests {
         let dst = Some(Ipv4Addr::new(10, 255, 0, 1));
         let (station, protocol) = (Station::of(MAC), protocol::UDP);
         let common = Common { station, dst, dst_port: Some(80), protocol, summed: true };
-        let found = Ip4::varying(&Ip4::like(&common), common.protocol, &data).unwrap();
+        let found = Ip4::varying(&Ip4::like(&common), (common.protocol, true), &data).unwrap();
         assert_eq!(found.src, Ipv4Addr::new(11, 1, 2, 3));
         assert_eq!((found.src_port, found.dst_port, found.len), (0x0101, 80, 29));
         let mut short = ip4_frame(false, 0x0b01_0203, &upper(false, &[1; 60])[..8]);
         fill_checksum(&mut short);
-        let found = Ip4::varying(&Ip4::like(&common), common.protocol, &short).unwrap();
+        let found = Ip4::varying(&Ip4::like(&common), (common.protocol, true), &short).unwrap();
         assert_eq!((short.len(), found.len), (42, 28));
-        assert!(Ip4::varying(&Ip4::like(&common), common.protocol, &short[..41]).is_none());
+        assert!(Ip4::varying(&Ip4::like(&common), (common.protocol, true), &short[..41]).is_none());
     }
 }

@@ -27,6 +27,9 @@ const TEMPLATE: usize = FRONT + L3;
 /// With what is [shown](Wrapped::shown) of the packet behind.
 const ROOM: usize = TEMPLATE + 8;
 
+/// Where in the line what is [plain](OuterTemplate::is_plain) starts at the earliest.
+const PLAIN: usize = FRONT / 2;
+
 const _: () = assert!(L2_HEADER_MAX + Ipv6Header::LEN + UdpHeader::LEN <= TEMPLATE);
 
 /// Bits of the first 8 bytes of an IPv4 header as a number: class, length, DF.
@@ -99,7 +102,7 @@ pub(super) struct OuterTemplate {
     gue: bool,
     /// The source comes from the flow.
     entropy: bool,
-    /// It is IPv4's and does not depend on the flow.
+    /// It is IPv4's, does not depend on the flow, and starts in the second half of the line.
     plain: bool,
 }
 
@@ -148,7 +151,7 @@ impl OuterTemplate {
             v6: O::V6,
             gue,
             entropy: entropy.is_some(),
-            plain: !O::V6 && !gue && entropy.is_none(),
+            plain: !O::V6 && !gue && entropy.is_none() && start >= PLAIN,
             kept: 0,
             added: 0,
             sum: 0,
@@ -190,7 +193,7 @@ impl OuterTemplate {
         Some(())
     }
 
-    /// Whether it is IPv4's and does not depend on the flow.
+    /// Whether it is IPv4's, does not depend on the flow, and is short: GRE and IPIP over IPv4.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
         self.plain
@@ -204,7 +207,7 @@ impl OuterTemplate {
         len: u16,
         next_id: impl FnOnce() -> u16,
     ) -> bool {
-        let Some((room, shown)) = self.copy::<F>(packet, len) else { return false };
+        let Some((room, shown)) = self.copy::<F, PLAIN>(packet, len) else { return false };
         self.fill_v4(room, shown, 0, next_id);
         true
     }
@@ -221,7 +224,7 @@ impl OuterTemplate {
         (len, hash): (u16, u64),
         next_id: impl FnOnce() -> u16,
     ) -> bool {
-        let Some((room, shown)) = self.copy::<F>(packet, len) else { return false };
+        let Some((room, shown)) = self.copy::<F, 0>(packet, len) else { return false };
         if self.v6 {
             self.fill_v6(room, policy, (shown, len, hash));
         } else {
@@ -237,17 +240,17 @@ impl OuterTemplate {
         true
     }
 
-    /// Copies itself in front of an IP packet of `len` bytes, and tells what that shows. No move crosses
-    /// the end of a line.
+    /// Copies itself, from byte `FROM` on, in front of an IP packet of `len` bytes, and tells what that
+    /// shows. No move crosses the end of a line.
     #[inline(always)]
-    fn copy<'p, F: Wrapped>(
+    fn copy<'p, F: Wrapped, const FROM: usize>(
         &self,
         packet: &'p mut Packet,
         len: u16,
     ) -> Option<(&'p mut [u8; ROOM], u64)> {
         let room = packet.reframe::<FRONT, ROOM>(L3 as u16 + len, self.front)?;
         let shown = F::shown(&room[FRONT..])?;
-        room[..FRONT].copy_from_slice(&self.bytes[..FRONT]);
+        room[FROM..FRONT].copy_from_slice(&self.bytes[FROM..FRONT]);
         room[FRONT..TEMPLATE].copy_from_slice(&self.bytes[FRONT..]);
         Some((room, shown))
     }

@@ -203,7 +203,9 @@ impl Replies {
             let Some(index) = ones.next() else { break 0 };
             // No closure, as the compiler may make a call of it.
             let varying = match &slots[index] {
-                Some(packet) if packet.is_plain() => F::varying(&like, protocol, packet.data()),
+                Some(packet) if packet.is_plain() => {
+                    F::varying(&like, (protocol, false), packet.data())
+                }
                 _ => None,
             };
             let Some(Varying { src, dst, src_port, dst_port, flags, len }) = varying else {

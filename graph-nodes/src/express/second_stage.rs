@@ -6,7 +6,7 @@ use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::packet::Packet;
 use dataplane::wire::ip::IpHeader;
-use dataplane::worker::WorkerShared;
+use dataplane::worker::{ServerStats, WorkerShared};
 
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
@@ -157,7 +157,13 @@ pub(super) fn count_received<F: Family>(shared: &WorkerShared, run: Run<Interfac
 /// Counts a packet of so many bytes for the AS that it goes to.
 #[inline(always)]
 pub(super) fn count_sent(cx: &Cx<'_>, server: AsId, len: u16) {
-    if let Some(stats) = cx.worker.shared.servers.get(server.index()) {
+    count_in(&cx.worker.shared.servers, server, len);
+}
+
+/// The same, in the counters of a worker.
+#[inline(always)]
+pub(super) fn count_in(counts: &[ServerStats], server: AsId, len: u16) {
+    if let Some(stats) = counts.get(server.index()) {
         stats.packets.add(1);
         stats.bytes.add(u64::from(len));
     }

@@ -8,7 +8,7 @@ use dataplane::worker::WorkerState;
 use super::Next;
 use super::fitting::{AlikeJob, NO_WAY};
 use super::lane::{Cx, LaneFamily};
-use super::second_stage::count_sent;
+use super::second_stage::{count_in, count_sent};
 use super::server_way::{ServerWay, ShortCut};
 use super::server_ways::ServerWays;
 
@@ -34,7 +34,7 @@ pub(super) fn send_all<F: LaneFamily>(
     match first.map_or(ShortCut::Nothing, |job| servers.at(job.way).short_cut()) {
         ShortCut::Redirect => send(cx, servers, frame, packets, coming, ServerWay::redirect),
         ShortCut::Mark => send(cx, servers, frame, packets, coming, ServerWay::mark),
-        ShortCut::Tunnel => send(cx, servers, frame, packets, coming, ServerWay::wrap_plain),
+        ShortCut::Wrap => send(cx, servers, frame, packets, coming, ServerWay::wrap_plain),
         ShortCut::Nothing => send(cx, servers, frame, packets, coming, |_, _, _, _| false),
     }
 }
@@ -50,11 +50,12 @@ fn send<F: LaneFamily>(
     change: impl Fn(&ServerWay<F>, &mut Packet, &WorkerState, (u16, bool)) -> bool,
 ) -> Sent {
     let (mut ahead, mut left) = (coming.iter(), jobs.iter());
+    let (table, counts) = (cx.worker.sticky.fetcher(), &cx.worker.shared.servers[..]);
     let interface = jobs.first().map_or(InterfaceId::LOCAL0, |job| servers.at(job.way).interface);
     let (mut packets, mut differences) = (jobs.len(), 0);
     while let Some(job) = left.next() {
         if let Some(job) = ahead.next() {
-            cx.worker.sticky.fetch_first(&job.place);
+            table.fetch_first(&job.place);
         }
         if job.way == NO_WAY {
             differences = u16::MAX;
@@ -69,7 +70,7 @@ fn send<F: LaneFamily>(
             packets -= left.len() + 1;
             break;
         }
-        count_sent(cx, way.server, job.len);
+        count_in(counts, way.server, job.len);
         differences |= way.interface.0 ^ interface.0;
     }
     ahead.for_each(|job| cx.worker.sticky.fetch_first(&job.place));

@@ -30,7 +30,10 @@ enum Quick<F: LaneFamily> {
     Redirect(F::Redirect),
     /// The same, and a DSCP.
     Mark(F::Redirect),
-    /// It gets an outer header, as all packets do that go this way.
+    /// It gets an outer header, as all packets do that go this way, and always the same but for its
+    /// first words.
+    Wrap(OuterTemplate),
+    /// It gets another outer header.
     Tunnel(OuterTemplate),
     /// There is no short cut.
     Nothing,
@@ -44,7 +47,7 @@ pub(super) enum ShortCut {
     /// Another destination and DSCP: [`ServerWay::mark`].
     Mark,
     /// An outer header: [`ServerWay::wrap_plain`].
-    Tunnel,
+    Wrap,
     /// None: [`ServerWay::change_apart`].
     Nothing,
 }
@@ -121,6 +124,7 @@ impl<F: LaneFamily> ServerWay<F> {
             }
         }
         let quick = match tunnel {
+            Some(template) if template.is_plain() => Quick::Wrap(template),
             Some(template) => Quick::Tunnel(template),
             None => link
                 .untagged()
@@ -170,7 +174,7 @@ impl<F: LaneFamily> ServerWay<F> {
         worker: &WorkerState,
         (port, len): (u16, u16),
     ) -> bool {
-        if let Quick::Tunnel(template) = &self.quick {
+        if let Quick::Wrap(template) | Quick::Tunnel(template) = &self.quick {
             return wrap::<F>(template, packet, snapshot, worker, len);
         }
         let Some(l3) = set_link(packet, &self.link) else { return false };
@@ -198,8 +202,8 @@ impl<F: LaneFamily> ServerWay<F> {
         let changed = match &self.quick {
             Quick::Redirect(_) => self.redirect(packet, worker, (len, udp)),
             Quick::Mark(_) => self.mark(packet, worker, (len, udp)),
-            Quick::Tunnel(_) => self.wrap_plain(packet, worker, (len, udp)),
-            Quick::Nothing => false,
+            Quick::Wrap(_) => self.wrap_plain(packet, worker, (len, udp)),
+            Quick::Tunnel(_) | Quick::Nothing => false,
         };
         changed || self.change_apart(packet, snapshot, worker, len)
     }
@@ -210,8 +214,8 @@ impl<F: LaneFamily> ServerWay<F> {
         match &self.quick {
             Quick::Redirect(_) => ShortCut::Redirect,
             Quick::Mark(_) => ShortCut::Mark,
-            Quick::Tunnel(_) => ShortCut::Tunnel,
-            Quick::Nothing => ShortCut::Nothing,
+            Quick::Wrap(_) => ShortCut::Wrap,
+            Quick::Tunnel(_) | Quick::Nothing => ShortCut::Nothing,
         }
     }
 
@@ -236,7 +240,7 @@ impl<F: LaneFamily> ServerWay<F> {
         F::redirect_marked(packet.data_mut(), to, udp)
     }
 
-    /// [`ShortCut::Tunnel`], where the outer header does not depend on the flow.
+    /// [`ShortCut::Wrap`].
     #[inline(always)]
     pub(super) fn wrap_plain(
         &self,
@@ -244,9 +248,9 @@ impl<F: LaneFamily> ServerWay<F> {
         worker: &WorkerState,
         (len, _): (u16, bool),
     ) -> bool {
-        let Quick::Tunnel(template) = &self.quick else { return false };
+        let Quick::Wrap(template) = &self.quick else { return false };
         let next_id = || worker.next_outer_id() as u16;
-        template.is_plain() && template.wrap_plain::<F>(packet, len, next_id)
+        template.wrap_plain::<F>(packet, len, next_id)
     }
 
     /// Apart, as a loop needs its registers for what is done to most packets.

@@ -268,7 +268,7 @@ fn send_otherwise<F: LaneFamily>(
     declined: &mut Declined,
 ) -> Option<Otherwise> {
     let at = usize::from(job.at);
-    let varying = F::varying(&pattern.like, pattern.protocol, frame.data(at))?;
+    let varying = F::varying(&pattern.like, (pattern.protocol, true), frame.data(at))?;
     let flow = pattern.flow(&varying);
     if declined.any() && declined.has(flow.src, flow.dst) {
         return None;
