@@ -10,7 +10,6 @@ use crate::flow_value::FlowValue;
 use crate::prefetch::prefetch;
 use crate::staged::{Finder, Known, Located, Passing, Updates};
 use crate::sticky::View;
-use crate::sticky::StickyTable;
 use crate::sticky_owner::StickyOwner;
 use crate::vip::{KeyKind, VipId};
 use crate::visit::Visit;
@@ -98,26 +97,7 @@ impl Place {
     }
 }
 
-/// What a loop over a burst needs to fetch buckets, close at hand.
-#[derive(Clone, Copy, Debug)]
-pub struct Fetcher<'a>(&'a StickyTable);
-
-impl Fetcher<'_> {
-    /// Fetches the first bucket of the flow of a place.
-    #[inline(always)]
-    pub fn fetch_first(&self, place: &Place) {
-        self.0.prefetch_bucket(place.bucket);
-    }
-}
-
 impl StickyOwner {
-    /// What fetches buckets.
-    #[inline(always)]
-    #[must_use]
-    pub fn fetcher(&self) -> Fetcher<'_> {
-        Fetcher(self.table())
-    }
-
     /// Fetches the first bucket of the flow of a place.
     #[inline(always)]
     pub fn fetch_first(&self, place: &Place) {

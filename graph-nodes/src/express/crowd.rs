@@ -82,16 +82,8 @@ impl<F: LaneFamily> Crowd<F> {
         taken
     }
 
-    /// Fetches what is known of the flows of the group from slot `start` on.
-    #[inline]
-    pub(super) fn fetch(&mut self, cx: &Cx<'_>, start: usize) {
-        for alike in &mut self.alike {
-            alike.fetch(cx, start);
-        }
-    }
-
     /// Second stage, for the group from slot `start` on: looks up the flows of these packets, and sends
-    /// them on. [Fetches](Self::fetch) the other group meanwhile.
+    /// them on.
     #[inline]
     pub(super) fn finish(
         &mut self,
@@ -100,9 +92,7 @@ impl<F: LaneFamily> Crowd<F> {
         (frame, start): (&mut Frame, usize),
         declined: &mut Declined,
     ) {
-        let both = self.waiting.iter().fold(0, |all, group| all | group);
-        self.waiting[group_of(start)] = 0;
-        for at in Ones(both) {
+        for at in Ones(std::mem::take(&mut self.waiting[group_of(start)])) {
             self.alike[at % PATTERNS].finish(cx, lane, (frame, start), declined);
         }
     }

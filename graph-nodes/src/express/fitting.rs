@@ -14,10 +14,6 @@ use super::second_stage::{count_existing, count_received, is_due, is_partial, sa
 use super::sending::{leave_all, send_all};
 use super::stragglers::Stragglers;
 
-/// So many buckets of a large table are fetched at once. The others follow one by one, while packets are
-/// sent, as the CPU waits when it is to fetch more than it can.
-const EARLY: usize = STAGE / 2;
-
 /// No position of a way.
 pub(super) const NO_WAY: u16 = u16::MAX;
 
@@ -52,11 +48,6 @@ impl<F: LaneFamily> Default for Fitting<F> {
 }
 
 impl<F: LaneFamily> Fitting<F> {
-    /// Whether there are any.
-    pub(super) fn any(&self) -> bool {
-        self.waiting > 0
-    }
-
     /// Forgets the packets that are not wanted; they fitted an earlier pattern, too.
     #[cold]
     pub(super) fn keep(&mut self, start: usize, wanted: u32) {
@@ -71,42 +62,27 @@ impl<F: LaneFamily> Fitting<F> {
         self.waiting = kept;
     }
 
-    /// Works out where the flows are looked for first, and fetches that: all of a small table, which is
-    /// near, and the [`EARLY`] ones of a large one.
+    /// Works out where the flows are looked for first, and fetches that. In two loops: those that fetch have
+    /// nothing else to wait for.
     #[inline]
     pub(super) fn aim(&mut self, cx: &Cx<'_>) {
         let (sticky, finder) = (&cx.worker.sticky, cx.worker.sticky.finder());
-        for job in &mut self.jobs[..self.waiting.min(STAGE)] {
+        let jobs = &mut self.jobs[..self.waiting.min(STAGE)];
+        for job in &mut *jobs {
             finder.aim(&mut job.place);
         }
-        let early = if sticky.is_large() { EARLY } else { STAGE };
-        for job in &self.jobs[..self.waiting.min(early)] {
+        for job in jobs {
             sticky.fetch_first(&job.place);
         }
     }
 
-    /// Fetches the others.
-    #[inline]
-    pub(super) fn fetch_rest(&self, cx: &Cx<'_>) {
-        for job in self.rest() {
-            cx.worker.sticky.fetch_first(&job.place);
-        }
-    }
-
-    /// Those that are not fetched early.
-    #[inline]
-    fn rest(&self) -> &[AlikeJob] {
-        self.jobs[..self.waiting.min(STAGE)].get(EARLY..).unwrap_or_default()
-    }
-
-    /// The second stage. The rest of what the next group needs of a large table is fetched meanwhile.
+    /// The second stage.
     #[inline(never)]
     pub(super) fn finish(
         &mut self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         (frame, declined): (&mut Frame, &mut Declined),
-        next: &Self,
     ) {
         let waiting = std::mem::take(&mut self.waiting).min(STAGE);
         let jobs = &mut self.jobs[..waiting];
@@ -125,16 +101,14 @@ impl<F: LaneFamily> Fitting<F> {
             stragglers = find_ways(cx, lane, jobs);
         }
         let udp = pattern.protocol == protocol::UDP;
-        let mut coming = if cx.worker.sticky.is_large() { next.rest() } else { &[] };
         if !stragglers.are_all_unknown(jobs.len()) {
-            let sent = send_all(cx, &lane.servers, frame, (jobs, udp), coming);
-            coming = &[];
+            let sent = send_all(cx, &lane.servers, frame, (jobs, udp));
             leave_all(cx, &lane.servers, frame, (jobs, &sent));
             if sent.packets < jobs.len() {
                 stragglers.add_all_from(sent.packets);
             }
         }
-        let (others, counted) = stragglers.send(cx, lane, frame, (pattern, jobs, coming), declined);
+        let (others, counted) = stragglers.send(cx, lane, frame, (pattern, jobs, &[]), declined);
         let forwarded = jobs.len() as u32 - others;
         let (shared, existing) = (&cx.worker.shared, u64::from(forwarded - counted));
         count_existing(shared, Run { of: pattern.destination.vip.get(), packets: existing });

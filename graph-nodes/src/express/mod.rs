@@ -138,8 +138,6 @@ impl LbExpress {
     /// Fetches what is known of their flows.
     #[inline]
     fn fetch(&mut self, cx: &Cx<'_>, start: usize) {
-        self.crowd4.fetch(cx, start);
-        self.crowd6.fetch(cx, start);
         self.answers4.fetch(cx, start);
         self.answers6.fetch(cx, start);
     }

@@ -20,22 +20,20 @@ pub(super) struct Sent {
     alike: bool,
 }
 
-/// Sends packets on the ways that were found, and fetches the buckets of those that come next one by one.
-/// They have still to [leave](leave_all).
+/// Sends packets on the ways that were found. They have still to [leave](leave_all).
 pub(super) fn send_all<F: LaneFamily>(
     cx: &Cx<'_>,
     servers: &ServerWays<F>,
     frame: &mut Frame,
     packets: (&[AlikeJob], bool),
-    coming: &[AlikeJob],
 ) -> Sent {
     // A loop for each short cut, which leaves less to decide for a packet.
     let first = packets.0.iter().find(|job| job.way != NO_WAY);
     match first.map_or(ShortCut::Nothing, |job| servers.at(job.way).short_cut()) {
-        ShortCut::Redirect => send(cx, servers, frame, packets, coming, ServerWay::redirect),
-        ShortCut::Mark => send(cx, servers, frame, packets, coming, ServerWay::mark),
-        ShortCut::Wrap => send(cx, servers, frame, packets, coming, ServerWay::wrap_plain),
-        ShortCut::Nothing => send(cx, servers, frame, packets, coming, |_, _, _, _| false),
+        ShortCut::Redirect => send(cx, servers, frame, packets, ServerWay::redirect),
+        ShortCut::Mark => send(cx, servers, frame, packets, ServerWay::mark),
+        ShortCut::Wrap => send(cx, servers, frame, packets, ServerWay::wrap_plain),
+        ShortCut::Nothing => send(cx, servers, frame, packets, |_, _, _, _| false),
     }
 }
 
@@ -46,17 +44,12 @@ fn send<F: LaneFamily>(
     servers: &ServerWays<F>,
     frame: &mut Frame,
     (jobs, udp): (&[AlikeJob], bool),
-    coming: &[AlikeJob],
     change: impl Fn(&ServerWay<F>, &mut Packet, &WorkerState, (u16, bool)) -> bool,
 ) -> Sent {
-    let (mut ahead, mut left) = (coming.iter(), jobs.iter());
-    let (table, counts) = (cx.worker.sticky.fetcher(), &cx.worker.shared.servers[..]);
+    let (counts, mut left) = (&cx.worker.shared.servers[..], jobs.iter());
     let interface = jobs.first().map_or(InterfaceId::LOCAL0, |job| servers.at(job.way).interface);
     let (mut packets, mut differences) = (jobs.len(), 0);
     while let Some(job) = left.next() {
-        if let Some(job) = ahead.next() {
-            table.fetch_first(&job.place);
-        }
         if job.way == NO_WAY {
             differences = u16::MAX;
             continue;
@@ -73,7 +66,6 @@ fn send<F: LaneFamily>(
         count_in(counts, way.server, job.len);
         differences |= way.interface.0 ^ interface.0;
     }
-    ahead.for_each(|job| cx.worker.sticky.fetch_first(&job.place));
     Sent { packets, alike: differences == 0 }
 }
 

@@ -220,7 +220,7 @@ fn send_new<F: LaneFamily>(
 ) -> Placed {
     let mut placed = newcomers.place(cx, lane, frame, (pattern, jobs, coming));
     let (jobs, udp) = (&jobs[..placed.packets], pattern.protocol == protocol::UDP);
-    let sent = send_all(cx, &lane.servers, frame, (jobs, udp), &[]);
+    let sent = send_all(cx, &lane.servers, frame, (jobs, udp));
     leave_all(cx, &lane.servers, frame, (jobs, &sent));
     if sent.packets < jobs.len() {
         let back = u32::MAX << sent.packets & placed.new;
