@@ -235,6 +235,20 @@ mod tests {
         }
     }
 
+    /// Of what packets have behind their ports, and of which protocol they are.
+    #[test]
+    fn the_bytes_of_a_packet_are_hashed_like_its_tuple() {
+        let hash = hash();
+        for words in (0..1000).map(words) {
+            let tuple = v4(words);
+            let ports = [tuple.src_port, tuple.dst_port].map(u16::to_be_bytes).concat();
+            let behind = (words[1] as u32).to_le_bytes();
+            let bytes = [&tuple.src.octets()[..], &tuple.dst.octets(), &ports, &behind].concat();
+            let ends = bytes.first_chunk().unwrap();
+            assert_eq!(hash.wire_ends(ends, tuple.protocol), hash.wire_tuple(&tuple));
+        }
+    }
+
     #[test]
     fn parts_do_not_cancel_out() {
         let hash = hash();

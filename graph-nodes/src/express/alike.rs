@@ -194,18 +194,11 @@ impl<F: LaneFamily> Alike<F> {
         let mut jobs = group.jobs.iter_mut();
         let mut others = !wanted;
         for index in Ones(wanted) {
-            // No closure, as the compiler may make a call of it.
-            let found = match &slots[index] {
-                Some(packet) if packet.is_plain() => {
-                    let data = packet.data();
-                    match F::varying(&pattern.like, (protocol, true), data) {
-                        Some(varying) => Some((varying, data)),
-                        None => None,
-                    }
-                }
-                _ => None,
+            let data = match &slots[index] {
+                Some(packet) if packet.is_plain() => packet.data(),
+                _ => &[],
             };
-            let Some((varying, data)) = found else {
+            let Some(varying) = F::varying(&pattern.like, (protocol, true), data) else {
                 others |= 1 << index;
                 continue;
             };

@@ -351,7 +351,7 @@ impl Likeness for Ip6 {
 
 #[cfg(test)]
 mod tests {
-    use balancer::FlowTuple;
+    use balancer::{InstanceKey, StickyOwner};
     use dataplane::interface::MacAddress;
     use dataplane::wire::ethernet::ether_type;
     use proptest::prelude::*;
@@ -487,6 +487,24 @@ mod tests {
             let found = Ip6::varying(&Ip6::like(&common), (common.protocol, one), &data);
             prop_assert_eq!(found, field_by_field::<Ip6>(&common, &data));
         }
+    }
+
+    #[test]
+    fn a_place_is_told_by_the_packet_itself() {
+        let owner = StickyOwner::new(64, InstanceKey::from_bytes([5; 32]), 16).unwrap();
+        let (finder, vip) = (owner.finder(), VipId::new(3).unwrap());
+        let mut data = ip4_frame(false, 0x0b01_0203, &upper(false, &[1; 60]));
+        fill_checksum(&mut data);
+        let flow = Ip4::read(&data).unwrap().tuple;
+        let mut told = [KeyKind::Exact, KeyKind::Tag].map(|kind| {
+            let mut place = finder.place(kind, vip, &flow);
+            let expected = format!("{place:?}");
+            Ip4::point(&finder, &mut place, (kind, vip), (&flow, &data));
+            assert_eq!(format!("{place:?}"), expected);
+            expected
+        });
+        told.sort();
+        assert_ne!(told[0], told[1]);
     }
 
     #[test]
