@@ -18,7 +18,7 @@ use super::ordinary::{L3, OrdinaryFamily, Station, is_global_unicast, is_host};
 pub(super) struct Common<A> {
     /// Whom the frames are for.
     pub(super) station: Station,
-    /// `None`: any address.
+    /// `None`: any address and port.
     pub(super) dst: Option<A>,
     /// Host byte order; `None`: any port.
     pub(super) dst_port: Option<u16>,
@@ -50,12 +50,10 @@ pub(super) trait Likeness: OrdinaryFamily {
     /// What packets to a service are compared with.
     fn like(common: &Common<Self::Address>) -> Self::Like;
 
-    /// The same, whatever their destination is. Known to the compiler, so that nobody compares it.
-    fn to_anybody(like: &Self::Like) -> Self::Like;
-
     /// What is special in a frame, if [`OrdinaryFamily::read`] takes it and it is like that; but its
     /// source may be one that [`Self::is_source`] refuses. `same` is what they have in common: the protocol,
-    /// TCP or UDP, and whether they have one destination address.
+    /// TCP or UDP, and whether they have one destination. Known to the compiler, so that nobody compares
+    /// what is any.
     fn varying(like: &Self::Like, same: (u8, bool), data: &[u8]) -> Option<Varying<Self::Address>>;
 
     /// The [place](Finder::point) of the flow of a packet that is like that.
@@ -124,9 +122,6 @@ fn joined<const N: usize>(start: usize, parts: &[Part<'_>]) -> ([u8; N], [u8; N]
 }
 
 impl Stretch {
-    /// Of no bits that count.
-    const ANYTHING: Self = Self { like: [0; STRETCH / 4], mask: [0; STRETCH / 4] };
-
     /// Starts at byte `start` of frames.
     fn new(start: usize, parts: &[Part<'_>]) -> Self {
         let (like, mask) = joined::<STRETCH>(start, parts);
@@ -234,7 +229,7 @@ impl Likeness for Ip4 {
             return None;
         }
         let ends = word(head, ENDS4);
-        if (ends ^ like.ends) & like.ends_mask != 0 {
+        if one && (ends ^ like.ends) & like.ends_mask != 0 {
             return None;
         }
         // Hops, protocol and checksum.
@@ -314,9 +309,13 @@ impl Likeness for Ip6 {
     }
 
     #[inline(always)]
-    fn varying(like: &Like6, (protocol, _): (u8, bool), data: &[u8]) -> Option<Varying<Ipv6Addr>> {
+    fn varying(
+        like: &Like6,
+        (protocol, one): (u8, bool),
+        data: &[u8],
+    ) -> Option<Varying<Ipv6Addr>> {
         let head = data.first_chunk::<HEAD6>()?;
-        if !like.start.fits(head, 0) || !like.end.fits(head, Like6::END) {
+        if !like.start.fits(head, 0) || one && !like.end.fits(head, Like6::END) {
             return None;
         }
         let payload = port(head, 18);
@@ -455,7 +454,7 @@ mod tests {
             let common = Common {
                 station: Station::of(MAC),
                 dst: one.then_some(Ipv4Addr::new(10, 255, 0, 1)),
-                dst_port: port,
+                dst_port: port.filter(|_| one),
                 protocol,
                 summed: true,
             };
@@ -480,7 +479,7 @@ mod tests {
             let common = Common {
                 station: Station::of(MAC),
                 dst: one.then_some(Ipv6Addr::from(0x2001_0db8_u128 << 96 | 7)),
-                dst_port: port,
+                dst_port: port.filter(|_| one),
                 protocol: if tcp ^ wanted_tcp { protocol::TCP } else { protocol::UDP },
                 summed,
             };

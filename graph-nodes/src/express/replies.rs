@@ -189,7 +189,7 @@ impl Replies {
         (start, wanted): (usize, u32),
     ) -> u32 {
         // A copy, as it is nothing to the loop what else is written then.
-        let (like, finder) = (F::to_anybody(like), cx.worker.sticky.finder());
+        let (like, finder) = (*like, cx.worker.sticky.finder());
         // Where somebody speaks to an AS directly, all flows must be there.
         let with_flows =
             if lane.any_direct { WithFlows::ALL } else { cx.worker.sticky.with_flows() };
