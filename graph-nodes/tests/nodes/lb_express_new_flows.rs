@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use balancer::{InstanceKey, MAX_SERVERS, Protocol, StickyOwner, TableLength};
+use balancer::{AsId, InstanceKey, MAX_SERVERS, Protocol, StickyOwner, TableLength};
 use dataplane::forwarding::Method;
 use testkit::fake_mbuf::HEADROOM;
 use testkit::harness::Harness;
@@ -144,6 +144,52 @@ fn a_flow_to_another_vip_of_the_same_service_is_kept_clear_of() {
     PORTS.for_each(|port| harness.arrive(CLIENT_LINK, &udp(port).build()));
     for ((_, frame), server) in harness.turn().iter().zip(servers) {
         assert_ne!(destination(frame), server);
+    }
+}
+
+/// Known flows that had to go to their second buckets look like new ones at first, the more so as there is
+/// room in their first buckets by now.
+#[test]
+fn known_flows_in_second_buckets_stay_where_they_are_among_new_ones() {
+    for key in 0..20 {
+        let mut harness = balanced_harness();
+        let instance = InstanceKey::from_bytes([key; 32]);
+        harness.worker.state.sticky = StickyOwner::new(16, instance, MAX_SERVERS).unwrap();
+        harness.publish_with_peers(&[]);
+        let mut harness = prepared(harness);
+        // They expire before the others.
+        (5001..5030).for_each(|port| drop(harness.forward(CLIENT_LINK, &udp(port).build())));
+        harness.wait(30);
+        let known = 6000..6007;
+        let frames: Vec<_> =
+            known.clone().map(|port| harness.forward(CLIENT_LINK, &udp(port).build()).1).collect();
+        harness.wait(30);
+        // Three new ones before each of them.
+        for port in known.flat_map(|port| [port + 1000, port + 2000, port + 3000, port]) {
+            harness.arrive(CLIENT_LINK, &udp(port).build());
+        }
+        let sent = harness.turn();
+        for ((_, frame), before) in sent.iter().skip(3).step_by(4).zip(&frames) {
+            assert_eq!(frame, before, "{key}");
+        }
+        assert_eq!(on_the_express_way(&harness), 30 + 7 + 28, "{key}");
+        assert_eq!(vip_counts(&harness, 1), [7, 30 + 7 + 21, 0, 0], "{key}");
+    }
+}
+
+/// Flows that begin when earlier ones of their AS were flushed are not taken for those.
+#[test]
+fn flows_begin_in_the_present_epoch_of_their_servers() {
+    let mut harness = prepared(balanced_harness());
+    for id in 0..harness.world.balanced.servers().len() {
+        harness.world.balanced.server(AsId::new(id as u32).unwrap()).epoch = 3;
+    }
+    harness.publish();
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    for counts in [[0, 12, 0, 0], [10, 12, 0, 0]] {
+        (6000..6010).for_each(|port| harness.arrive(CLIENT_LINK, &udp(port).build()));
+        assert_eq!(harness.turn().len(), 10);
+        assert_eq!(vip_counts(&harness, 1), counts);
     }
 }
 
