@@ -193,6 +193,33 @@ fn flows_begin_in_the_present_epoch_of_their_servers() {
     }
 }
 
+/// There is room beside their old entries, but a flow has one entry.
+#[test]
+fn flows_that_were_flushed_get_their_own_entries_again() {
+    for key in 0..20 {
+        let mut harness = balanced_harness();
+        let instance = InstanceKey::from_bytes([key; 32]);
+        harness.worker.state.sticky = StickyOwner::new(64, instance, MAX_SERVERS).unwrap();
+        harness.publish_with_peers(&[]);
+        harness.shared().hold_sweep(true);
+        // New ones, and behind them always the same.
+        let mut send = |new: std::ops::Range<u16>, epoch| {
+            for id in 0..harness.world.balanced.servers().len() {
+                harness.world.balanced.server(AsId::new(id as u32).unwrap()).epoch = epoch;
+            }
+            harness.publish_with_peers(&[]);
+            for ports in [5000..5001, new, 6000..6012] {
+                ports.for_each(|port| harness.arrive(CLIENT_LINK, &udp(port).build()));
+                harness.turn();
+            }
+            (harness.worker.state.sticky.used(), vip_counts(&harness, 1))
+        };
+        assert_eq!(send(7000..7012, 0), (25, [0, 25, 0, 0]));
+        assert_eq!(send(8000..8012, 1), (37, [0, 50, 0, 0]));
+        assert_eq!(send(8000..8012, 1), (37, [25, 50, 0, 0]));
+    }
+}
+
 /// A connection that another worker knows stays where it is, though the new-flow table has changed.
 #[test]
 fn what_another_worker_knows_is_asked_for() {
