@@ -21,11 +21,15 @@ impl Name {
     /// No packet's: not of UDP or TCP.
     const NOBODY: Self = Self(u64::MAX, 0);
 
-    /// Of the source of a packet.
+    /// What all sources of this protocol have in the first number in a snapshot of this generation.
+    pub(super) fn start(generation: u64, upper: u8) -> u64 {
+        generation << (u64::BITS - Self::GENERATION_BITS) | u64::from(upper) << 48
+    }
+
+    /// Of the source of a packet, where this is what all [start](Self::start) with.
     #[inline(always)]
-    pub(super) fn of_source<A: Address>(generation: u64, tuple: &FlowTuple<A>) -> Self {
-        let numbers = (generation as u32) << 24 | u32::from(tuple.protocol) << 16;
-        let numbers = u64::from(numbers | u32::from(tuple.src_port.swap_bytes())) << 32;
+    pub(super) fn of_source<A: Address>(start: u64, tuple: &FlowTuple<A>) -> Self {
+        let numbers = start | u64::from(tuple.src_port.swap_bytes()) << 32;
         let address = tuple.src.wire_bits();
         if A::IS_V6 { Self(numbers, address) } else { Self(numbers | address as u64, 0) }
     }
@@ -127,7 +131,8 @@ mod tests {
             protocol,
         };
         let name = |generation, bits, port, protocol| {
-            Name::of_source(generation, &tuple(bits, port, protocol))
+            let start = Name::start(generation, protocol);
+            Name::of_source(start, &tuple(bits, port, protocol))
         };
         let one = name(300, base, 80, protocol::TCP);
         assert!(one.is::<A>(name(300, base, 80, protocol::TCP)) && !one.is::<A>(Name::NOBODY));

@@ -6,7 +6,7 @@ use dataplane::family::Family;
 use dataplane::snapshot::Snapshot;
 
 use super::client_way::ClientWay;
-use crate::recent_routes::{Route, UsualRoute};
+use crate::recent_routes::{Route, RouteFinder, UsualRoute};
 
 /// How many routes are remembered.
 const WAYS: usize = 64;
@@ -57,9 +57,14 @@ pub(super) struct ClientFinder<'a> {
 }
 
 impl<'a> ClientFinder<'a> {
-    /// The way of a route, as the usual one; `None` if it is not remembered.
+    /// The way to a client, as the usual one; `None` if something is not remembered.
     #[inline(always)]
-    pub(super) fn find(&self, route: UsualRoute) -> Option<UsualWay> {
+    pub(super) fn find_by<F: Family>(
+        &self,
+        routes: &RouteFinder<'_>,
+        dst: F::Address,
+    ) -> Option<UsualWay> {
+        let route = routes.find::<F>(dst)?;
         let number = route.route.0;
         let position = number as usize % WAYS;
         let cell = &self.cells[position];

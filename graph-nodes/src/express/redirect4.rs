@@ -36,7 +36,7 @@ const START: usize = 20;
 
 /// Words of a frame from [`START`] on, in the machine's byte order: so many that the compiler has one
 /// instruction for all.
-type Words = [u16; 16];
+pub(super) type Words = [u16; 16];
 
 /// The number of a word that starts at this byte of a frame.
 const fn word(at: usize) -> usize {
@@ -141,9 +141,9 @@ fn changed(words: &Words, (added, before, after): (&Words, &Words, &Words)) -> W
     changed
 }
 
+/// Changes words of a packet.
 #[inline(always)]
-fn change(head: &mut [u8; HEAD], link: &[u8; L3], by: (&Words, &Words, &Words)) -> Option<()> {
-    let bytes: &mut [u8; 32] = part(head, START)?;
+pub(super) fn change_words(bytes: &mut [u8; 32], by: (&Words, &Words, &Words)) {
     let mut words = [0; 16];
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
         *word = u16::from_ne_bytes(*bytes);
@@ -152,6 +152,11 @@ fn change(head: &mut [u8; HEAD], link: &[u8; L3], by: (&Words, &Words, &Words)) 
     for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(changed) {
         *bytes = word.to_ne_bytes();
     }
+}
+
+#[inline(always)]
+fn change(head: &mut [u8; HEAD], link: &[u8; L3], by: (&Words, &Words, &Words)) -> Option<()> {
+    change_words(part(head, START)?, by);
     // By two moves that overlap.
     *part::<8, HEAD>(head, 0)? = *link.first_chunk()?;
     *part::<8, HEAD>(head, L3 - 8)? = *link.last_chunk()?;

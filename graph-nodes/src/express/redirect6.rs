@@ -8,6 +8,7 @@ use dataplane::wire::ipv6::Ipv6Header;
 
 use super::ordinary::L3;
 use super::redirect::{Redirected, Sums, Target, follow, part};
+use super::redirect4::{Words, change_words};
 
 /// What IPv6 packets become whose destination is always the same before.
 #[derive(Clone, Debug)]
@@ -23,89 +24,60 @@ pub(super) struct Redirect6 {
     dscp: u8,
 }
 
-/// Words of a frame in the machine's byte order: so many that the compiler has one instruction for all.
-type Words = [u16; 16];
-
-/// Where in a frame the words start that hold hops and source.
-const FRONT: usize = 20;
-/// Where those start that hold the source's port and end with UDP's checksum, or TCP's.
-const BACK: [usize; 2] = [at6::TCP_CHECKSUM + 2 - 32, at6::UDP_CHECKSUM + 2 - 32];
+/// Where in a frame the [`Words`] end that hold the source's port and the checksum: of TCP, and of UDP.
+const ENDS: [usize; 2] = [at6::TCP_CHECKSUM + 2, at6::UDP_CHECKSUM + 2];
 
 /// What IPv6 packets of one protocol become whose source is always the same before.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(32))]
 pub(super) struct Restored6 {
-    /// What is added to the words in front, which takes a hop off, and the bits that turn then.
-    hop: Words,
-    turned: Words,
-    /// What is added, with the carry at the low end, to those behind, and the bits that turn before and after,
-    /// as in IPv4 ([`Restored4`](super::redirect4::Restored4)). Where both have the same words, they become the
-    /// same.
+    /// What is added to words, and the bits that turn before and after, as [in IPv4](super::redirect4::Restored4).
     added: Words,
     before: Words,
     after: Words,
+    source: [u8; 16],
+    /// Where in a frame the words start.
+    start: u16,
 }
 
 impl Restored6 {
     fn new(to: &Target<Ipv6Addr>, udp: bool) -> Self {
-        let [from, address] = [to.address.0, to.address.1].map(|address| address.octets());
+        let [from, source] = [to.address.0, to.address.1].map(|address| address.octets());
         let port = to.port.map_or([[0; 2]; 2], |(from, to)| [from, to].map(u16::to_be_bytes));
         // The bits of a frame that turn.
-        let mut turned = [0; 72];
+        let mut turned = [0; ENDS[0]];
         for (at, from, to) in
-            [(at6::SOURCE, &from[..], &address[..]), (at6::SOURCE_PORT, &port[0], &port[1])]
+            [(at6::SOURCE, &from[..], &source[..]), (at6::SOURCE_PORT, &port[0], &port[1])]
         {
             for (offset, (from, to)) in from.iter().zip(to).enumerate() {
                 turned[at + offset] = from ^ to;
             }
         }
-        let back = BACK[usize::from(udp)];
-        let (mut hop, mut added, mut before) = ([0; 16], [0; 16], [u16::MAX; 16]);
-        hop[(at6::HOPS - 1 - FRONT) / 2] = u16::from_ne_bytes([0, u8::MAX]);
+        let (mut added, mut before, mut after) = ([0; 16], [u16::MAX; 16], [0; 16]);
         let Sums { upper, .. } = Sums::new(to.address, to.port);
-        // UDP's checksum so never becomes 0, as that would say that there is none (RFC 768).
+        // UDP's checksum never becomes 0 so, as that would say that there is none (RFC 768).
         (added[15], before[15]) = if udp { (!upper, 0) } else { (upper, u16::MAX) };
-        let mut after = words(&turned, back);
-        for (after, before) in after.iter_mut().zip(before) {
-            *after ^= before;
+        let end = ENDS[usize::from(udp)];
+        let pairs = turned[end - 32..end].as_chunks().0.iter().zip(before);
+        for (after, (turned, before)) in after.iter_mut().zip(pairs) {
+            *after = u16::from_ne_bytes(*turned) ^ before;
         }
-        Self { hop, turned: words(&turned, FRONT), added, before, after }
+        Self { added, before, after, source, start: (end - 32) as u16 }
     }
 
-    /// Changes the packet whose words behind start here. `None`, and it is as it was, when it is shorter.
+    /// Changes a packet. `None`, and it is as it was, when it is shorter than what changes.
     #[inline(always)]
-    fn change<const LEN: usize>(&self, data: &mut [u8], link: &[u8; L3]) -> Option<()> {
-        let head = data.first_chunk_mut::<LEN>()?;
-        let (front, back) = (words(head, FRONT), words(head, LEN - 32));
-        let (mut new_front, mut new_back) = ([0; 16], [0; 16]);
-        for at in 0..16 {
-            new_front[at] = front[at].wrapping_add(self.hop[at]) ^ self.turned[at];
-        }
-        for at in 0..16 {
-            // If there is no checksum, it stays so.
-            let kept = if back[at] | self.before[at] == 0 { 0 } else { u16::MAX };
-            let (sum, carry) = (back[at] ^ self.before[at]).overflowing_add(self.added[at] & kept);
-            new_back[at] = sum.wrapping_add(u16::from(carry)) ^ self.after[at];
-        }
-        set_words(head, FRONT, &new_front);
-        set_words(head, LEN - 32, &new_back);
+    fn change(&self, data: &mut [u8], link: &[u8; L3]) -> Option<()> {
+        let words = data.get_mut(usize::from(self.start)..)?.first_chunk_mut()?;
+        change_words(words, (&self.added, &self.before, &self.after));
+        let head = data.first_chunk_mut::<HEAD6>()?;
+        // An end of it is among the words.
+        *part(head, at6::SOURCE)? = self.source;
+        head[at6::HOPS] = head[at6::HOPS].wrapping_sub(1);
         // By two moves that overlap.
-        *part::<8, LEN>(head, 0)? = *link.first_chunk()?;
-        *part::<8, LEN>(head, L3 - 8)? = *link.last_chunk()?;
+        *part::<8, HEAD6>(head, 0)? = *link.first_chunk()?;
+        *part::<8, HEAD6>(head, L3 - 8)? = *link.last_chunk()?;
         Some(())
-    }
-}
-
-/// The words of a frame from this byte on.
-#[inline(always)]
-fn words<const LEN: usize>(head: &[u8; LEN], start: usize) -> Words {
-    std::array::from_fn(|at| u16::from_ne_bytes([head[start + 2 * at], head[start + 2 * at + 1]]))
-}
-
-#[inline(always)]
-fn set_words<const LEN: usize>(head: &mut [u8; LEN], start: usize, words: &Words) {
-    for (at, word) in words.iter().enumerate() {
-        [head[start + 2 * at], head[start + 2 * at + 1]] = word.to_ne_bytes();
     }
 }
 
@@ -178,13 +150,8 @@ impl Redirected for Ip6 {
     }
 
     #[inline(always)]
-    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored6, udp: bool) -> bool {
-        let changed = if udp {
-            to.change::<{ at6::UDP_CHECKSUM + 2 }>(data, link)
-        } else {
-            to.change::<{ at6::TCP_CHECKSUM + 2 }>(data, link)
-        };
-        changed.is_some()
+    fn restore(data: &mut [u8], link: &[u8; L3], to: &Restored6, _udp: bool) -> bool {
+        to.change(data, link).is_some()
     }
 }
 

@@ -194,12 +194,11 @@ impl Replies {
         let with_flows =
             if lane.any_direct { WithFlows::ALL } else { cx.worker.sticky.with_flows() };
         let routes = lane.routes.finder(cx.snapshot);
-        let (services, clients) = (lane.services.finder(), lane.clients.finder());
+        let (services, clients) = (lane.services.finder(protocol), lane.clients.finder());
         let Some(slots) = frame.slots::<STAGE>(start) else { return 0 };
-        let (mut taken, mut flowless, mut ones) = (0_u32, 0_u32, Ones(wanted));
-        let (mut way, mut several) = (UsualWay::none(self.client), self.several);
+        let (mut missed, mut flowless, mut ones) = (0_u32, 0_u32, Ones(wanted));
+        let mut way = UsualWay::none(self.client);
         let left = loop {
-            let left = ones.0;
             let Some(index) = ones.next() else { break 0 };
             // No closure, as the compiler may make a call of it.
             let varying = match &slots[index] {
@@ -209,25 +208,32 @@ impl Replies {
                 _ => None,
             };
             let Some(Varying { src, dst, src_port, dst_port, flags, len }) = varying else {
+                missed |= 1 << index;
                 continue;
             };
             let tuple = FlowTuple { src, dst, src_port, dst_port, protocol };
-            let Some((service, answerer)) = services.find(&tuple) else { break left };
+            let Some((service, answerer)) = services.find(&tuple) else {
+                break ones.0 | 1 << index;
+            };
             if !answerer.takes(kind, protocol, flags) {
+                missed |= 1 << index;
                 continue;
             }
             if !routes.is_usual::<F>(dst, &way.route) {
-                let Some(route) = routes.find::<F>(dst) else { break left };
-                let Some(other) = clients.find(route) else { break left };
-                several |= way.client != UsualWay::NOWHERE && way.client != other.client;
+                let Some(other) = clients.find_by::<F>(&routes, dst) else {
+                    break ones.0 | 1 << index;
+                };
+                if way.client != UsualWay::NOWHERE && way.client != other.client {
+                    self.several = true;
+                }
                 way = other;
             }
             if len > way.largest {
+                missed |= 1 << index;
                 continue;
             }
             let job = &mut self.jobs[index];
             (job.service, job.client, job.len) = (service, way.client, len);
-            taken |= 1 << index;
             if with_flows.include(answerer.server) {
                 finder.name(&mut job.located, kind, answerer.vip, &tuple.reversed());
                 job.visit = answerer.visit.with(flags);
@@ -235,7 +241,8 @@ impl Replies {
                 flowless |= 1 << index;
             }
         };
-        (self.client, self.several) = (way.client, several);
+        let taken = wanted & !left & !missed;
+        self.client = way.client;
         self.waiting |= taken;
         self.looked_for |= taken & !flowless;
         left

@@ -56,6 +56,9 @@ pub(super) struct Services<F: Redirected> {
     answering: Box<[Answering<F>; CELLS]>,
     /// The snapshot's.
     generation: u64,
+    /// How names [start](Name::start) in it, of TCP and of UDP. Not known to the compiler, for which it is one
+    /// number so.
+    starts: [u64; 2],
     changes: u64,
 }
 
@@ -76,6 +79,7 @@ impl<F: Redirected> Default for Services<F> {
             sources: all_the_same(Source::Stranger),
             answering: all_the_same(Answering { restored, server: ANYBODY }),
             generation: 0,
+            starts: [0; 2],
             changes: 0,
         }
     }
@@ -85,14 +89,15 @@ impl<F: Redirected> Default for Services<F> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceFinder<'a> {
     answerers: &'a [Answerer; CELLS],
-    generation: u64,
+    start: u64,
 }
 
 impl<'a> ServiceFinder<'a> {
-    /// What is known of the source of a packet, and where that is remembered; `None` if it is not.
+    /// What is known of the source of a packet of the protocol that is meant, and where that is remembered;
+    /// `None` if it is not.
     #[inline(always)]
     pub(super) fn find<A: Address>(&self, tuple: &FlowTuple<A>) -> Option<(u16, &'a Answerer)> {
-        let name = Name::of_source(self.generation, tuple);
+        let name = Name::of_source(self.start, tuple);
         let at = name.position();
         let answerer = &self.answerers[at];
         if answerer.name.is::<A>(name) { Some((at as u16, answerer)) } else { None }
@@ -108,6 +113,8 @@ impl<F: Redirected> Services<F> {
             self.forget();
         }
         self.generation = snapshot.generation;
+        self.starts =
+            [protocol::TCP, protocol::UDP].map(|upper| Name::start(self.generation, upper));
     }
 
     /// Forgets what would be taken for something of this snapshot.
@@ -124,7 +131,8 @@ impl<F: Redirected> Services<F> {
         snapshot: &Snapshot,
         tuple: &FlowTuple<F::Address>,
     ) -> &Source<F::Address> {
-        let name = Name::of_source(self.generation, tuple);
+        let name =
+            Name::of_source(self.starts[usize::from(tuple.protocol == protocol::UDP)], tuple);
         let at = name.position();
         if !self.answerers[at].name.is::<F::Address>(name) {
             // By value, so that a loop need not keep the tuple in memory.
@@ -133,10 +141,11 @@ impl<F: Redirected> Services<F> {
         &self.sources[at]
     }
 
-    /// What a loop needs to find what is remembered.
+    /// What a loop over packets of this protocol needs to find what is remembered.
     #[inline(always)]
-    pub(super) fn finder(&self) -> ServiceFinder<'_> {
-        ServiceFinder { answerers: &self.answerers, generation: self.generation }
+    pub(super) fn finder(&self, upper: u8) -> ServiceFinder<'_> {
+        let start = self.starts[usize::from(upper == protocol::UDP)];
+        ServiceFinder { answerers: &self.answerers, start }
     }
 
     #[cold]
@@ -241,13 +250,16 @@ mod tests {
         for generation in [1, 2, 255, 256, 257, 513, 1 << 40 | 1] {
             let snapshot = World::new().snapshot(generation, Vec::new());
             services.begin(&snapshot);
-            assert!(services.finder().find(&tuple).is_none(), "generation {generation}");
+            assert!(
+                services.finder(protocol::TCP).find(&tuple).is_none(),
+                "generation {generation}"
+            );
             let changes = services.changes();
             for _ in 0..2 {
                 assert!(matches!(services.find(&snapshot, &tuple), Source::Stranger));
                 assert_eq!(services.changes(), changes + 1);
             }
-            let (_, answerer) = services.finder().find(&tuple).expect("is remembered");
+            let (_, answerer) = services.finder(protocol::TCP).find(&tuple).expect("is remembered");
             assert!(!answerer.takes(KeyKind::Exact, protocol::TCP, balancer::TcpFlags::ACK));
         }
     }
