@@ -62,16 +62,12 @@ impl<F: LaneFamily> Fitting<F> {
         self.waiting = kept;
     }
 
-    /// Works out where the flows are looked for first, and fetches that. In two loops: those that fetch have
-    /// nothing else to wait for.
+    /// Works out where the flows are looked for first, and fetches that.
     #[inline]
     pub(super) fn aim(&mut self, cx: &Cx<'_>) {
         let (sticky, finder) = (&cx.worker.sticky, cx.worker.sticky.finder());
-        let jobs = &mut self.jobs[..self.waiting.min(STAGE)];
-        for job in &mut *jobs {
+        for job in &mut self.jobs[..self.waiting.min(STAGE)] {
             finder.aim(&mut job.place);
-        }
-        for job in jobs {
             sticky.fetch_first(&job.place);
         }
     }
