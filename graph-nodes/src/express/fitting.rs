@@ -104,7 +104,7 @@ impl<F: LaneFamily> Fitting<F> {
                 stragglers.add_all_from(sent.packets);
             }
         }
-        let (others, counted) = stragglers.send(cx, lane, frame, (pattern, jobs, &[]), declined);
+        let (others, counted) = stragglers.send(cx, lane, frame, (pattern, jobs), declined);
         let forwarded = jobs.len() as u32 - others;
         let (shared, existing) = (&cx.worker.shared, u64::from(forwarded - counted));
         count_existing(shared, Run { of: pattern.destination.vip.get(), packets: existing });

@@ -57,13 +57,13 @@ impl<'a> Newcomers<'a> {
 
     /// Finds ways for packets of flows that are not known, and makes the flows known. Ends with the first
     /// that is not simple: those behind it may be of the same flow. In loops of their own, as the CPU
-    /// looks ahead over more packets then. Fetches the buckets of packets that come next.
+    /// looks ahead over more packets then.
     pub(super) fn place<F: LaneFamily>(
         &self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
+        (pattern, jobs): (&Pattern<F>, &mut [AlikeJob]),
     ) -> Placed {
         fetch_seconds(cx, jobs.iter().filter(|job| !job.room.is_any()));
         if self.others {
@@ -71,14 +71,13 @@ impl<'a> Newcomers<'a> {
         }
         let mut servers = [NOBODY; STAGE];
         let known = match pattern.flow_from_nobody().filter(|_| self.kind == KeyKind::Exact) {
-            Some(like) => self.find_servers(cx, (jobs, coming), &mut servers, |job| {
+            Some(like) => self.find_servers(jobs, &mut servers, |job| {
                 let (client, src_port) = job.place.exact_client();
                 let src = F::Address::from_bits(u128::from(client.to_bits()));
                 Some(FlowTuple { src, src_port, ..like })
             }),
-            None => self.find_servers(cx, (jobs, coming), &mut servers, |job| {
-                F::flow(frame.data(usize::from(job.at)))
-            }),
+            None => self
+                .find_servers(jobs, &mut servers, |job| F::flow(frame.data(usize::from(job.at)))),
         };
         let mut entries = [FlowValue::default(); STAGE];
         let mut chosen = self.choose(cx, lane, jobs, &servers[..known], &mut entries);
@@ -100,21 +99,16 @@ impl<'a> Newcomers<'a> {
         }
     }
 
-    /// Asks the new-flow table for the ASs of packets' flows, and fetches the buckets of packets that come
-    /// next one by one. Returns of how many there is one.
+    /// Asks the new-flow table for the ASs of packets' flows. Returns of how many there is one.
     #[inline(never)]
     fn find_servers<A: Address>(
         &self,
-        cx: &Cx<'_>,
-        (jobs, coming): (&[AlikeJob], &[AlikeJob]),
+        jobs: &[AlikeJob],
         servers: &mut [AsId; STAGE],
         flow: impl Fn(&AlikeJob) -> Option<FlowTuple<A>>,
     ) -> usize {
-        let (mut found, mut ahead) = (0, coming.iter());
+        let mut found = 0;
         for (server, job) in servers.iter_mut().zip(jobs) {
-            if let Some(job) = ahead.next() {
-                cx.worker.sticky.fetch_first(&job.place);
-            }
             // Packets have one: they fitted the pattern.
             let Some(flow) = flow(job) else { break };
             let hash = self.hasher.hash(&flow, self.vip.src_ip_sticky);
@@ -122,7 +116,6 @@ impl<'a> Newcomers<'a> {
             *server = chosen;
             found += 1;
         }
-        ahead.for_each(|job| cx.worker.sticky.fetch_first(&job.place));
         found
     }
 

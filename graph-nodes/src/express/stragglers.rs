@@ -64,15 +64,15 @@ impl Stragglers {
         self.unknown != 0 && self.unknown.count_ones() as usize == packets
     }
 
-    /// Sends them, or declines them, and fetches the buckets of those that come next. Returns how many were
-    /// declined, and how many of the others their VIP has counted already.
+    /// Sends them, or declines them. Returns how many were declined, and how many of the others their VIP
+    /// has counted already.
     #[inline(always)]
     pub(super) fn send<F: LaneFamily>(
         &mut self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         frame: &mut Frame,
-        group: (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
+        group: (&Pattern<F>, &mut [AlikeJob]),
         declined: &mut Declined,
     ) -> (u32, u32) {
         if self.unknown | self.rest == 0 {
@@ -87,7 +87,7 @@ impl Stragglers {
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         frame: &mut Frame,
-        (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
+        (pattern, jobs): (&Pattern<F>, &mut [AlikeJob]),
         declined: &mut Declined,
     ) -> (u32, u32) {
         if self.are_few(jobs.len()) {
@@ -97,12 +97,9 @@ impl Stragglers {
             }
         }
         let new = match Newcomers::of(cx, lane, pattern).filter(|_| self.unknown != 0) {
-            Some(newcomers) => {
-                self.send_placed(cx, lane, frame, (pattern, jobs, coming), &newcomers)
-            }
+            Some(newcomers) => self.send_placed(cx, lane, frame, (pattern, jobs), &newcomers),
             None => {
                 fetch_seconds(cx, self.unknown(jobs));
-                coming.iter().for_each(|job| cx.worker.sticky.fetch_first(&job.place));
                 0
             }
         };
@@ -139,11 +136,11 @@ impl Stragglers {
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         frame: &mut Frame,
-        (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
+        (pattern, jobs): (&Pattern<F>, &mut [AlikeJob]),
         newcomers: &Newcomers<'_>,
     ) -> u32 {
         let placed = if self.are_all_unknown(jobs.len()) {
-            send_new(cx, lane, frame, (pattern, jobs, coming), newcomers)
+            send_new(cx, lane, frame, (pattern, jobs), newcomers)
         } else {
             // Side by side, as loops over the whole group would cost more than the few.
             let (mut few, mut count) = ([AlikeJob::default(); STAGE], 0);
@@ -151,7 +148,7 @@ impl Stragglers {
                 *own = *job;
                 count += 1;
             }
-            send_new(cx, lane, frame, (pattern, &mut few[..count], coming), newcomers)
+            send_new(cx, lane, frame, (pattern, &mut few[..count]), newcomers)
         };
         self.end(placed.packets);
         let new = placed.new.count_ones();
@@ -215,10 +212,10 @@ fn send_new<F: LaneFamily>(
     cx: &mut Cx<'_>,
     lane: &mut Lane<F>,
     frame: &mut Frame,
-    (pattern, jobs, coming): (&Pattern<F>, &mut [AlikeJob], &[AlikeJob]),
+    (pattern, jobs): (&Pattern<F>, &mut [AlikeJob]),
     newcomers: &Newcomers<'_>,
 ) -> Placed {
-    let mut placed = newcomers.place(cx, lane, frame, (pattern, jobs, coming));
+    let mut placed = newcomers.place(cx, lane, frame, (pattern, jobs));
     let (jobs, udp) = (&jobs[..placed.packets], pattern.protocol == protocol::UDP);
     let sent = send_all(cx, &lane.servers, frame, (jobs, udp));
     leave_all(cx, &lane.servers, frame, (jobs, &sent));
