@@ -10,7 +10,7 @@ use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::ones::Ones;
 use super::ordinary::{L3, Ordinary};
-use super::replies::{Replies, ReplyJob, ReplyJobs};
+use super::replies::{ReplyJob, ReplyJobs};
 use super::sending::leave;
 use super::services::Source;
 use super::{Next, STAGE};
@@ -18,8 +18,7 @@ use super::{Next, STAGE};
 /// Replies of a group: their jobs, its first slot, and a bit for each that is meant.
 pub(super) type Of<'a> = (&'a ReplyJobs, usize, u32);
 
-/// Sends replies on the ways that were found, and fetches the buckets of those that come next one by one. They
-/// have still to [leave](leave_all). `one_way`: where the way of all of them is. Returns what was sent: all
+/// Sends replies on the ways that were found. They have still to [leave](leave_all). `one_way`: where the way of all of them is. Returns what was sent: all
 /// before the first that could not be.
 pub(super) fn send_back_all<F: LaneFamily>(
     cx: &Cx<'_>,
@@ -27,11 +26,10 @@ pub(super) fn send_back_all<F: LaneFamily>(
     frame: &mut Frame,
     of: Of<'_>,
     (udp, one_way): (bool, Option<u16>),
-    next: &Replies,
 ) -> u32 {
     match one_way.and_then(|way| lane.clients.at(way).untagged()) {
-        Some(link) => send_one_way(cx, lane, frame, of, (udp, *link), next),
-        None => send_many_ways(cx, lane, frame, of, udp, next),
+        Some(link) => send_one_way(cx, lane, frame, of, (udp, *link)),
+        None => send_many_ways(cx, lane, frame, of, udp),
     }
 }
 
@@ -43,9 +41,8 @@ fn send_one_way<F: LaneFamily>(
     frame: &mut Frame,
     of: Of<'_>,
     (udp, link): (bool, [u8; L3]),
-    next: &Replies,
 ) -> u32 {
-    send_back(cx, lane, frame, of, (udp, Some(&link)), next)
+    send_back(cx, lane, frame, of, (udp, Some(&link)))
 }
 
 #[inline(never)]
@@ -55,9 +52,8 @@ fn send_many_ways<F: LaneFamily>(
     frame: &mut Frame,
     of: Of<'_>,
     udp: bool,
-    next: &Replies,
 ) -> u32 {
-    send_back(cx, lane, frame, of, (udp, None), next)
+    send_back(cx, lane, frame, of, (udp, None))
 }
 
 #[inline(always)]
@@ -67,17 +63,12 @@ fn send_back<F: LaneFamily>(
     frame: &mut Frame,
     (jobs, start, packets): Of<'_>,
     (udp, one_link): (bool, Option<&[u8; L3]>),
-    next: &Replies,
 ) -> u32 {
-    let (services, clients, sticky) = (&lane.services, &lane.clients, &cx.worker.sticky);
-    let (first, servers) = (sticky.first_buckets(), &*cx.worker.shared.servers);
-    let mut ahead = Ones(if sticky.is_large() { next.rest() } else { 0 });
+    let (services, clients) = (&lane.services, &lane.clients);
+    let servers = &*cx.worker.shared.servers;
     let Some(slots) = frame.slots_mut::<STAGE>(start) else { return 0 };
     let mut sent = packets;
     for index in Ones(packets) {
-        if let Some(index) = ahead.next() {
-            next.fetch(&first, index);
-        }
         let job = &jobs[index];
         let service = services.answering(job.service);
         let link = if one_link.is_some() { one_link } else { clients.at(job.client).untagged() };
@@ -93,7 +84,6 @@ fn send_back<F: LaneFamily>(
         }
         count_answer(servers, service.server, job.len);
     }
-    ahead.for_each(|index| next.fetch(&first, index));
     sent
 }
 

@@ -71,16 +71,8 @@ impl<F: LaneFamily> Answers<F> {
         taken
     }
 
-    /// Fetches what is known of the flows of the group from slot `start` on, where it is far away.
-    #[inline]
-    pub(super) fn fetch(&self, cx: &Cx<'_>, start: usize) {
-        if cx.worker.sticky.is_large() {
-            self.groups[group_of(start)].fetch_rest(cx);
-        }
-    }
-
     /// Second stage, for the group from slot `start` on: looks up the flows of the packets that fitted,
-    /// and sends them on. [Fetches](Self::fetch) the other group meanwhile.
+    /// and sends them on.
     #[inline]
     pub(super) fn finish(
         &mut self,
@@ -89,12 +81,9 @@ impl<F: LaneFamily> Answers<F> {
         (frame, start): (&mut Frame, usize),
         declined: &mut Declined,
     ) {
-        let [first, second] = &mut self.groups;
-        let (group, next) = if group_of(start) == 0 { (first, second) } else { (second, first) };
+        let group = &mut self.groups[group_of(start)];
         if group.any() {
-            group.finish(cx, lane, (frame, declined), next);
-        } else if cx.worker.sticky.is_large() {
-            next.fetch_rest(cx);
+            group.finish(cx, lane, (frame, declined));
         }
     }
 }

@@ -135,14 +135,7 @@ impl LbExpress {
         others
     }
 
-    /// Fetches what is known of their flows.
-    #[inline]
-    fn fetch(&mut self, cx: &Cx<'_>, start: usize) {
-        self.answers4.fetch(cx, start);
-        self.answers6.fetch(cx, start);
-    }
-
-    /// Second stage of them. What is known of the flows of the next group is fetched meanwhile.
+    /// Second stage of them.
     #[inline]
     fn finish(&mut self, cx: &mut Cx<'_>, frame: &mut Frame, start: usize) {
         self.crowd4.finish(cx, &mut self.ip4, (frame, start), &mut self.declined);
@@ -205,9 +198,8 @@ impl Node for LbExpress {
         let mut before = None;
         for start in (0..frame.len()).step_by(STAGE) {
             let others = self.gather(cx, frame, start);
-            match before {
-                Some(before) => self.finish(cx, frame, before),
-                None => self.fetch(cx, start),
+            if let Some(before) = before {
+                self.finish(cx, frame, before);
             }
             before = Some(start);
             if others != 0 {

@@ -1,6 +1,6 @@
 //! [`Replies`]: the replies of a group that fitted a pattern, and their two stages.
 
-use balancer::{FirstBuckets, FlowTuple, KeyKind, Located, Visit, WithFlows};
+use balancer::{FlowTuple, KeyKind, Located, Visit, WithFlows};
 use dataplane::frame::Frame;
 use dataplane::interface::InterfaceId;
 use dataplane::wire::ipv4::protocol;
@@ -16,10 +16,6 @@ use super::ones::Ones;
 use super::reply_flow::keep_flows;
 use super::run::Run;
 use super::second_stage::{count_received, is_due, is_partial, sampled};
-
-/// Packets of a group whose buckets of a large table are fetched at once, as so many
-/// [requests](super::fitting) are.
-const EARLY: u32 = 0xffff;
 
 /// A reply between the two stages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -248,54 +244,26 @@ impl Replies {
         left
     }
 
-    /// Works out where the flows are looked for, and fetches that: all of a small table, which is near, and
-    /// the [`EARLY`] packets' of a large one.
+    /// Works out where the flows are looked for, and fetches that. In two loops, as for
+    /// [requests](super::fitting).
     #[inline]
     fn aim(&mut self, cx: &Cx<'_>) {
         let (finder, first) = (cx.worker.sticky.finder(), cx.worker.sticky.first_buckets());
-        if !cx.worker.sticky.is_large() {
-            for index in Ones(self.looked_for) {
-                finder.aim_at(&mut self.jobs[index].located);
-                self.fetch(&first, index);
-            }
-            return;
-        }
         for index in Ones(self.looked_for) {
             finder.aim_at(&mut self.jobs[index].located);
         }
-        for index in Ones(self.looked_for & EARLY) {
-            self.fetch(&first, index);
+        for index in Ones(self.looked_for) {
+            first.fetch(&self.jobs[index].located);
         }
     }
 
-    /// Fetches what a packet's flow needs first.
-    #[inline(always)]
-    pub(super) fn fetch(&self, first: &FirstBuckets<'_>, index: usize) {
-        first.fetch(&self.jobs[index % STAGE].located);
-    }
-
-    /// Fetches that of those packets for which it was not done early.
-    #[inline]
-    pub(super) fn fetch_rest(&self, cx: &Cx<'_>) {
-        let first = cx.worker.sticky.first_buckets();
-        Ones(self.rest()).for_each(|index| self.fetch(&first, index));
-    }
-
-    /// Which these are.
-    #[inline]
-    pub(super) fn rest(&self) -> u32 {
-        self.looked_for & !EARLY
-    }
-
-    /// Second stage: looks up the flows, and sends the packets on. The rest of what the next group needs of a
-    /// large table is fetched meanwhile.
+    /// Second stage: looks up the flows, and sends the packets on.
     #[inline(never)]
     pub(super) fn finish<F: LaneFamily>(
         &mut self,
         cx: &mut Cx<'_>,
         lane: &mut Lane<F>,
         (frame, declined): (&mut Frame, &mut Declined),
-        next: &Self,
     ) {
         let mut waiting = std::mem::take(&mut self.waiting);
         let looked_for = std::mem::take(&mut self.looked_for);
@@ -313,7 +281,7 @@ impl Replies {
         }
         let one_way = if self.several { None } else { Some(self.client) };
         let of = (&self.jobs, self.start, plain);
-        let sent = send_back_all(cx, lane, frame, of, (self.udp, one_way), next);
+        let sent = send_back_all(cx, lane, frame, of, (self.udp, one_way));
         leave_all(cx, lane, frame, (&self.jobs, self.start, sent), one_way);
         let mut others = 0;
         for index in Ones(waiting & !sent) {
