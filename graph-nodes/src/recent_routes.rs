@@ -180,6 +180,8 @@ impl RecentRoutes {
 mod tests {
     use std::net::Ipv6Addr;
 
+    use dataplane::family::Ip6;
+    use dataplane::fib::Fib4;
     use dataplane::fib6::{Fib6, FibRoute6};
 
     use super::*;
@@ -212,5 +214,30 @@ mod tests {
             }
         }
         assert!(asked < 300, "remembered half of the time: {asked}");
+    }
+
+    /// Where the usual route is said to be that of an address, it is what the FIB says.
+    #[test]
+    fn only_addresses_of_the_usual_route_have_it() {
+        let fib = fib(&[("::", 0, 1), ("2001:db8:1::", 48, 2), ("2001:db8:1::7", 128, 3)]);
+        let ends =
+            ["::", "2001:db8:0:ffff:ffff::", "2001:db8:1::", "2001:db8:1::7", "2001:db8:2::"];
+        let bits = ends.map(|end| end.parse::<Ipv6Addr>().unwrap().to_bits());
+        let near = |bits: u128| [bits.wrapping_sub(1), bits, bits + 1].map(Ipv6Addr::from_bits);
+        let addresses: Vec<Ipv6Addr> = bits.into_iter().flat_map(near).collect();
+        let (mut routes, fib4, mut usually) = (RecentRoutes::default(), Fib4::default(), 0);
+        for &address in &addresses {
+            let around = || Range::new(1, fib.around(address), fib.lookup(address));
+            routes.find(1, address.to_bits(), around);
+            let finder = RouteFinder { fib4: fib4.finder(), ranges: &routes.0, generation: 1 };
+            let usual = finder.find::<Ip6>(address).expect("is remembered");
+            assert!(finder.is_usual::<Ip6>(address, &usual));
+            for &other in &addresses {
+                let is_usual = finder.is_usual::<Ip6>(other, &usual);
+                assert!(!is_usual || usual.route == Route::to(fib.lookup(other)), "{other}");
+                usually += u32::from(is_usual);
+            }
+        }
+        assert!(usually > 2 * addresses.len() as u32, "{usually}");
     }
 }
