@@ -13,7 +13,7 @@ use super::STAGE;
 use super::declined::Declined;
 use super::fitting::Fitting;
 use super::lane::{Cx, Lane, LaneFamily};
-use super::ones::Ones;
+use super::ones::{Bits, Ones};
 use super::ordinary::L3;
 use super::pattern::Pattern;
 use super::services::Source;
@@ -73,8 +73,8 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        (start, wanted): (usize, u32),
-    ) -> u32 {
+        (start, wanted): (usize, Bits),
+    ) -> Bits {
         let Some(pattern) = &self.pattern else { return 0 };
         let of = (start, wanted);
         let Fits { mut taken, marked } = match pattern.protocol {
@@ -108,7 +108,7 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        of: (usize, u32),
+        of: (usize, Bits),
     ) -> Fits {
         match self.pattern.as_ref().map(|pattern| pattern.destination.kind) {
             Some(KeyKind::Exact) => self.locate_exact::<PROTOCOL>(cx, lane, frame, of),
@@ -125,7 +125,7 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        of: (usize, u32),
+        of: (usize, Bits),
     ) -> Fits {
         self.locate(cx, lane, frame, of, (KeyKind::Exact, PROTOCOL, false))
     }
@@ -136,7 +136,7 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        of: (usize, u32),
+        of: (usize, Bits),
     ) -> Fits {
         self.locate(cx, lane, frame, of, (KeyKind::Tag, PROTOCOL, false))
     }
@@ -147,7 +147,7 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        of: (usize, u32),
+        of: (usize, Bits),
     ) -> Fits {
         self.locate(cx, lane, frame, of, (KeyKind::End, PROTOCOL, false))
     }
@@ -158,7 +158,7 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        of: (usize, u32),
+        of: (usize, Bits),
     ) -> Fits {
         let Some(Pattern { destination, protocol, .. }) = self.pattern else { return Fits::NONE };
         match destination.kind {
@@ -177,7 +177,7 @@ impl<F: LaneFamily> Alike<F> {
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
-        (start, wanted): (usize, u32),
+        (start, wanted): (usize, Bits),
         (kind, protocol, replies): (KeyKind, u8, bool),
     ) -> Fits {
         let group = &mut self.groups[group_of(start)];
@@ -235,7 +235,7 @@ impl<F: LaneFamily> Alike<F> {
 #[derive(Clone, Copy, Debug)]
 struct Fits {
     /// The packets that fit, a bit for each.
-    taken: u32,
+    taken: Bits,
     /// The lowest bit is set if the source of one of them takes a closer look.
     marked: u64,
 }
@@ -246,23 +246,23 @@ impl Fits {
 
 /// The packets of a group that came from an interface: a bit for each, and any where there are none.
 #[inline(always)]
-pub(super) fn from_interface(frame: &Frame, start: usize, interface: InterfaceId) -> u32 {
+pub(super) fn from_interface(frame: &Frame, start: usize, interface: InterfaceId) -> Bits {
     let Some(group) = frame.lanes.rx_interface[start..].first_chunk::<STAGE>() else { return 0 };
     // Nearly always all, which is seen many at once when no loop ends early.
     let differences = group.iter().fold(0, |all, of| all | of.0 ^ interface.0);
-    if differences == 0 { u32::MAX } else { some_from_interface(group, interface) }
+    if differences == 0 { Bits::MAX } else { some_from_interface(group, interface) }
 }
 
 #[cold]
-fn some_from_interface(group: &[InterfaceId; STAGE], interface: InterfaceId) -> u32 {
-    let bits = group.iter().enumerate().map(|(index, of)| u32::from(*of == interface) << index);
+fn some_from_interface(group: &[InterfaceId; STAGE], interface: InterfaceId) -> Bits {
+    let bits = group.iter().enumerate().map(|(index, of)| Bits::from(*of == interface) << index);
     bits.fold(0, |all, bit| all | bit)
 }
 
 /// Of packets that fit the pattern those whose source is none that others may have, or that of outer
 /// headers of ours: if they come back, they are somebody else's to count.
 #[cold]
-fn odd_ones<F: LaneFamily>(cx: &Cx<'_>, frame: &Frame, start: usize, packets: u32) -> u32 {
+fn odd_ones<F: LaneFamily>(cx: &Cx<'_>, frame: &Frame, start: usize, packets: Bits) -> Bits {
     let is_odd = |index: &usize| {
         let Some(header) = F::Header::at(frame.data(start + index), L3) else { return true };
         let (src, dst) = (header.source(), header.destination());

@@ -8,7 +8,7 @@ use dataplane::worker::ServerStats;
 
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
-use super::ones::Ones;
+use super::ones::{Bits, Ones};
 use super::ordinary::{L3, Ordinary};
 use super::replies::{ReplyJob, ReplyJobs};
 use super::sending::leave;
@@ -16,7 +16,7 @@ use super::services::Source;
 use super::{Next, STAGE};
 
 /// Replies of a group: their jobs, its first slot, and a bit for each that is meant.
-pub(super) type Of<'a> = (&'a ReplyJobs, usize, u32);
+pub(super) type Of<'a> = (&'a ReplyJobs, usize, Bits);
 
 /// Sends replies on the ways that were found. They have still to [leave](leave_all). `one_way`: where the way of all of them is. Returns what was sent: all
 /// before the first that could not be.
@@ -26,7 +26,7 @@ pub(super) fn send_back_all<F: LaneFamily>(
     frame: &mut Frame,
     of: Of<'_>,
     (udp, one_way): (bool, Option<u16>),
-) -> u32 {
+) -> Bits {
     match one_way.and_then(|way| lane.clients.at(way).untagged()) {
         Some(link) => send_one_way(cx, lane, frame, of, (udp, *link)),
         None => send_many_ways(cx, lane, frame, of, udp),
@@ -41,7 +41,7 @@ fn send_one_way<F: LaneFamily>(
     frame: &mut Frame,
     of: Of<'_>,
     (udp, link): (bool, [u8; L3]),
-) -> u32 {
+) -> Bits {
     send_back(cx, lane, frame, of, (udp, Some(&link)))
 }
 
@@ -52,7 +52,7 @@ fn send_many_ways<F: LaneFamily>(
     frame: &mut Frame,
     of: Of<'_>,
     udp: bool,
-) -> u32 {
+) -> Bits {
     send_back(cx, lane, frame, of, (udp, None))
 }
 
@@ -63,7 +63,7 @@ fn send_back<F: LaneFamily>(
     frame: &mut Frame,
     (jobs, start, packets): Of<'_>,
     (udp, one_link): (bool, Option<&[u8; L3]>),
-) -> u32 {
+) -> Bits {
     let (services, clients) = (&lane.services, &lane.clients);
     let servers = &*cx.worker.shared.servers;
     let Some(slots) = frame.slots_mut::<STAGE>(start) else { return 0 };
@@ -122,7 +122,7 @@ pub(super) fn leave_all<F: LaneFamily>(
     // One behind the other.
     if let Some(way) = one_way
         && count > 1
-        && sent >> first == u32::MAX >> (u32::BITS - count)
+        && sent >> first == Bits::MAX >> (Bits::BITS - count)
     {
         let first = start + first as usize;
         let slots = first..first + count as usize;

@@ -12,6 +12,7 @@ use super::declined::Declined;
 use super::gate::Gate;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::likeness::Common;
+use super::ones::Bits;
 use super::replies::Replies;
 
 /// What replies have in common. Holds in one snapshot.
@@ -59,8 +60,8 @@ impl<F: LaneFamily> Answers<F> {
         lane: &mut Lane<F>,
         frame: &Frame,
         start: usize,
-        wanted: u32,
-    ) -> u32 {
+        wanted: Bits,
+    ) -> Bits {
         let Some(pattern) = lane.answers else { return 0 };
         let wanted = wanted & from_interface(frame, start, pattern.interface);
         let group = &mut self.groups[group_of(start)];

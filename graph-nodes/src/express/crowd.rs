@@ -6,7 +6,7 @@ use super::STAGE;
 use super::alike::{Alike, GROUPS, group_of};
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
-use super::ones::Ones;
+use super::ones::{Bits, Ones};
 use super::pattern::Pattern;
 
 /// So many patterns: most interfaces bring packets to a few services, such as those of HTTP and HTTPS.
@@ -26,7 +26,7 @@ const REST: u8 = 128;
 pub(super) struct Crowd<F: LaneFamily> {
     alike: [Alike<F>; PATTERNS],
     /// By group: the patterns that packets of it wait at, a bit for each.
-    waiting: [u32; GROUPS],
+    waiting: [Bits; GROUPS],
     /// The next to be replaced.
     next: usize,
     poor: u8,
@@ -57,8 +57,8 @@ impl<F: LaneFamily> Crowd<F> {
         lane: &mut Lane<F>,
         frame: &Frame,
         start: usize,
-        wanted: u32,
-    ) -> u32 {
+        wanted: Bits,
+    ) -> Bits {
         if self.rest > 0 {
             self.rest -= 1;
             return 0;
@@ -70,7 +70,7 @@ impl<F: LaneFamily> Crowd<F> {
                 asked = true;
                 let fitting = alike.gather(cx, lane, frame, (start, left));
                 left &= !fitting;
-                waiting |= u32::from(fitting != 0) << at;
+                waiting |= Bits::from(fitting != 0) << at;
             }
         }
         self.waiting[group_of(start)] = waiting;
@@ -117,4 +117,4 @@ impl<F: LaneFamily> Crowd<F> {
     }
 }
 
-const _: () = assert!(STAGE == u32::BITS as usize, "a bit for each packet of a group");
+const _: () = assert!(STAGE == Bits::BITS as usize, "a bit for each packet of a group");

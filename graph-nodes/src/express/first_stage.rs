@@ -10,6 +10,7 @@ use super::destinations::Destination;
 use super::flow_job::FlowJob;
 use super::gate::Gate;
 use super::lane::{Arrived, Cx, Lane, LaneFamily};
+use super::ones::Bits;
 use super::ordinary::{Link, Ordinary};
 use super::pattern::Pattern;
 use super::services::{Service, Source};
@@ -26,8 +27,8 @@ impl<F: LaneFamily> Lane<F> {
         gate: &mut Gate,
         frame: &Frame,
         start: usize,
-        wanted: u32,
-    ) -> u32 {
+        wanted: Bits,
+    ) -> Bits {
         let arrived = self.receive(cx, gate, frame, start, wanted).min(STAGE);
         // Two loops, as one body for both runs out of registers.
         let nat_in = self.packets[..arrived].iter().any(|arrived| arrived.nat_in);
@@ -41,7 +42,7 @@ impl<F: LaneFamily> Lane<F> {
         }
         let taken = self.jobs[..self.waiting]
             .iter()
-            .fold(0, |taken: u32, job| taken | 1 << (usize::from(job.at) - start));
+            .fold(0, |taken: Bits, job| taken | 1 << (usize::from(job.at) - start));
         wanted & !taken
     }
 
@@ -53,7 +54,7 @@ impl<F: LaneFamily> Lane<F> {
         gate: &mut Gate,
         frame: &Frame,
         start: usize,
-        wanted: u32,
+        wanted: Bits,
     ) -> usize {
         let end = frame.len().min(start + STAGE);
         let interfaces = &frame.lanes.rx_interface[start..end];

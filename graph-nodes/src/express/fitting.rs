@@ -8,6 +8,7 @@ use super::STAGE;
 use super::declined::Declined;
 use super::finding::find_ways;
 use super::lane::{Cx, Lane, LaneFamily};
+use super::ones::Bits;
 use super::pattern::Pattern;
 use super::run::Run;
 use super::second_stage::{count_existing, count_received, is_due, is_partial, sampled};
@@ -50,7 +51,7 @@ impl<F: LaneFamily> Default for Fitting<F> {
 impl<F: LaneFamily> Fitting<F> {
     /// Forgets the packets that are not wanted; they fitted an earlier pattern, too.
     #[cold]
-    pub(super) fn keep(&mut self, start: usize, wanted: u32) {
+    pub(super) fn keep(&mut self, start: usize, wanted: Bits) {
         let mut kept = 0;
         for index in 0..self.waiting.min(STAGE) {
             let job = self.jobs[index];

@@ -48,11 +48,15 @@ use crowd::Crowd;
 use declined::Declined;
 use gate::Gate;
 use lane::{Cx, Lane};
+use ones::Bits;
 use ordinary::Link;
 
 /// Packets of a group. Two groups are between stages at once, and their lines and those of the sticky table
 /// fit into the first-level cache; larger groups would push each other out.
-pub(crate) const STAGE: usize = u32::BITS as usize;
+pub(crate) const STAGE: usize = Bits::BITS as usize;
+
+/// So many packets make a large frame.
+const LARGE: usize = 32;
 
 /// After a large frame without anything for the express way, so many go past it: where packets are
 /// only routed, trying costs as much as a node. Any packet may go past.
@@ -89,7 +93,7 @@ node_counters! {
 /// known and wide enough. All others go on to `ethernet-input` as they came. While one of those nodes
 /// waits for packets to trace, none come here at all, so that a trace shows each step.
 ///
-/// Packets go in groups of 32 through two stages: in the first, headers are checked and the VIP is found;
+/// Packets go in groups of 64 through two stages: in the first, headers are checked and the VIP is found;
 /// in the second, flows are looked up and packets rewritten, while the lines of the sticky table for the
 /// next group are fetched. What is found out about destinations, ASs and services is kept until the next snapshot.
 ///
@@ -120,8 +124,8 @@ impl LbExpress {
     /// First stage of the packets of a group, from slot `start` on, that are like those before. Returns
     /// the others: a bit for each, counted from `start` on.
     #[inline]
-    fn gather(&mut self, cx: &Cx<'_>, frame: &Frame, start: usize) -> u32 {
-        let all = u32::MAX >> STAGE.saturating_sub(frame.len() - start);
+    fn gather(&mut self, cx: &Cx<'_>, frame: &Frame, start: usize) -> Bits {
+        let all = Bits::MAX >> STAGE.saturating_sub(frame.len() - start);
         let mut others = all & !self.crowd4.gather(cx, &mut self.ip4, frame, start, all);
         if others != 0 {
             others &= !self.crowd6.gather(cx, &mut self.ip6, frame, start, others);
@@ -151,7 +155,7 @@ impl LbExpress {
         cx: &mut Cx<'_>,
         gate: &mut Gate,
         frame: &mut Frame,
-        (start, mut others): (usize, u32),
+        (start, mut others): (usize, Bits),
     ) {
         others = self.ip4.gather(cx, gate, frame, start, others);
         if others != 0 {
@@ -168,7 +172,7 @@ impl LbExpress {
     /// Leaves the packets of a group to the other nodes that no lane wants: a bit for each, counted
     /// from slot `start` on.
     #[cold]
-    fn decline(&mut self, frame: &Frame, start: usize, packets: u32) {
+    fn decline(&mut self, frame: &Frame, start: usize, packets: Bits) {
         for at in (start..start + STAGE).filter(|at| packets >> (at - start) & 1 != 0) {
             let data = frame.data(at);
             if let Some(link) = Link::of(data) {
@@ -213,7 +217,7 @@ impl Node for LbExpress {
             self.finish(cx, frame, before);
         }
         let forwarded = self.ip4.end(cx) + self.ip6.end(cx);
-        if forwarded == 0 && frame.len() >= STAGE {
+        if forwarded == 0 && frame.len() >= LARGE {
             self.pass = PASS;
         }
     }

@@ -8,6 +8,7 @@ use dataplane::frame::Frame;
 use super::STAGE;
 use super::fitting::AlikeJob;
 use super::lane::{Cx, Lane, LaneFamily};
+use super::ones::{Bits, row};
 use super::pattern::Pattern;
 
 /// Any number will do, where no AS was found yet.
@@ -31,7 +32,7 @@ pub(super) struct Placed {
     /// So many, the first ones.
     pub(super) packets: usize,
     /// Those of them whose flows begin: a bit for each.
-    pub(super) new: u32,
+    pub(super) new: Bits,
 }
 
 impl<'a> Newcomers<'a> {
@@ -184,7 +185,7 @@ fn begin<F: LaneFamily, const NOTED: bool>(
     loop {
         let rest = placed.packets..;
         let begun = fill_rooms::<F, NOTED>(cx, frame, &jobs[rest.clone()], &entries[rest]);
-        placed.new |= (((1_u64 << begun) - 1) << placed.packets) as u32;
+        placed.new |= row(placed.packets, begun);
         placed.packets += begun;
         let (Some(job), Some(entry)) = (jobs.get(placed.packets), entries.get(placed.packets))
         else {

@@ -12,7 +12,7 @@ use super::client_ways::UsualWay;
 use super::declined::Declined;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::likeness::Varying;
-use super::ones::Ones;
+use super::ones::{Bits, Ones};
 use super::reply_flow::keep_flows;
 use super::run::Run;
 use super::second_stage::{count_received, is_due, is_partial, sampled};
@@ -45,9 +45,9 @@ pub(super) struct Replies {
     /// The group's first slot in the frame.
     start: usize,
     /// The packets that are there, a bit for each.
-    waiting: u32,
+    waiting: Bits,
     /// Those of them that may have a flow.
-    looked_for: u32,
+    looked_for: Bits,
     /// The way of the last.
     client: u16,
     /// Not all go that way.
@@ -115,8 +115,8 @@ impl Replies {
         lane: &mut Lane<F>,
         pattern: &AnswerPattern<F>,
         frame: &Frame,
-        (start, wanted): (usize, u32),
-    ) -> u32 {
+        (start, wanted): (usize, Bits),
+    ) -> Bits {
         (self.interface, self.udp) = (pattern.interface, pattern.protocol == protocol::UDP);
         self.before = Before::now(cx, lane);
         (self.start, self.waiting, self.looked_for) = (start, 0, 0);
@@ -156,8 +156,8 @@ impl Replies {
         lane: &Lane<F>,
         pattern: &AnswerPattern<F>,
         frame: &Frame,
-        of: (usize, u32),
-    ) -> u32 {
+        of: (usize, Bits),
+    ) -> Bits {
         self.locate(cx, lane, (&pattern.like, KeyKind::Exact, PROTOCOL), frame, of)
     }
 
@@ -168,8 +168,8 @@ impl Replies {
         lane: &Lane<F>,
         pattern: &AnswerPattern<F>,
         frame: &Frame,
-        of: (usize, u32),
-    ) -> u32 {
+        of: (usize, Bits),
+    ) -> Bits {
         self.locate(cx, lane, (&pattern.like, KeyKind::End, PROTOCOL), frame, of)
     }
 
@@ -182,8 +182,8 @@ impl Replies {
         lane: &Lane<F>,
         (like, kind, protocol): (&F::Like, KeyKind, u8),
         frame: &Frame,
-        (start, wanted): (usize, u32),
-    ) -> u32 {
+        (start, wanted): (usize, Bits),
+    ) -> Bits {
         // A copy, as it is nothing to the loop what else is written then.
         let (like, finder) = (*like, cx.worker.sticky.finder());
         // Where somebody speaks to an AS directly, all flows must be there.
@@ -192,7 +192,7 @@ impl Replies {
         let routes = lane.routes.finder(cx.snapshot);
         let (services, clients) = (lane.services.finder(protocol), lane.clients.finder());
         let Some(slots) = frame.slots::<STAGE>(start) else { return 0 };
-        let (mut missed, mut flowless, mut ones) = (0_u32, 0_u32, Ones(wanted));
+        let (mut missed, mut flowless, mut ones) = (0 as Bits, 0 as Bits, Ones(wanted));
         let mut way = UsualWay::none(self.client);
         let left = loop {
             let Some(index) = ones.next() else { break 0 };

@@ -3,7 +3,7 @@
 use balancer::{FirstBuckets, Updates, Usual};
 
 use super::lane::Cx;
-use super::ones::Ones;
+use super::ones::{Bits, Ones};
 use super::replies::{ReplyJob, ReplyJobs};
 
 /// Keeps the entries of flows up to date, of which there is a bit for each. Returns the packets that may be sent:
@@ -13,9 +13,9 @@ use super::replies::{ReplyJob, ReplyJobs};
 pub(super) fn keep_flows(
     cx: &Cx<'_>,
     updates: &Updates,
-    (jobs, looked_for): (&ReplyJobs, u32),
+    (jobs, looked_for): (&ReplyJobs, Bits),
     must: bool,
-) -> u32 {
+) -> Bits {
     let (sticky, mut missing, mut usual) = (&cx.worker.sticky, 0, Usual::nothing());
     let mut flows = Ones(looked_for);
     let first = sticky.first_buckets();
@@ -33,7 +33,7 @@ pub(super) fn keep_flows(
     for index in Ones(missing) {
         keep(cx, updates, &jobs[index], &mut usual);
     }
-    u32::MAX
+    Bits::MAX
 }
 
 /// Goes on to the first flow whose entry is not as most are, and returns its place, and whether the entry is in the

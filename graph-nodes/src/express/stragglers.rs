@@ -12,7 +12,7 @@ use super::fitting::AlikeJob;
 use super::flow_job::FlowJob;
 use super::lane::{Cx, Lane, LaneFamily};
 use super::newcomers::{Newcomers, Placed, fetch_seconds};
-use super::ones::Ones;
+use super::ones::{Bits, Ones, row};
 use super::pattern::Pattern;
 use super::sending::{forward, leave, leave_all, send_all};
 
@@ -21,16 +21,16 @@ use super::sending::{forward, leave, leave_all, send_all};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Stragglers {
     /// Those of flows that were not seen, a bit for each.
-    unknown: u32,
+    unknown: Bits,
     /// All from some packet on: what follows it may be of the same flow.
-    rest: u32,
+    rest: Bits,
 }
 
 impl Stragglers {
     /// The flows of so many packets were not seen, of the one at `index` and those behind it.
     #[inline(always)]
     pub(super) fn add_unknown(&mut self, index: usize, packets: usize) {
-        self.unknown |= (((1_u64 << packets) - 1) << index) as u32;
+        self.unknown |= row(index, packets);
     }
 
     /// Whether some packet's flow was not seen.
@@ -48,7 +48,7 @@ impl Stragglers {
     /// A packet takes a closer look; all behind it wait, too.
     #[inline(always)]
     pub(super) fn add_all_from(&mut self, index: usize) {
-        self.rest |= u32::MAX << index;
+        self.rest |= Bits::MAX << index;
     }
 
     /// Whether few of so many packets are of unknown flows: most of those are in their second buckets then.
@@ -220,7 +220,7 @@ fn send_new<F: LaneFamily>(
     let sent = send_all(cx, &lane.servers, frame, (jobs, udp));
     leave_all(cx, &lane.servers, frame, (jobs, &sent));
     if sent.packets < jobs.len() {
-        let back = u32::MAX << sent.packets & placed.new;
+        let back = Bits::MAX << sent.packets & placed.new;
         let flows = Ones(back).filter_map(|index| jobs.get(index));
         flows.for_each(|job| cx.worker.sticky.withdraw(&job.place));
         placed = Placed { packets: sent.packets, new: placed.new & !back };

@@ -94,7 +94,7 @@ fn replies_of_a_burst_without_flows_are_sent_as_the_other_nodes_do() {
 #[test]
 fn a_reply_is_seen_by_a_flow_that_began_in_the_same_frame() {
     let [other, port] = ports_by_server();
-    for between in [0, 40] {
+    for between in [0, 70] {
         let prepared = || {
             let mut harness = balanced_harness();
             turn_with(&mut harness, &[request(other, SYN)]);
@@ -152,8 +152,8 @@ fn replies_to_who_came_directly_are_left_to_the_other_nodes() {
         vec![udp_answer(SERVERS[0], 1)],
         vec![ask],
         vec![direct],
-        (0..40).map(|at| udp_answer(SERVERS[at / 2 % 2], 5000 + 2000 * (at % 2) as u16)).collect(),
-        (0..40).map(|at| udp_answer(SERVERS[at % 2], 5000)).collect(),
+        (0..80).map(|at| udp_answer(SERVERS[at / 2 % 2], 5000 + 2000 * (at % 2) as u16)).collect(),
+        (0..80).map(|at| udp_answer(SERVERS[at % 2], 5000)).collect(),
     ];
     for step in &steps {
         assert_eq!(turn_with(&mut here, step), turn_with(&mut plain, step));
@@ -176,18 +176,18 @@ fn replies_of_a_group_take_several_ways() {
     let patterns: [Box<dyn Fn(usize) -> usize>; 6] = [
         Box::new(odd_one(0)),
         Box::new(odd_one(7)),
-        Box::new(odd_one(31)),
-        Box::new(odd_one(32)),
+        Box::new(odd_one(63)),
+        Box::new(odd_one(64)),
         Box::new(in_turns),
-        Box::new(odd_one(79)),
+        Box::new(odd_one(149)),
     ];
     let (mut here, mut plain) = (balanced_harness(), Harness::plain(balanced_world()));
     for pattern in &patterns {
-        let burst: Vec<Arrival> = (0..80).map(|at| reply(at, clients[pattern(at)])).collect();
+        let burst: Vec<Arrival> = (0..150).map(|at| reply(at, clients[pattern(at)])).collect();
         assert_eq!(turn_with(&mut here, &burst), turn_with(&mut plain, &burst));
         let before = on_the_express_way(&here);
         assert_eq!(turn_with(&mut here, &burst), turn_with(&mut plain, &burst));
-        assert_eq!(on_the_express_way(&here) - before, 80);
+        assert_eq!(on_the_express_way(&here) - before, 150);
     }
 }
 
@@ -205,19 +205,19 @@ fn replies_behind_one_that_is_too_long_stay_behind() {
         world.interface(CLIENT_LINK).mtu = 100;
         world
     };
-    for at in [0, 5, 40, 70] {
+    for at in [0, 5, 70, 140] {
         let (mut here, mut plain) = (Harness::new(narrow()), Harness::plain(narrow()));
         for _ in 0..2 {
             assert_eq!(turn_with(&mut here, &[reply(1)]), turn_with(&mut plain, &[reply(1)]));
         }
         let before = on_the_express_way(&here);
-        for number in 0..80 {
+        for number in 0..150 {
             let (link, frame) = reply(if number == at { 120 } else { number % 60 });
             here.arrive(link, &frame);
             plain.arrive(link, &frame);
         }
         assert_eq!(here.turn(), plain.turn(), "the one in place {at}");
         let taken = on_the_express_way(&here) - before;
-        assert_eq!(taken, u64::from(at / 32 * 32), "only groups before it");
+        assert_eq!(taken, u64::from(at / 64 * 64), "only groups before it");
     }
 }
