@@ -98,7 +98,8 @@ impl AesHash {
         #[allow(unsafe_code)]
         unsafe {
             let block = _mm_loadu_si128(ends.as_ptr().cast());
-            self.rounds(&[_mm_insert_epi32::<3>(block, i32::from(protocol))])
+            let block = _mm_insert_epi32::<3>(block, i32::from(protocol));
+            self.finished(absorbed(block, &self.absorbing[0]))
         }
     }
 
@@ -120,26 +121,39 @@ impl AesHash {
         // SAFETY: the CPU has AES, see the assertion above.
         #[allow(unsafe_code)]
         unsafe {
-            self.rounds(&blocks.map(|block| vector(block)))
+            self.rounds(blocks)
         }
     }
 
     #[inline]
     #[target_feature(enable = "aes")]
-    fn rounds<const N: usize>(&self, blocks: &[__m128i; N]) -> u64 {
+    fn rounds<const N: usize>(&self, blocks: &[u128; N]) -> u64 {
         let mut state = _mm_setzero_si128();
-        for (block, [first, others @ ..]) in blocks.iter().zip(&self.absorbing) {
-            let mut part = _mm_xor_si128(*block, vector(*first));
-            for key in others {
-                part = _mm_aesenc_si128(part, vector(*key));
-            }
-            state = _mm_xor_si128(state, part);
+        for (block, keys) in blocks.iter().zip(&self.absorbing) {
+            state = _mm_xor_si128(state, absorbed(vector(*block), keys));
         }
+        self.finished(state)
+    }
+
+    #[inline]
+    #[target_feature(enable = "aes")]
+    fn finished(&self, mut state: __m128i) -> u64 {
         for key in &self.finishing {
             state = _mm_aesenc_si128(state, vector(*key));
         }
         _mm_cvtsi128_si64(state) as u64
     }
+}
+
+/// A block after its own rounds.
+#[inline]
+#[target_feature(enable = "aes")]
+fn absorbed(block: __m128i, [first, others @ ..]: &[u128; ABSORBING]) -> __m128i {
+    let mut part = _mm_xor_si128(block, vector(*first));
+    for key in others {
+        part = _mm_aesenc_si128(part, vector(*key));
+    }
+    part
 }
 
 #[inline]
