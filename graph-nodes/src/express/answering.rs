@@ -18,8 +18,8 @@ use super::{Next, STAGE};
 /// Replies of a group: their jobs, its first slot, and a bit for each that is meant.
 pub(super) type Of<'a> = (&'a ReplyJobs, usize, Bits);
 
-/// Sends replies on the ways that were found. They have still to [leave](leave_all). `one_way`: where the way of all of them is. Returns what was sent: all
-/// before the first that could not be.
+/// Sends replies on the ways that were found. They have still to [leave](leave_all). `one_way`: where the way
+/// of all of them is. Returns what was sent: all before the first that could not be.
 pub(super) fn send_back_all<F: LaneFamily>(
     cx: &Cx<'_>,
     lane: &Lane<F>,

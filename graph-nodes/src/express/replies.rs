@@ -244,16 +244,14 @@ impl Replies {
         left
     }
 
-    /// Works out where the flows are looked for, and fetches that. In two loops, as for
-    /// [requests](super::fitting).
+    /// Works out where the flows are looked for, and fetches that.
     #[inline]
     fn aim(&mut self, cx: &Cx<'_>) {
         let (finder, first) = (cx.worker.sticky.finder(), cx.worker.sticky.first_buckets());
         for index in Ones(self.looked_for) {
-            finder.aim_at(&mut self.jobs[index].located);
-        }
-        for index in Ones(self.looked_for) {
-            first.fetch(&self.jobs[index].located);
+            let located = &mut self.jobs[index].located;
+            finder.aim_at(located);
+            first.fetch(located);
         }
     }
 
