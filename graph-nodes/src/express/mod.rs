@@ -51,8 +51,8 @@ use lane::{Cx, Lane};
 use ones::Bits;
 use ordinary::Link;
 
-/// Packets of a group. Two groups are between stages at once, and their lines and those of the sticky table
-/// fit into the first-level cache; larger groups would push each other out.
+/// Packets of a group. Two groups are between stages at once, and the lines of their packets fit into the
+/// first-level cache; larger groups would push each other out.
 pub(crate) const STAGE: usize = Bits::BITS as usize;
 
 /// So many packets make a large frame.

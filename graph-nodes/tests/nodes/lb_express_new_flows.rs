@@ -31,6 +31,15 @@ fn on_the_express_way(harness: &Harness) -> u64 {
     harness.counter("lb-express", "packets on the express way")
 }
 
+/// With a table of so many buckets, under this key.
+fn harness_with_table(buckets: u64, key: u8) -> Harness {
+    let mut harness = balanced_harness();
+    let instance = InstanceKey::from_bytes([key; 32]);
+    harness.worker.state.sticky = StickyOwner::new(buckets, instance, MAX_SERVERS).unwrap();
+    harness.publish_with_peers(&[]);
+    harness
+}
+
 /// After a packet that all others are like.
 fn prepared(mut harness: Harness) -> Harness {
     harness.forward(CLIENT_LINK, &udp(5000).build());
@@ -58,11 +67,7 @@ fn two_packets_of_each_of_many_flows_at_once() {
 #[test]
 fn one_flow_begins_among_known_ones_in_a_small_table() {
     for key in 0..20 {
-        let mut harness = balanced_harness();
-        let instance = InstanceKey::from_bytes([key; 32]);
-        harness.worker.state.sticky = StickyOwner::new(8, instance, MAX_SERVERS).unwrap();
-        harness.publish_with_peers(&[]);
-        let mut harness = prepared(harness);
+        let mut harness = prepared(harness_with_table(8, key));
         let known = 6000..6019;
         let frames = known.clone().map(|port| harness.forward(CLIENT_LINK, &udp(port).build()).1);
         let frames: Vec<_> = frames.collect();
@@ -152,11 +157,7 @@ fn a_flow_to_another_vip_of_the_same_service_is_kept_clear_of() {
 #[test]
 fn known_flows_in_second_buckets_stay_where_they_are_among_new_ones() {
     for key in 0..20 {
-        let mut harness = balanced_harness();
-        let instance = InstanceKey::from_bytes([key; 32]);
-        harness.worker.state.sticky = StickyOwner::new(16, instance, MAX_SERVERS).unwrap();
-        harness.publish_with_peers(&[]);
-        let mut harness = prepared(harness);
+        let mut harness = prepared(harness_with_table(16, key));
         // They expire before the others.
         (5001..5030).for_each(|port| drop(harness.forward(CLIENT_LINK, &udp(port).build())));
         harness.wait(30);
@@ -169,6 +170,7 @@ fn known_flows_in_second_buckets_stay_where_they_are_among_new_ones() {
             harness.arrive(CLIENT_LINK, &udp(port).build());
         }
         let sent = harness.turn();
+        // The known ones are every fourth.
         for ((_, frame), before) in sent.iter().skip(3).step_by(4).zip(&frames) {
             assert_eq!(frame, before, "{key}");
         }
@@ -197,10 +199,7 @@ fn flows_begin_in_the_present_epoch_of_their_servers() {
 #[test]
 fn flows_that_were_flushed_get_their_own_entries_again() {
     for key in 0..20 {
-        let mut harness = balanced_harness();
-        let instance = InstanceKey::from_bytes([key; 32]);
-        harness.worker.state.sticky = StickyOwner::new(64, instance, MAX_SERVERS).unwrap();
-        harness.publish_with_peers(&[]);
+        let mut harness = harness_with_table(64, key);
         harness.shared().hold_sweep(true);
         // New ones, and behind them always the same.
         let mut send = |new: std::ops::Range<u16>, epoch| {
