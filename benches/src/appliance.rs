@@ -84,6 +84,8 @@ impl Setup {
             format!("set interface ip address {INTERFACE} 2001:db8:1::fffe/64"),
             format!("set ip neighbor {INTERFACE} 10.0.255.253 02:00:00:00:ff:fd static"),
             format!("set ip neighbor {INTERFACE} 2001:db8:1::fffd 02:00:00:00:ff:fd static"),
+            // As others demand it, nearly everybody does so; and clients must not have these addresses.
+            "lb conf ip4-src-address 10.0.255.254 ip6-src-address 2001:db8:1::fffe".to_owned(),
         ];
         lines.extend(to_clients);
         match self.mode.encap() {

@@ -91,7 +91,8 @@ impl CareMap {
         }
     }
 
-    fn mark<A: Address>(&mut self, network: A, len: u8) {
+    /// Takes all addresses of a prefix into account.
+    pub(crate) fn mark<A: Address>(&mut self, network: A, len: u8) {
         if is_of_groups(network, len) {
             return;
         }

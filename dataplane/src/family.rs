@@ -44,8 +44,8 @@ pub trait Family: Copy + Debug + Default + Send + Sync + 'static {
     /// IPv4's knows of none: to ask it is as cheap as to remember what it said.
     fn around(snapshot: &Snapshot, address: Self::Address) -> (Self::Address, Self::Address);
 
-    /// False when `address` is surely in no local, VIP or broadcast prefix of the FIB, but for IPv6
-    /// groups, which are no sources.
+    /// False when `address` is surely in no local, VIP or broadcast prefix of the FIB, and no
+    /// [source of outer headers](Self::is_tunnel_source), but for IPv6 groups, which are no sources.
     #[inline(always)]
     fn may_be_ours(snapshot: &Snapshot, address: Self::Address) -> bool {
         Self::marks(snapshot).may_hold(address)

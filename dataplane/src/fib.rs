@@ -107,6 +107,13 @@ impl Fib4 {
         fib
     }
 
+    /// This FIB, whose [marks](Self::marks) hold these prefixes (network, length), too.
+    #[must_use]
+    pub fn caring_for(mut self, prefixes: impl Iterator<Item = (Ipv4Addr, u8)>) -> Self {
+        prefixes.for_each(|(network, len)| self.care.mark(network, len.min(32)));
+        self
+    }
+
     /// This FIB with other entries for some addresses by themselves. An address that is to be as
     /// its surroundings gets their entry. Costs a copy; what goes leaves its memory behind, so that
     /// a FIB that has changed often is to be [built](Self::build) again.
@@ -291,7 +298,9 @@ mod tests {
             let hosts: Vec<_> = probes.iter().map(|p| (spread(*p), FibEntry::Local)).collect();
             let back: Vec<_> =
                 hosts.iter().step_by(3).map(|(host, _)| (*host, naive(&routes, *host))).collect();
-            let changed = fib.with_hosts(&hosts).with_hosts(&back);
+            let cared = routes.iter().map(|route| (route.network, route.prefix_len));
+            let changed = fib.caring_for(cared).with_hosts(&hosts).with_hosts(&back);
+            prop_assert!(routes.iter().all(|route| changed.marks().may_hold(route.network)));
             for (host, _) in &hosts {
                 let taken_back = back.iter().find(|(other, _)| other == host);
                 let expected = taken_back.map_or(FibEntry::Local, |(_, entry)| *entry);

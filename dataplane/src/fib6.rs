@@ -151,6 +151,13 @@ impl Fib6 {
         Self { levels: levels.into_boxed_slice(), filter, default, bounds, care }
     }
 
+    /// This FIB, whose [marks](Self::marks) hold these prefixes (network, length), too.
+    #[must_use]
+    pub fn caring_for(mut self, prefixes: impl Iterator<Item = (Ipv6Addr, u8)>) -> Self {
+        prefixes.for_each(|(network, len)| self.care.mark(network, len.min(128)));
+        self
+    }
+
     /// This FIB with other entries for some addresses by themselves, or none of their own. Costs a
     /// copy.
     pub fn with_hosts(&self, hosts: &[(Ipv6Addr, Option<FibEntry>)]) -> Self {
@@ -350,7 +357,11 @@ mod tests {
             let hosts: Vec<_> =
                 probes.iter().map(|p| (spread(*p), Some(FibEntry::Local))).collect();
             let back: Vec<_> = hosts.iter().step_by(3).map(|(host, _)| (*host, None)).collect();
-            let changed = fib.with_hosts(&hosts).with_hosts(&back);
+            let cared = routes.iter().map(|route| (route.network, route.prefix_len));
+            let changed = fib.caring_for(cared).with_hosts(&hosts).with_hosts(&back);
+            for network in routes.iter().map(|route| route.network) {
+                prop_assert!(changed.marks().may_hold(network) || network.is_multicast());
+            }
             let wider: Vec<_> =
                 routes.iter().filter(|route| route.prefix_len < 128).copied().collect();
             for (host, _) in &hosts {

@@ -152,13 +152,17 @@ impl Default for TunnelPolicy {
 }
 
 impl TunnelPolicy {
-    /// Whether outer headers have sources that say nothing of where the AS is.
-    #[inline]
-    pub fn has_sources(&self) -> bool {
-        self.source4.is_some()
-            || self.source6.is_some()
-            || self.entropy4.is_some()
-            || self.entropy6.is_some()
+    /// The prefixes of the addresses that outer IPv4 headers have as their source wherever the AS is: network
+    /// and length. The FIB is to [care for](crate::fib::Fib4::caring_for) them.
+    pub fn sources4(&self) -> impl Iterator<Item = (Ipv4Addr, u8)> {
+        let own = self.source4.map(|address| (address, 32));
+        own.into_iter().chain(self.entropy4.map(|entropy| (entropy.network, entropy.prefix_len)))
+    }
+
+    /// The same of IPv6.
+    pub fn sources6(&self) -> impl Iterator<Item = (Ipv6Addr, u8)> {
+        let own = self.source6.map(|address| (address, 128));
+        own.into_iter().chain(self.entropy6.map(|entropy| (entropy.network, entropy.prefix_len)))
     }
 
     /// True for an IPv4 address that outer headers have as their source wherever the AS is.

@@ -165,9 +165,11 @@ pub(crate) fn check_source<F: Family>(
     if F::may_be_ours(snapshot, source) {
         return check_own_source::<F>(snapshot, (source, destination), from_kernel);
     }
-    // An outer header of ours that came back: it would go round for ever.
-    let ours = !from_kernel && F::is_tunnel_source(&snapshot.tunnel_policy, source);
-    (ours && source.bits() != 0).then_some(Counter::Spoofed)
+    debug_assert!(
+        !F::is_tunnel_source(&snapshot.tunnel_policy, source),
+        "{source:?} is not marked"
+    );
+    None
 }
 
 /// The same for a source that is among prefixes of ours.
@@ -197,6 +199,7 @@ fn check_own_source<F: Family>(
             matches!(to, FibEntry::Local | FibEntry::Vip { .. }).then_some(Counter::Spoofed)
         }
         Some(FibEntry::Local | FibEntry::Vip { .. }) => Some(Counter::Spoofed),
+        // An outer header of ours that came back: it would go round for ever.
         _ => F::is_tunnel_source(&snapshot.tunnel_policy, source).then_some(Counter::Spoofed),
     }
 }

@@ -255,8 +255,8 @@ impl World {
         Snapshot {
             generation,
             interfaces: self.interfaces.clone().into(),
-            fib4: Arc::new(fib4(&rows)),
-            fib6: Arc::new(fib6(&rows)),
+            fib4: Arc::new(fib4(&rows).caring_for(self.tunnel_policy.sources4())),
+            fib6: Arc::new(fib6(&rows).caring_for(self.tunnel_policy.sources6())),
             adjacencies: next_hops.iter().map(|next_hop| self.adjacency(*next_hop, &to)).collect(),
             adjacency_index: Arc::new(
                 next_hops.iter().map(|next_hop| (*next_hop, id_of(*next_hop))).collect(),

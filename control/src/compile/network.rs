@@ -103,7 +103,7 @@ impl NetworkPart {
         let rows = fib::base_rows(model, &mut adjacencies);
         let base = Base::build(&rows);
         adjacencies.resolve_tunnels(model, &base);
-        let mut rib = Rib::default();
+        let mut rib = Rib::new(forwarding::tunnel_policy(&model.lb.settings));
         for row in rows.into_iter().chain(adjacencies.rows(model, &base, &wide)) {
             rib.set(row.network, row.source, Some(row.entry));
         }

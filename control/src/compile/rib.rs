@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
 use dataplane::fib6::{Fib6, FibRoute6};
+use dataplane::forwarding::TunnelPolicy;
 
 use super::fib::{FibRow, Source};
 use crate::model::Network;
@@ -24,8 +25,10 @@ fn key(network: Network) -> Key {
 }
 
 /// All prefixes, and the FIBs that follow from them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rib {
+    /// What the FIBs care for beside prefixes.
+    policy: TunnelPolicy,
     prefixes: BTreeMap<Key, [Option<FibEntry>; SOURCES]>,
     /// Prefixes whose entry in force may have changed since the FIBs were made.
     changed: Vec<Network>,
@@ -41,6 +44,20 @@ fn in_force(said: &[Option<FibEntry>; SOURCES]) -> Option<FibEntry> {
 }
 
 impl Rib {
+    /// One without prefixes.
+    pub(super) fn new(policy: TunnelPolicy) -> Self {
+        let mut rib = Self {
+            policy,
+            prefixes: BTreeMap::new(),
+            changed: Vec::new(),
+            worn: 0,
+            fib4: Arc::default(),
+            fib6: Arc::default(),
+        };
+        rib.build();
+        rib
+    }
+
     /// What a source says of a prefix from now on.
     pub(super) fn set(&mut self, network: Network, source: Source, entry: Option<FibEntry>) {
         let key = key(network);
@@ -112,8 +129,47 @@ impl Rib {
                 IpAddr::V6(network) => routes6.push(FibRoute6 { network, prefix_len, entry }),
             }
         }
-        self.fib4 = Arc::new(Fib4::build(&routes4));
-        self.fib6 = Arc::new(Fib6::build(&routes6));
+        self.fib4 = Arc::new(Fib4::build(&routes4).caring_for(self.policy.sources4()));
+        self.fib6 = Arc::new(Fib6::build(&routes6).caring_for(self.policy.sources6()));
         self.worn = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use dataplane::forwarding::Entropy;
+
+    use super::*;
+
+    /// Sources of outer headers are marked from the beginning, and stay so when FIBs change or are built anew.
+    #[test]
+    fn sources_of_outer_headers_stay_marked() {
+        let (network, other) = (Ipv4Addr::new(10, 7, 0, 0), Ipv4Addr::new(10, 8, 0, 1));
+        let source6: Ipv6Addr = "2001:db8::7".parse().unwrap();
+        let policy = TunnelPolicy {
+            source4: Some(Ipv4Addr::new(10, 6, 0, 1)),
+            source6: Some(source6),
+            entropy4: Some(Entropy { network, prefix_len: 16 }),
+            ..TunnelPolicy::default()
+        };
+        let mut rib = Rib::new(policy);
+        let check = |rib: &mut Rib| {
+            let (fib4, fib6) = rib.fibs();
+            for address in [Ipv4Addr::new(10, 6, 0, 1), Ipv4Addr::new(10, 7, 255, 255)] {
+                assert!(fib4.marks().may_hold(address), "{address}");
+            }
+            assert!(!fib4.marks().may_hold(other) && fib6.marks().may_hold(source6));
+            assert!(!fib6.marks().may_hold("2001:db8::8".parse::<Ipv6Addr>().unwrap()));
+        };
+        check(&mut rib);
+        let host = Network::host(Ipv4Addr::new(10, 9, 0, 1).into());
+        rib.set(host, Source::Lb, Some(FibEntry::Local));
+        check(&mut rib);
+        let wide = Network::new(Ipv4Addr::new(20, 0, 0, 0).into(), 8);
+        rib.set(wide, Source::Lb, Some(FibEntry::Local));
+        check(&mut rib);
+        assert!(rib.fibs().0.marks().may_hold(Ipv4Addr::new(20, 1, 2, 3)));
     }
 }

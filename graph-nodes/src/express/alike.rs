@@ -189,8 +189,7 @@ impl<F: LaneFamily> Alike<F> {
         let wanted = wanted & from_interface(frame, start, pattern.interface);
         let (vip, course) = (pattern.destination.vip, pattern.destination.course);
         let (finder, marks) = (cx.worker.sticky.finder(), F::marks(cx.snapshot));
-        // Where outer headers have sources that clients must not have, all are looked at.
-        let mut marked = u64::from(cx.snapshot.tunnel_policy.has_sources());
+        let mut marked = 0;
         let mut jobs = group.jobs.iter_mut();
         let mut others = !wanted;
         for index in Ones(wanted) {
@@ -267,8 +266,7 @@ fn odd_ones<F: LaneFamily>(cx: &Cx<'_>, frame: &Frame, start: usize, packets: Bi
         let Some(header) = F::Header::at(frame.data(start + index), L3) else { return true };
         let (src, dst) = (header.source(), header.destination());
         let forged = |src| check_source::<F>(cx.snapshot, (src, dst), false).is_some();
-        F::is_tunnel_source(&cx.snapshot.tunnel_policy, src)
-            || F::may_be_ours(cx.snapshot, src) && (!F::is_source(src) || forged(src))
+        F::may_be_ours(cx.snapshot, src) && (!F::is_source(src) || forged(src))
     };
     Ones(packets).filter(is_odd).fold(0, |odd, index| odd | 1 << index)
 }

@@ -141,13 +141,10 @@ impl<F: LaneFamily> Lane<F> {
         port: u16,
     ) {
         let (vip, course, sticky) = (destination.vip, destination.course, &cx.worker.sticky);
-        let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
         let mut waiting = 0;
         for (from, Arrived { packet, at, .. }) in self.packets[..arrived].iter().enumerate() {
             let Ordinary { tuple, flags, len, unsummed } = packet;
-            if destination.nat && *unsummed
-                || is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources)
-            {
+            if destination.nat && *unsummed || is_forged::<F>(cx, (tuple.src, tuple.dst)) {
                 continue;
             }
             let located = sticky.locate(kind, vip, tuple);
@@ -204,8 +201,7 @@ impl<F: LaneFamily> Lane<F> {
     fn vip_job(&mut self, cx: &Cx<'_>, from: usize) -> Option<FlowJob> {
         let Arrived { packet, at, .. } = self.packets[from % STAGE];
         let Ordinary { tuple, flags, len, unsummed } = packet;
-        let tunnel_sources = cx.snapshot.tunnel_policy.has_sources();
-        if is_forged::<F>(cx, (tuple.src, tuple.dst), tunnel_sources) {
+        if is_forged::<F>(cx, (tuple.src, tuple.dst)) {
             return None;
         }
         let &Destination { vip, kind, nat, mss, target, course } =
@@ -255,11 +251,7 @@ fn reply_job<A: Address>(
 
 /// Whether the FIB has something against the source of a packet.
 #[inline(always)]
-pub(super) fn is_forged<F: Family>(
-    cx: &Cx<'_>,
-    addresses: (F::Address, F::Address),
-    tunnel_sources: bool,
-) -> bool {
-    (tunnel_sources || F::may_be_ours(cx.snapshot, addresses.0))
+pub(super) fn is_forged<F: Family>(cx: &Cx<'_>, addresses: (F::Address, F::Address)) -> bool {
+    F::may_be_ours(cx.snapshot, addresses.0)
         && check_source::<F>(cx.snapshot, addresses, false).is_some()
 }

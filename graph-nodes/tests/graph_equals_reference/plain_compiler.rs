@@ -348,7 +348,8 @@ impl Compiler for PlainCompiler {
             let local = vip.key.is_host() && config.is_own(vip.key.network);
             prefixes.push(prefix.network, prefix.len, FibEntry::Vip { group, local });
         }
-        let (fib4, fib6) = shared(prefixes.fibs());
+        let policy = tunnel_policy(&config.tunnels);
+        let (fib4, fib6) = shared(prefixes.fibs().caring_for(&policy));
         Snapshot {
             generation,
             interfaces: interfaces(config).into(),
@@ -356,7 +357,7 @@ impl Compiler for PlainCompiler {
             fib6,
             vip_policies: self.vip_policies(),
             no_match: no_match(config, &lb),
-            tunnel_policy: tunnel_policy(&config.tunnels),
+            tunnel_policy: policy,
             adjacencies: adjacencies.list.into(),
             adjacency_index: Arc::new(adjacencies.index),
             tunnels: Arc::new(tunnels(config)),

@@ -7,6 +7,7 @@ use balancer::Prefix;
 use dataplane::adjacency::{Adjacency, AdjacencyId, L2Header, Tunnel};
 use dataplane::fib::{Fib4, FibDrop, FibEntry, FibRoute};
 use dataplane::fib6::{Fib6, FibRoute6};
+use dataplane::forwarding::TunnelPolicy;
 use dataplane::interface::{
     Interface, InterfaceAddress, InterfaceId, MacAddress, PortId, SubInterface,
 };
@@ -82,6 +83,13 @@ pub(crate) struct Fibs {
 }
 
 impl Fibs {
+    pub(crate) fn caring_for(self, policy: &TunnelPolicy) -> Self {
+        Self {
+            fib4: self.fib4.caring_for(policy.sources4()),
+            fib6: self.fib6.caring_for(policy.sources6()),
+        }
+    }
+
     pub(crate) fn lookup(&self, address: IpAddr) -> FibEntry {
         match address {
             IpAddr::V4(address) => self.fib4.lookup(address),
