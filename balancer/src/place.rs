@@ -187,19 +187,35 @@ fn seen_in(bucket: &Bucket, word: u64) -> Option<Seen<'_>> {
     (ways != 0).then(|| Seen { bucket, way, value: bucket.value(way) })
 }
 
-/// What the last packet found in its flow's entry, and had nothing to add to: most packets of a burst find
-/// the same. Of one second.
+/// What the last packet found in its flow's entry, or left there, that another one has nothing to add to: most
+/// packets of a burst find or leave the same. Of one second.
 #[derive(Clone, Copy, Debug)]
 pub struct Usual {
     passing: Passing,
     update: FlowValue,
+    /// Seconds until an entry expires that is like this.
+    remaining_s: u16,
+    /// The packet left it.
+    left: bool,
 }
 
 impl Usual {
     /// What no packet finds.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { passing: Passing::NOTHING, update: FlowValue::no_update() }
+        Self {
+            passing: Passing::NOTHING,
+            update: FlowValue::no_update(),
+            remaining_s: 0,
+            left: false,
+        }
+    }
+
+    /// Whether the packet left it: the next ones may be the first of their flows in this second, too.
+    #[inline]
+    #[must_use]
+    pub const fn is_left(&self) -> bool {
+        self.left
     }
 
     /// Whether an entry that says this is alive, and a packet has nothing to add to it, as is usual.
@@ -207,6 +223,16 @@ impl Usual {
     #[must_use]
     pub fn is(&self, value: FlowValue, passing: Passing) -> bool {
         passing == self.passing && value.updated(self.update) == value
+    }
+
+    /// Whether an entry that says this is alive, and is as is usual after a packet that does this, which comes as
+    /// the first in a second.
+    #[inline(always)]
+    fn follows(&self, value: FlowValue, passing: Passing) -> bool {
+        // It is alive if it gets fewer seconds more than are left then.
+        passing == self.passing
+            && value.state_bits() == self.update.state_bits()
+            && self.update.expiry_tick().wrapping_sub(value.expiry_tick()) < self.remaining_s
     }
 
     /// The same, and whether the entry is of the packet's AS.
@@ -230,7 +256,7 @@ impl Seen<'_> {
         now_s: u32,
         usual: &mut Usual,
     ) -> bool {
-        let mut value = self.value;
+        let (mut value, mut left) = (self.value, false);
         // Most packets of a second change nothing; the line then stays clean.
         if !updates.has_seen(value, passing) {
             if !value.is_live(now_s) {
@@ -238,11 +264,32 @@ impl Seen<'_> {
             }
             value = updates.after(value, passing);
             self.bucket.set_value(self.way, value);
+            left = true;
         }
         if updates.has_seen(value, passing) {
-            (usual.passing, usual.update) = (passing, value.only_update());
+            let remaining_s = value.remaining_s(now_s) as u16;
+            *usual = Usual { passing, update: value.only_update(), remaining_s, left };
         }
         true
+    }
+
+    /// Brings the entry up to date for the first packet of its flow in this second, where what that leaves is
+    /// [usual](Usual). False if it is not, and nothing is done.
+    #[inline(always)]
+    #[must_use]
+    pub fn keep_as_usual(&self, usual: &Usual, passing: Passing) -> bool {
+        let follows = usual.follows(self.value, passing);
+        if follows {
+            self.bucket.set_value(self.way, self.value.updated(usual.update));
+        }
+        follows
+    }
+
+    /// The same, where the entry must be of the packet's AS.
+    #[inline(always)]
+    #[must_use]
+    pub fn keep_as_usual_for(&self, usual: &Usual, visit: Visit) -> bool {
+        visit.is_to(self.value) && self.keep_as_usual(usual, visit.passing())
     }
 
     /// Keeps the entry up to date, unless it is free or has expired: false then, and nothing is done.
@@ -261,7 +308,7 @@ mod tests {
     use crate::protocol::Protocol;
     use crate::sticky_owner::NewEntry;
     use crate::tcp_flags::TcpFlags;
-    use crate::tcp_state::Direction;
+    use crate::tcp_state::{Direction, FlowState};
     use crate::timeouts::{ProfileId, TimeoutProfiles, Timeouts};
     use crate::{Course, FlowKey};
 
@@ -275,6 +322,45 @@ mod tests {
             dst_port: 80,
             protocol: Protocol::Tcp.number(),
         }
+    }
+
+    /// Entries of the same state that are brought up to date as the one before, by when they expire.
+    #[test]
+    fn only_what_lives_is_kept_as_usual() {
+        let (vip, now_s) = (VipId::new(3).unwrap(), 0x1_0002);
+        let timeouts = TimeoutProfiles::new(Timeouts { udp_s: 9, ..Timeouts::default() });
+        let mut updates = Updates::new();
+        updates.renew(&timeouts, 1, now_s);
+        let course = Course::new(Direction::ToServer, ProfileId::GLOBAL).unwrap();
+        let passing = course.passing(TcpFlags::NONE);
+        let mut owner = StickyOwner::new(64, InstanceKey::from_bytes([5; 32]), 16).unwrap();
+        let mut begin = |remaining_s: i32| {
+            let (flow, as_id) = (tuple(remaining_s as u32), AsId::new(1).unwrap());
+            let expiry_tick = now_s.wrapping_add_signed(remaining_s) as u16;
+            let entry = NewEntry { as_id, epoch: 0, state: FlowState::Udp, expiry_tick };
+            let key = FlowKey::exact(flow.src, flow.src_port, vip);
+            owner.insert(&key, entry, now_s - 20, |_| Some(0)).unwrap();
+            let mut place = owner.finder().place(KeyKind::Exact, vip, &flow);
+            owner.finder().aim(&mut place);
+            place
+        };
+        let first = begin(5);
+        // Before the clock's low bits wrapped, after it, now, as it should be, and by a longer timeout.
+        let others =
+            [-20, -3, -1, 0, 1, 8, 9, 10, 300].map(|remaining_s| (begin(remaining_s), remaining_s));
+        let mut usual = Usual::nothing();
+        assert!(owner.look(&first).unwrap().keep_usual(passing, &updates, now_s, &mut usual));
+        assert!(usual.is_left());
+        for (place, remaining_s) in others {
+            let seen = owner.look(&place).unwrap();
+            let kept = seen.keep_as_usual(&usual, passing);
+            assert_eq!(kept, (1..=9).contains(&remaining_s), "{remaining_s}");
+            let after = owner.look(&place).unwrap().value.remaining_s(now_s);
+            assert_eq!(i32::from(after), if kept { 9 } else { remaining_s });
+            assert!(!seen.keep_as_usual(&Usual::nothing(), passing));
+        }
+        assert!(owner.look(&first).unwrap().keep_usual(passing, &updates, now_s, &mut usual));
+        assert!(!usual.is_left());
     }
 
     /// What the steps find and keep is what a look-up finds and keeps; of timeouts, some are 0.
@@ -294,7 +380,13 @@ mod tests {
         let [mut owner, mut plain] =
             [(); 2].map(|()| StickyOwner::new(64, InstanceKey::from_bytes([5; 32]), 16).unwrap());
         let (mut seen_first, mut seen_later, mut expired, mut none) = (0, 0, 0, 0);
-        let (mut as_usually, mut usual) = (0, Usual::nothing());
+        let (mut as_usually, mut first_in_second, mut usual) = (0, 0, Usual::nothing());
+        let keeps_as_usual = |seen: &Seen<'_>, usual: &Usual, flags: TcpFlags| {
+            let visit = |owner| Visit::new(owner, course).with(flags);
+            let of_another = visit(seen.value.owner() ^ 1);
+            assert!(!seen.keep_as_usual_for(usual, of_another));
+            usual.is_left() && seen.keep_as_usual_for(usual, visit(seen.value.owner()))
+        };
         for step in 0..20_000u32 {
             let now_s = step / 100;
             updates.renew(&timeouts, 1, now_s);
@@ -341,7 +433,12 @@ mod tests {
             }
             let kept = in_place.filter(|seen| match step % 3 {
                 0 => seen.keep(passing, &updates, now_s),
-                _ => as_usual || seen.keep_usual(passing, &updates, now_s, &mut usual),
+                _ if as_usual => true,
+                _ if keeps_as_usual(seen, &usual, flags) => {
+                    first_in_second += 1;
+                    true
+                }
+                _ => seen.keep_usual(passing, &updates, now_s, &mut usual),
             });
             expired += u32::from(in_place.is_some() && kept.is_none());
             let kept = kept.or_else(|| {
@@ -368,7 +465,7 @@ mod tests {
         for at in 0..plain.table().capacity() {
             assert_eq!(owner.table().entry(at), plain.table().entry(at));
         }
-        let counts = [seen_first, seen_later, expired, none, as_usually];
+        let counts = [seen_first, seen_later, expired, none, as_usually, first_in_second];
         assert!(counts.iter().all(|count| *count > 100), "{counts:?}");
     }
 }

@@ -19,7 +19,12 @@ pub(super) fn find_ways<F: LaneFamily>(
 ) -> Stragglers {
     let (mut stragglers, mut usual, mut index) = (Stragglers::default(), Usual::nothing(), 0);
     loop {
-        let (found, seen) = find_usual(cx, &lane.servers, &mut jobs[index..], &usual);
+        // Apart, as it takes registers to write.
+        let (found, seen) = if usual.is_left() {
+            find_usual::<F, true>(cx, &lane.servers, &mut jobs[index..], &usual)
+        } else {
+            find_usual::<F, false>(cx, &lane.servers, &mut jobs[index..], &usual)
+        };
         index += found;
         if !seen {
             let unseen = pass_unseen(cx, &mut jobs[index..]);
@@ -71,10 +76,10 @@ fn pass_unseen_closely(cx: &Cx<'_>, jobs: &mut [AlikeJob]) -> usize {
     passed.map(|job| (job.way, job.room) = (NO_WAY, Room::NONE)).count()
 }
 
-/// Finds the ways of packets up to the first that needs more than most do. Returns how many it found, and
-/// whether the flow of the next was seen.
+/// Finds the ways of packets up to the first that needs more than most do. Some may be `FIRST`, those of their
+/// flows in this second. Returns how many it found, and whether the flow of the next was seen.
 #[inline(always)]
-fn find_usual<F: LaneFamily>(
+fn find_usual<F: LaneFamily, const FIRST: bool>(
     cx: &Cx<'_>,
     servers: &ServerWays<F>,
     jobs: &mut [AlikeJob],
@@ -85,7 +90,11 @@ fn find_usual<F: LaneFamily>(
     while let Some(job) = left.next() {
         let Some(seen) = sticky.look(&job.place) else { return (all - left.len() - 1, false) };
         match servers.position(seen.value) {
-            Ok(way) if servers.at(way).takes(job.len) && usual.is(seen.value, job.passing) => {
+            Ok(way)
+                if servers.at(way).takes(job.len)
+                    && (usual.is(seen.value, job.passing)
+                        || FIRST && seen.keep_as_usual(usual, job.passing)) =>
+            {
                 job.way = way;
             }
             _ => return (all - left.len() - 1, true),

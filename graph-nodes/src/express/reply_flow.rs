@@ -19,7 +19,14 @@ pub(super) fn keep_flows(
     let (sticky, mut missing, mut usual) = (&cx.worker.sticky, 0, Usual::nothing());
     let mut flows = Ones(looked_for);
     let first = sticky.first_buckets();
-    while let Some((index, seen)) = pass_usual(&first, jobs, &mut flows, &usual) {
+    loop {
+        // Apart, as it takes registers to write.
+        let next = if usual.is_left() {
+            pass_usual::<true>(&first, jobs, &mut flows, &usual)
+        } else {
+            pass_usual::<false>(&first, jobs, &mut flows, &usual)
+        };
+        let Some((index, seen)) = next else { break };
         let job = &jobs[index];
         if seen || must {
             if !keep(cx, updates, job, &mut usual) && must {
@@ -37,9 +44,9 @@ pub(super) fn keep_flows(
 }
 
 /// Goes on to the first flow whose entry is not as most are, and returns its place, and whether the entry is in the
-/// flow's first bucket.
+/// flow's first bucket. Some packets may be `FIRST`, those of their flows in this second.
 #[inline(always)]
-fn pass_usual(
+fn pass_usual<const FIRST: bool>(
     first: &FirstBuckets<'_>,
     jobs: &ReplyJobs,
     flows: &mut Ones,
@@ -48,7 +55,9 @@ fn pass_usual(
     for index in flows {
         let job = &jobs[index];
         let Some(seen) = first.look(&job.located) else { return Some((index, false)) };
-        if !usual.is_of(seen.value, job.visit) {
+        let kept =
+            usual.is_of(seen.value, job.visit) || FIRST && seen.keep_as_usual_for(usual, job.visit);
+        if !kept {
             return Some((index, true));
         }
     }
