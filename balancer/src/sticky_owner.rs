@@ -351,6 +351,10 @@ impl StickyOwner {
             }
             self.step();
         }
+        // Here when they are next.
+        for bucket in (self.cursor..).take(budget_buckets.min(buckets - self.cursor as usize)) {
+            self.table.prefetch_bucket(bucket);
+        }
         freed
     }
 

@@ -8,6 +8,7 @@ use dataplane::worker::WorkerState;
 use super::Next;
 use super::fitting::{AlikeJob, NO_WAY};
 use super::lane::{Cx, LaneFamily};
+use super::ones::{Bits, Ones};
 use super::second_stage::{count_in, count_sent};
 use super::server_way::{ServerWay, ShortCut};
 use super::server_ways::ServerWays;
@@ -16,8 +17,10 @@ use super::server_ways::ServerWays;
 pub(super) struct Sent {
     /// So many were looked at before one that could not be sent.
     pub(super) packets: usize,
-    /// All of them leave, and by the interface of the first.
-    alike: bool,
+    /// Those of them that had no way and were left out, a bit for each.
+    without: Bits,
+    /// The others leave by this interface, if all by the same.
+    interface: Option<InterfaceId>,
 }
 
 /// Sends packets on the ways that were found. They have still to [leave](leave_all).
@@ -28,12 +31,15 @@ pub(super) fn send_all<F: LaneFamily>(
     packets: (&[AlikeJob], bool),
 ) -> Sent {
     // A loop for each short cut, which leaves less to decide for a packet.
-    let first = packets.0.iter().find(|job| job.way != NO_WAY);
-    match first.map_or(ShortCut::Nothing, |job| servers.at(job.way).short_cut()) {
-        ShortCut::Redirect => send(cx, servers, frame, packets, ServerWay::redirect),
-        ShortCut::Mark => send(cx, servers, frame, packets, ServerWay::mark),
-        ShortCut::Wrap => send(cx, servers, frame, packets, ServerWay::wrap_plain),
-        ShortCut::Nothing => send(cx, servers, frame, packets, |_, _, _, _| false),
+    let Some(first) = packets.0.iter().find(|job| job.way != NO_WAY) else {
+        return Sent { packets: packets.0.len(), without: Bits::MAX, interface: None };
+    };
+    let first = servers.at(first.way);
+    match first.short_cut() {
+        ShortCut::Redirect => send(cx, servers, frame, packets, (first, ServerWay::redirect)),
+        ShortCut::Mark => send(cx, servers, frame, packets, (first, ServerWay::mark)),
+        ShortCut::Wrap => send(cx, servers, frame, packets, (first, ServerWay::wrap_plain)),
+        ShortCut::Nothing => send(cx, servers, frame, packets, (first, |_, _, _, _| false)),
     }
 }
 
@@ -44,14 +50,17 @@ fn send<F: LaneFamily>(
     servers: &ServerWays<F>,
     frame: &mut Frame,
     (jobs, udp): (&[AlikeJob], bool),
-    change: impl Fn(&ServerWay<F>, &mut Packet, &WorkerState, (u16, bool)) -> bool,
+    (first, change): (
+        &ServerWay<F>,
+        impl Fn(&ServerWay<F>, &mut Packet, &WorkerState, (u16, bool)) -> bool,
+    ),
 ) -> Sent {
     let (counts, mut left) = (&cx.worker.shared.servers[..], jobs.iter());
-    let interface = jobs.first().map_or(InterfaceId::LOCAL0, |job| servers.at(job.way).interface);
-    let (mut packets, mut differences) = (jobs.len(), 0);
+    let interface = first.interface;
+    let (mut packets, mut without, mut differences) = (jobs.len(), 0, 0);
     while let Some(job) = left.next() {
         if job.way == NO_WAY {
-            differences = u16::MAX;
+            without |= 1 << (jobs.len() - left.len() - 1);
             continue;
         }
         let way = servers.at(job.way);
@@ -66,7 +75,7 @@ fn send<F: LaneFamily>(
         count_in(counts, way.server, job.len);
         differences |= way.interface.0 ^ interface.0;
     }
-    Sent { packets, alike: differences == 0 }
+    Sent { packets, without, interface: (differences == 0).then_some(interface) }
 }
 
 /// Sends a packet, of UDP or else TCP, on the way to the AS of its flow, if it can.
@@ -94,11 +103,14 @@ pub(super) fn leave_all<F: LaneFamily>(
     (jobs, sent): (&[AlikeJob], &Sent),
 ) {
     let jobs = &jobs[..sent.packets];
-    if let [first, .., last] = jobs {
-        let slots = usize::from(first.at)..usize::from(last.at) + 1;
-        if sent.alike && slots.len() == jobs.len() {
-            frame.lanes.tx_interface[slots.clone()].fill(servers.at(first.way).interface);
-            return cx.set_next_of(slots, Next::Output);
+    if let ([first, .., last], Some(interface)) = (jobs, sent.interface) {
+        let start = usize::from(first.at);
+        let slots = start..usize::from(last.at) + 1;
+        if slots.len() == jobs.len() {
+            frame.lanes.tx_interface[slots.clone()].fill(interface);
+            cx.set_next_of(slots, Next::Output);
+            // As long as nobody says otherwise.
+            return Ones(sent.without).for_each(|index| cx.set_next(start + index, Next::Ethernet));
         }
     }
     for job in jobs.iter().filter(|job| job.way != NO_WAY) {
