@@ -134,6 +134,50 @@ fn packets_behind_one_that_is_not_ordinary_follow_it() {
     assert_eq!(on_the_express_way(&harness), taken + 1);
 }
 
+/// Most packets of a burst are the first of their flows in a second: each flow lives on from then.
+#[test]
+fn flows_of_a_burst_live_on_from_its_second() {
+    let timeout_s = u32::from(Timeouts::default().udp_s);
+    let mut harness = balanced_harness();
+    let mut turn = |after_s: u32, ports: &[u16]| {
+        harness.wait(after_s);
+        ports.iter().for_each(|port| harness.arrive(CLIENT_LINK, &udp(*port).build()));
+        assert_eq!(harness.turn().len(), ports.len());
+        let [existing, new, ..] = vip_counts(&harness, 1);
+        (existing, new)
+    };
+    let all: Vec<u16> = (6000..6020).collect();
+    assert_eq!(turn(0, &all), (0, 20));
+    assert_eq!(turn(timeout_s - 1, &all), (20, 20));
+    assert_eq!(turn(timeout_s - 1, &all), (40, 20));
+    assert_eq!(turn(1, &all[..7]), (47, 20));
+    // The second half comes too late, between those that live.
+    let mixed: Vec<u16> = (0..7).flat_map(|at| [all[at], all[at + 7]]).collect();
+    assert_eq!(turn(timeout_s - 1, &mixed), (54, 27));
+}
+
+/// It is left as it came, among those of its group.
+#[test]
+fn a_packet_of_a_known_flow_that_is_too_long_goes_to_the_other_nodes() {
+    let mut harness = balanced_harness();
+    for port in 6000..6010 {
+        harness.forward(CLIENT_LINK, &udp(port).build());
+    }
+    let taken = on_the_express_way(&harness);
+    let long = PacketBuilder::udp((CLIENT, 6004), (VIP, 20000)).data([7; 1480]).dont_fragment();
+    for port in 6000..6010 {
+        let frame = if port == 6004 { from_client(long.clone()) } else { udp(port) };
+        harness.arrive(CLIENT_LINK, &frame.build());
+    }
+    let sent = harness.turn();
+    let (to_servers, back): (Vec<_>, Vec<_>) =
+        sent.iter().partition(|(link, _)| *link == SERVER_LINK);
+    assert_eq!((to_servers.len(), back.len()), (9, 1));
+    assert!(to_servers.iter().all(|(_, frame)| SERVERS.contains(&destination(frame))));
+    assert_eq!(destination(&back[0].1), CLIENT, "it is told so");
+    assert_eq!(on_the_express_way(&harness), taken + 4, "those behind it are of the same client");
+}
+
 #[test]
 fn while_a_node_waits_for_packets_to_trace_nobody_takes_it() {
     let mut harness = balanced_harness();

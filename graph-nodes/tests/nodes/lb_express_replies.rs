@@ -221,3 +221,38 @@ fn replies_behind_one_that_is_too_long_stay_behind() {
         assert_eq!(taken, u64::from(at / 64 * 64), "only groups before it");
     }
 }
+
+/// Most replies of a burst are the first of their flows in a second: what they leave is what the other nodes leave,
+/// whether the flow is the AS's or another's.
+#[test]
+fn flows_of_a_burst_of_replies_live_on_from_its_second() {
+    let ask = |port: u16| {
+        let packet = PacketBuilder::udp((CLIENT, port), (VIP, 20000)).data(*b"twelve bytes");
+        (CLIENT_LINK, from_client(packet).build())
+    };
+    let ports: Vec<u16> = (6000..6020).collect();
+    let prepared = |mut harness: Harness| {
+        for port in &ports {
+            turn_with(&mut harness, &[ask(*port)]);
+        }
+        // What replies of either AS are like.
+        for server in SERVERS.into_iter().cycle().take(4) {
+            turn_with(&mut harness, &[udp_answer(server, 9)]);
+        }
+        harness.wait(1);
+        harness
+    };
+    let [mut express, mut plain] =
+        [balanced_harness(), Harness::plain(balanced_world())].map(prepared);
+    let begun = entries(&express);
+    let replies: Vec<Arrival> =
+        ports.iter().map(|port| udp_answer(SERVERS[usize::from(port % 3 / 2)], *port)).collect();
+    let before = on_the_express_way(&express);
+    let [by_express, by_plain] =
+        [&mut express, &mut plain].map(|harness| turn_with(harness, &replies));
+    assert_eq!(by_express, by_plain);
+    assert_eq!(on_the_express_way(&express) - before, replies.len() as u64);
+    assert_eq!(entries(&express), entries(&plain));
+    let renewed = entries(&express).iter().zip(&begun).filter(|(one, other)| one != other).count();
+    assert!((5..20).contains(&renewed), "{renewed} of 20");
+}
