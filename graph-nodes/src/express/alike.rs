@@ -77,17 +77,25 @@ impl<F: LaneFamily> Alike<F> {
     ) -> Bits {
         let Some(pattern) = &self.pattern else { return 0 };
         let of = (start, wanted);
-        let Fits { mut taken, marked } = match pattern.protocol {
-            _ if pattern.replies => self.locate_among_replies(cx, lane, frame, of),
-            protocol::TCP => self.locate_of::<{ protocol::TCP }>(cx, lane, frame, of),
-            protocol::UDP => self.locate_of::<{ protocol::UDP }>(cx, lane, frame, of),
+        let Fits { mut taken, marked } = match (pattern.protocol, pattern.replies) {
+            (protocol::TCP, false) => {
+                self.locate_of::<{ protocol::TCP }, false>(cx, lane, frame, of)
+            }
+            (protocol::TCP, true) => self.locate_of::<{ protocol::TCP }, true>(cx, lane, frame, of),
+            (protocol::UDP, false) => {
+                self.locate_of::<{ protocol::UDP }, false>(cx, lane, frame, of)
+            }
+            (protocol::UDP, true) => self.locate_of::<{ protocol::UDP }, true>(cx, lane, frame, of),
             _ => Fits::NONE,
         };
         let group = &mut self.groups[group_of(start)];
         group.waiting = taken.count_ones() as usize;
         if marked & 1 != 0 {
-            taken &= !odd_ones::<F>(cx, frame, start, taken);
-            group.keep(start, taken);
+            let odd = odd_ones::<F>(cx, frame, start, taken);
+            taken &= !odd;
+            if odd != 0 {
+                group.keep(start, taken);
+            }
         }
         group.aim(cx);
         if taken == 0 {
@@ -101,9 +109,9 @@ impl<F: LaneFamily> Alike<F> {
         taken
     }
 
-    /// The packets that fit the pattern, where it is of a protocol and there are no replies.
+    /// The packets that fit the pattern, where it is of a protocol and there are `REPLIES` or not.
     #[inline]
-    fn locate_of<const PROTOCOL: u8>(
+    fn locate_of<const PROTOCOL: u8, const REPLIES: bool>(
         &mut self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
@@ -111,62 +119,45 @@ impl<F: LaneFamily> Alike<F> {
         of: (usize, Bits),
     ) -> Fits {
         match self.pattern.as_ref().map(|pattern| pattern.destination.kind) {
-            Some(KeyKind::Exact) => self.locate_exact::<PROTOCOL>(cx, lane, frame, of),
-            Some(KeyKind::Tag) => self.locate_tag::<PROTOCOL>(cx, lane, frame, of),
-            Some(KeyKind::End) => self.locate_end::<PROTOCOL>(cx, lane, frame, of),
+            Some(KeyKind::Exact) => self.locate_exact::<PROTOCOL, REPLIES>(cx, lane, frame, of),
+            Some(KeyKind::Tag) => self.locate_tag::<PROTOCOL, REPLIES>(cx, lane, frame, of),
+            Some(KeyKind::End) => self.locate_end::<PROTOCOL, REPLIES>(cx, lane, frame, of),
             Some(KeyKind::Full) | None => Fits::NONE,
         }
     }
 
     // Functions of their own that do nothing else, as their loops need all registers.
     #[inline(never)]
-    fn locate_exact<const PROTOCOL: u8>(
+    fn locate_exact<const PROTOCOL: u8, const REPLIES: bool>(
         &mut self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
         of: (usize, Bits),
     ) -> Fits {
-        self.locate(cx, lane, frame, of, (KeyKind::Exact, PROTOCOL, false))
+        self.locate(cx, lane, frame, of, (KeyKind::Exact, PROTOCOL, REPLIES))
     }
 
     #[inline(never)]
-    fn locate_tag<const PROTOCOL: u8>(
+    fn locate_tag<const PROTOCOL: u8, const REPLIES: bool>(
         &mut self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
         of: (usize, Bits),
     ) -> Fits {
-        self.locate(cx, lane, frame, of, (KeyKind::Tag, PROTOCOL, false))
+        self.locate(cx, lane, frame, of, (KeyKind::Tag, PROTOCOL, REPLIES))
     }
 
     #[inline(never)]
-    fn locate_end<const PROTOCOL: u8>(
+    fn locate_end<const PROTOCOL: u8, const REPLIES: bool>(
         &mut self,
         cx: &Cx<'_>,
         lane: &mut Lane<F>,
         frame: &Frame,
         of: (usize, Bits),
     ) -> Fits {
-        self.locate(cx, lane, frame, of, (KeyKind::End, PROTOCOL, false))
-    }
-
-    #[inline(never)]
-    fn locate_among_replies(
-        &mut self,
-        cx: &Cx<'_>,
-        lane: &mut Lane<F>,
-        frame: &Frame,
-        of: (usize, Bits),
-    ) -> Fits {
-        let Some(Pattern { destination, protocol, .. }) = self.pattern else { return Fits::NONE };
-        match destination.kind {
-            kind @ (KeyKind::Exact | KeyKind::Tag | KeyKind::End) => {
-                self.locate(cx, lane, frame, of, (kind, protocol, true))
-            }
-            KeyKind::Full => Fits::NONE,
-        }
+        self.locate(cx, lane, frame, of, (KeyKind::End, PROTOCOL, REPLIES))
     }
 
     /// The packets that fit the pattern, whose keys are of this kind and whose protocol is this, where
@@ -189,7 +180,7 @@ impl<F: LaneFamily> Alike<F> {
         let wanted = wanted & from_interface(frame, start, pattern.interface);
         let (vip, course) = (pattern.destination.vip, pattern.destination.course);
         let (finder, marks) = (cx.worker.sticky.finder(), F::marks(cx.snapshot));
-        let mut marked = 0;
+        let (mut marked, answerers) = (0, &cx.snapshot.lb.reverse);
         let mut jobs = group.jobs.iter_mut();
         let mut others = !wanted;
         for index in Ones(wanted) {
@@ -202,7 +193,10 @@ impl<F: LaneFamily> Alike<F> {
                 continue;
             };
             let flow = pattern.flow(&varying);
-            if replies && !matches!(lane.services.find(cx.snapshot, &flow), Source::Stranger) {
+            if replies
+                && answerers.may_have(flow.src)
+                && !matches!(lane.services.find(cx.snapshot, &flow), Source::Stranger)
+            {
                 others |= 1 << index;
                 continue;
             }

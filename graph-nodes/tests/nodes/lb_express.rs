@@ -88,6 +88,31 @@ fn packets_from_another_interface_fit_no_pattern() {
     assert_eq!(harness.turn().len(), 2);
 }
 
+/// Nobody else has our addresses, nor those that outer headers come from, though all else be as it should.
+#[test]
+fn packets_from_our_own_addresses_fit_no_pattern() {
+    let mut world = balanced_world();
+    let outer = Ipv4Addr::new(203, 0, 113, 9);
+    world.tunnel_policy.source4 = Some(outer);
+    let mut harness = Harness::new(world);
+    harness.forward(CLIENT_LINK, &udp(5000).build());
+    let from = |source: Ipv4Addr, port: u16| {
+        let packet = PacketBuilder::udp((source, port), (VIP, 20000)).data(*b"twelve bytes");
+        from_client(packet).build()
+    };
+    for (source, port) in
+        [(CLIENT, 6000), (OUR_CLIENT_SIDE, 6001), (CLIENT, 6002), (outer, 6003), (CLIENT, 6004)]
+    {
+        harness.arrive(CLIENT_LINK, &from(source, port));
+    }
+    let sent = harness.turn();
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|(_, frame)| SERVERS.contains(&destination(frame))));
+    assert_eq!(harness.counter("ip4-input", "ip4 spoofed local-address packet drops"), 2);
+    assert_eq!(vip_counts(&harness, 1), [0, 4, 0, 0]);
+    assert_eq!(on_the_express_way(&harness), 4);
+}
+
 /// Two patterns, whose packets leave by different interfaces.
 #[test]
 fn packets_of_two_vips_in_turns_leave_where_their_servers_are() {

@@ -256,3 +256,27 @@ fn flows_of_a_burst_of_replies_live_on_from_its_second() {
     let renewed = entries(&express).iter().zip(&begun).filter(|(one, other)| one != other).count();
     assert!((5..20).contains(&renewed), "{renewed} of 20");
 }
+
+/// Among requests from the same link that are like its own packet.
+#[test]
+fn a_server_that_speaks_to_a_vip_from_its_service_is_no_client() {
+    let prepared = |mut harness: Harness| {
+        (5000..5004).for_each(|port| _ = turn_with(&mut harness, &[request(port, SYN)]));
+        harness
+    };
+    let [mut express, mut plain] =
+        [balanced_harness(), Harness::plain(balanced_world())].map(prepared);
+    let frames = [
+        request(5000, ACK),
+        answer(SERVERS[0], (VIP, 8080), ACK),
+        request(5001, ACK),
+        answer(SERVERS[1], (VIP, 8080), SYN),
+        request(5002, ACK),
+    ];
+    let before = on_the_express_way(&express);
+    let [by_express, by_plain] =
+        [&mut express, &mut plain].map(|harness| turn_with(harness, &frames));
+    assert_eq!(by_express, by_plain);
+    assert!(on_the_express_way(&express) - before >= 3);
+    assert_eq!(entries(&express), entries(&plain));
+}
