@@ -100,7 +100,7 @@ impl<F: LaneFamily> Fitting<F> {
         let udp = pattern.protocol == protocol::UDP;
         if !stragglers.are_all_unknown(jobs.len()) {
             let sent = send_all(cx, &lane.servers, frame, (jobs, udp));
-            leave_all(cx, &lane.servers, frame, (jobs, &sent));
+            leave_all(cx, &lane.servers, frame, (jobs, &sent, stragglers.all()));
             if sent.packets < jobs.len() {
                 stragglers.add_all_from(sent.packets);
             }

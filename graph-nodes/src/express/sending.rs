@@ -8,7 +8,7 @@ use dataplane::worker::WorkerState;
 use super::Next;
 use super::fitting::{AlikeJob, NO_WAY};
 use super::lane::{Cx, LaneFamily};
-use super::ones::{Bits, Ones};
+use super::ones::{Bits, Ones, row};
 use super::second_stage::{count_in, count_sent};
 use super::server_way::{ServerWay, ShortCut};
 use super::server_ways::ServerWays;
@@ -17,9 +17,7 @@ use super::server_ways::ServerWays;
 pub(super) struct Sent {
     /// So many were looked at before one that could not be sent.
     pub(super) packets: usize,
-    /// Those of them that had no way and were left out, a bit for each.
-    without: Bits,
-    /// The others leave by this interface, if all by the same.
+    /// Those that have ways leave by this interface, if all by the same.
     interface: Option<InterfaceId>,
 }
 
@@ -32,7 +30,7 @@ pub(super) fn send_all<F: LaneFamily>(
 ) -> Sent {
     // A loop for each short cut, which leaves less to decide for a packet.
     let Some(first) = packets.0.iter().find(|job| job.way != NO_WAY) else {
-        return Sent { packets: packets.0.len(), without: Bits::MAX, interface: None };
+        return Sent { packets: packets.0.len(), interface: None };
     };
     let first = servers.at(first.way);
     match first.short_cut() {
@@ -57,10 +55,9 @@ fn send<F: LaneFamily>(
 ) -> Sent {
     let (counts, mut left) = (&cx.worker.shared.servers[..], jobs.iter());
     let interface = first.interface;
-    let (mut packets, mut without, mut differences) = (jobs.len(), 0, 0);
+    let (mut packets, mut differences) = (jobs.len(), 0);
     while let Some(job) = left.next() {
         if job.way == NO_WAY {
-            without |= 1 << (jobs.len() - left.len() - 1);
             continue;
         }
         let way = servers.at(job.way);
@@ -75,7 +72,7 @@ fn send<F: LaneFamily>(
         count_in(counts, way.server, job.len);
         differences |= way.interface.0 ^ interface.0;
     }
-    Sent { packets, without, interface: (differences == 0).then_some(interface) }
+    Sent { packets, interface: (differences == 0).then_some(interface) }
 }
 
 /// Sends a packet, of UDP or else TCP, on the way to the AS of its flow, if it can.
@@ -94,15 +91,19 @@ pub(super) fn forward<F: LaneFamily>(
     Some(way.interface)
 }
 
-/// Lets packets leave that were sent: most often all of a group, by one interface.
+/// Lets packets leave that were sent: most often all of a group, by one interface. `out`: a bit for each that
+/// has no way.
 #[inline]
 pub(super) fn leave_all<F: LaneFamily>(
     cx: &mut Cx<'_>,
     servers: &ServerWays<F>,
     frame: &mut Frame,
-    (jobs, sent): (&[AlikeJob], &Sent),
+    (jobs, sent, out): (&[AlikeJob], &Sent, Bits),
 ) {
     let jobs = &jobs[..sent.packets];
+    debug_assert!(
+        (0..).zip(jobs).all(|(index, job)| (out >> index & 1 != 0) == (job.way == NO_WAY))
+    );
     if let ([first, .., last], Some(interface)) = (jobs, sent.interface) {
         let start = usize::from(first.at);
         let slots = start..usize::from(last.at) + 1;
@@ -110,7 +111,8 @@ pub(super) fn leave_all<F: LaneFamily>(
             frame.lanes.tx_interface[slots.clone()].fill(interface);
             cx.set_next_of(slots, Next::Output);
             // As long as nobody says otherwise.
-            return Ones(sent.without).for_each(|index| cx.set_next(start + index, Next::Ethernet));
+            let out = Ones(out & row(0, jobs.len()));
+            return out.for_each(|index| cx.set_next(start + index, Next::Ethernet));
         }
     }
     for job in jobs.iter().filter(|job| job.way != NO_WAY) {

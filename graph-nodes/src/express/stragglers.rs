@@ -51,6 +51,12 @@ impl Stragglers {
         self.rest |= Bits::MAX << index;
     }
 
+    /// All of them, a bit for each.
+    #[inline(always)]
+    pub(super) fn all(&self) -> Bits {
+        self.unknown | self.rest
+    }
+
     /// Whether few of so many packets are of unknown flows: most of those are in their second buckets then.
     #[inline(always)]
     pub(super) fn are_few(&self, packets: usize) -> bool {
@@ -75,7 +81,7 @@ impl Stragglers {
         group: (&Pattern<F>, &mut [AlikeJob]),
         declined: &mut Declined,
     ) -> (u32, u32) {
-        if self.unknown | self.rest == 0 {
+        if self.all() == 0 {
             return (0, 0);
         }
         self.send_some(cx, lane, frame, group, declined)
@@ -92,7 +98,7 @@ impl Stragglers {
     ) -> (u32, u32) {
         if self.are_few(jobs.len()) {
             self.send_strays(cx, lane, frame, (pattern, jobs));
-            if self.unknown | self.rest == 0 {
+            if self.all() == 0 {
                 return (0, 0);
             }
         }
@@ -103,7 +109,7 @@ impl Stragglers {
                 0
             }
         };
-        if self.unknown | self.rest == 0 {
+        if self.all() == 0 {
             return (0, new);
         }
         let (others, counted) = self.send_left(cx, lane, frame, (pattern, jobs), declined);
@@ -181,7 +187,7 @@ impl Stragglers {
     ) -> (u32, u32) {
         let udp = pattern.protocol == protocol::UDP;
         let (mut others, mut counted) = (0, 0);
-        for index in Ones(self.unknown | self.rest) {
+        for index in Ones(self.all()) {
             let Some(job) = jobs.get(index) else { break };
             let simply = if declined.any() || self.unknown >> index & 1 == 0 {
                 None
@@ -218,7 +224,7 @@ fn send_new<F: LaneFamily>(
     let mut placed = newcomers.place(cx, lane, frame, (pattern, jobs));
     let (jobs, udp) = (&jobs[..placed.packets], pattern.protocol == protocol::UDP);
     let sent = send_all(cx, &lane.servers, frame, (jobs, udp));
-    leave_all(cx, &lane.servers, frame, (jobs, &sent));
+    leave_all(cx, &lane.servers, frame, (jobs, &sent, 0));
     if sent.packets < jobs.len() {
         let back = Bits::MAX << sent.packets & placed.new;
         let flows = Ones(back).filter_map(|index| jobs.get(index));
