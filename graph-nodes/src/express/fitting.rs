@@ -100,9 +100,9 @@ impl<F: LaneFamily> Fitting<F> {
         let udp = pattern.protocol == protocol::UDP;
         if !stragglers.are_all_unknown(jobs.len()) {
             let sent = send_all(cx, &lane.servers, frame, (jobs, udp));
-            leave_all(cx, &lane.servers, frame, (jobs, &sent, stragglers.all()));
-            if sent.packets < jobs.len() {
-                stragglers.add_all_from(sent.packets);
+            leave_all(cx, &lane.servers, frame, (&jobs[..sent], stragglers.all()));
+            if sent < jobs.len() {
+                stragglers.add_all_from(sent);
             }
         }
         let (others, counted) = stragglers.send(cx, lane, frame, (pattern, jobs), declined);

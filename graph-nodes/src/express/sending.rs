@@ -13,31 +13,21 @@ use super::second_stage::{count_in, count_sent};
 use super::server_way::{ServerWay, ShortCut};
 use super::server_ways::ServerWays;
 
-/// What was sent of a group.
-pub(super) struct Sent {
-    /// So many were looked at before one that could not be sent.
-    pub(super) packets: usize,
-    /// Those that have ways leave by this interface, if all by the same.
-    interface: Option<InterfaceId>,
-}
-
-/// Sends packets on the ways that were found. They have still to [leave](leave_all).
+/// Sends packets on the ways that were found. They have still to [leave](leave_all). Returns how many were looked at
+/// before one that could not be sent.
 pub(super) fn send_all<F: LaneFamily>(
     cx: &Cx<'_>,
     servers: &ServerWays<F>,
     frame: &mut Frame,
     packets: (&[AlikeJob], bool),
-) -> Sent {
+) -> usize {
     // A loop for each short cut, which leaves less to decide for a packet.
-    let Some(first) = packets.0.iter().find(|job| job.way != NO_WAY) else {
-        return Sent { packets: packets.0.len(), interface: None };
-    };
-    let first = servers.at(first.way);
-    match first.short_cut() {
-        ShortCut::Redirect => send(cx, servers, frame, packets, (first, ServerWay::redirect)),
-        ShortCut::Mark => send(cx, servers, frame, packets, (first, ServerWay::mark)),
-        ShortCut::Wrap => send(cx, servers, frame, packets, (first, ServerWay::wrap_plain)),
-        ShortCut::Nothing => send(cx, servers, frame, packets, (first, |_, _, _, _| false)),
+    let first = packets.0.iter().find(|job| job.way != NO_WAY);
+    match first.map_or(ShortCut::Nothing, |job| servers.at(job.way).short_cut()) {
+        ShortCut::Redirect => send(cx, servers, frame, packets, ServerWay::redirect),
+        ShortCut::Mark => send(cx, servers, frame, packets, ServerWay::mark),
+        ShortCut::Wrap => send(cx, servers, frame, packets, ServerWay::wrap_plain),
+        ShortCut::Nothing => send(cx, servers, frame, packets, |_, _, _, _| false),
     }
 }
 
@@ -48,14 +38,9 @@ fn send<F: LaneFamily>(
     servers: &ServerWays<F>,
     frame: &mut Frame,
     (jobs, udp): (&[AlikeJob], bool),
-    (first, change): (
-        &ServerWay<F>,
-        impl Fn(&ServerWay<F>, &mut Packet, &WorkerState, (u16, bool)) -> bool,
-    ),
-) -> Sent {
+    change: impl Fn(&ServerWay<F>, &mut Packet, &WorkerState, (u16, bool)) -> bool,
+) -> usize {
     let (counts, mut left) = (&cx.worker.shared.servers[..], jobs.iter());
-    let interface = first.interface;
-    let (mut packets, mut differences) = (jobs.len(), 0);
     while let Some(job) = left.next() {
         if job.way == NO_WAY {
             continue;
@@ -66,13 +51,11 @@ fn send<F: LaneFamily>(
                 || way.change_apart(packet, cx.snapshot, cx.worker, job.len)
         });
         if !changed {
-            packets -= left.len() + 1;
-            break;
+            return jobs.len() - left.len() - 1;
         }
         count_in(counts, way.server, job.len);
-        differences |= way.interface.0 ^ interface.0;
     }
-    Sent { packets, interface: (differences == 0).then_some(interface) }
+    jobs.len()
 }
 
 /// Sends a packet, of UDP or else TCP, on the way to the AS of its flow, if it can.
@@ -98,13 +81,12 @@ pub(super) fn leave_all<F: LaneFamily>(
     cx: &mut Cx<'_>,
     servers: &ServerWays<F>,
     frame: &mut Frame,
-    (jobs, sent, out): (&[AlikeJob], &Sent, Bits),
+    (jobs, out): (&[AlikeJob], Bits),
 ) {
-    let jobs = &jobs[..sent.packets];
     debug_assert!(
         (0..).zip(jobs).all(|(index, job)| (out >> index & 1 != 0) == (job.way == NO_WAY))
     );
-    if let ([first, .., last], Some(interface)) = (jobs, sent.interface) {
+    if let ([first, .., last], Some(interface)) = (jobs, servers.exit()) {
         let start = usize::from(first.at);
         let slots = start..usize::from(last.at) + 1;
         if slots.len() == jobs.len() {

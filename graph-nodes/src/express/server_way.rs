@@ -157,6 +157,11 @@ impl<F: LaneFamily> ServerWay<F> {
         u8::try_from(self.epoch).ok()
     }
 
+    /// Whether any packet may take it.
+    pub(super) fn is_open(&self) -> bool {
+        self.largest > 0
+    }
+
     /// Whether a packet of so many bytes may take it.
     #[inline(always)]
     pub(super) fn takes(&self, len: u16) -> bool {

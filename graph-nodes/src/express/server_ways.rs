@@ -2,6 +2,7 @@
 
 use balancer::{AsId, FlowValue};
 use dataplane::family::{Ip4, Ip6};
+use dataplane::interface::InterfaceId;
 use dataplane::snapshot::Snapshot;
 
 use super::lane::LaneFamily;
@@ -60,6 +61,16 @@ pub(super) struct ServerWays<F: LaneFamily> {
     open: [u64; WAYS / u64::BITS as usize],
     /// The tag of an AS 0 and epoch 0 in the snapshot.
     first: u64,
+    exit: Exit,
+}
+
+/// Where the ways of a snapshot lead.
+#[derive(Clone, Copy, Debug)]
+struct Exit {
+    /// [`ServerWays::first`] of the snapshot.
+    of: u64,
+    /// `None`: several interfaces.
+    interface: Option<InterfaceId>,
 }
 
 /// The word and the bit of a position.
@@ -91,7 +102,8 @@ impl<F: LaneFamily> Default for ServerWays<F> {
         let Ok(cells) = cells.collect::<Box<[_]>>().try_into() else {
             unreachable!("there are as many cells as were made")
         };
-        Self { cells, open: [0; WAYS / u64::BITS as usize], first: 0 }
+        let exit = Exit { of: u64::MAX, interface: None };
+        Self { cells, open: [0; WAYS / u64::BITS as usize], first: 0, exit }
     }
 }
 
@@ -121,6 +133,19 @@ impl<F: LaneFamily> ServerWays<F> {
         cell.fill(snapshot, server);
         let (word, bit) = bit_of(position);
         self.open[word] = self.open[word] & !(1 << bit) | u64::from(cell.way.is_alone()) << bit;
+        // Nobody goes a way that is closed.
+        if let Some(interface) = cell.way.is_open().then_some(cell.way.interface) {
+            let before =
+                if self.exit.of == self.first { self.exit.interface } else { Some(interface) };
+            let both = before.filter(|before| *before == interface);
+            self.exit = Exit { of: self.first, interface: both };
+        }
+    }
+
+    /// Where all packets leave that go any of these ways, if that is one interface.
+    #[inline]
+    pub(super) fn exit(&self) -> Option<InterfaceId> {
+        self.exit.interface
     }
 
     /// Where the way to an AS is, and the [owner](FlowValue::owner_of) of flows that begin there. `Err` is

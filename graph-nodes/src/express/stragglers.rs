@@ -224,12 +224,12 @@ fn send_new<F: LaneFamily>(
     let mut placed = newcomers.place(cx, lane, frame, (pattern, jobs));
     let (jobs, udp) = (&jobs[..placed.packets], pattern.protocol == protocol::UDP);
     let sent = send_all(cx, &lane.servers, frame, (jobs, udp));
-    leave_all(cx, &lane.servers, frame, (jobs, &sent, 0));
-    if sent.packets < jobs.len() {
-        let back = Bits::MAX << sent.packets & placed.new;
+    leave_all(cx, &lane.servers, frame, (&jobs[..sent], 0));
+    if sent < jobs.len() {
+        let back = Bits::MAX << sent & placed.new;
         let flows = Ones(back).filter_map(|index| jobs.get(index));
         flows.for_each(|job| cx.worker.sticky.withdraw(&job.place));
-        placed = Placed { packets: sent.packets, new: placed.new & !back };
+        placed = Placed { packets: sent, new: placed.new & !back };
     }
     placed
 }
