@@ -142,6 +142,30 @@ fn packets_of_two_vips_in_turns_leave_where_their_servers_are() {
     assert_eq!(on_the_express_way(&harness), 8);
 }
 
+/// In one group, each by the interface of its AS.
+#[test]
+fn packets_of_one_vip_leave_where_their_servers_are() {
+    let mut world = world();
+    let near = Ipv4Addr::from_bits(OUR_CLIENT_SIDE.to_bits() ^ 0x40);
+    let vip = world.balanced.add_vip(VIP, Protocol::Udp, 20000, 3307);
+    for (link, server) in [(SERVER_LINK, SERVERS[0]), (CLIENT_LINK, near)] {
+        world.add_neighbor(link, server, MacAddress([2, 0, 0, 0, 3, 7]));
+        world.balanced.add_server(vip, server);
+    }
+    let mut harness = Harness::new(world);
+    let mut expected: Vec<_> =
+        (6000..6020).map(|port| harness.forward(CLIENT_LINK, &udp(port).build())).collect();
+    (6000..6020).for_each(|port| harness.arrive(CLIENT_LINK, &udp(port).build()));
+    let mut sent = harness.turn();
+    sent.sort();
+    expected.sort();
+    assert_eq!(sent, expected);
+    for (link, server) in [(SERVER_LINK, SERVERS[0]), (CLIENT_LINK, near)] {
+        assert!(sent.iter().any(|(of, frame)| *of == link && destination(frame) == server));
+    }
+    assert_eq!(on_the_express_way(&harness), 40);
+}
+
 /// What came behind it would overtake a packet that took the long way.
 #[test]
 fn packets_behind_one_that_is_not_ordinary_follow_it() {
