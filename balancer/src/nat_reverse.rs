@@ -52,7 +52,7 @@ impl Endpoint {
 /// Parts of a [`ReverseMap`]; a change to an AS costs one of them.
 const SHARDS: usize = 256;
 
-/// Of a shard's part of [`ReverseMap::filter`].
+/// Words of a shard's part of [`ReverseMap::filter`].
 const FILTER_WORDS: usize = 4;
 
 /// The services of all ASs behind VIPs with NAT, tombstones included; immutable. Maps share the
@@ -145,7 +145,7 @@ impl ReverseMap {
         map
     }
 
-    /// False when surely no AS has this address: cheaper to ask than [`get`](Self::get).
+    /// False when surely no AS behind NAT has this address: cheaper to ask than [`get`](Self::get).
     #[inline(always)]
     #[must_use]
     pub fn may_have<A: Address>(&self, address: A) -> bool {
