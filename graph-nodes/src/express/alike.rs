@@ -180,7 +180,7 @@ impl<F: LaneFamily> Alike<F> {
         let wanted = wanted & from_interface(frame, start, pattern.interface);
         let (vip, course) = (pattern.destination.vip, pattern.destination.course);
         let (finder, marks) = (cx.worker.sticky.finder(), F::marks(cx.snapshot));
-        let (mut marked, answerers) = (0, &cx.snapshot.lb.reverse);
+        let mut marked = 0;
         let mut jobs = group.jobs.iter_mut();
         let mut others = !wanted;
         for index in Ones(wanted) {
@@ -193,9 +193,9 @@ impl<F: LaneFamily> Alike<F> {
                 continue;
             };
             let flow = pattern.flow(&varying);
+            let services = &mut lane.services;
             if replies
-                && answerers.may_have(flow.src)
-                && !matches!(lane.services.find(cx.snapshot, &flow), Source::Stranger)
+                && !matches!(services.find_among_clients(cx.snapshot, &flow), Source::Stranger)
             {
                 others |= 1 << index;
                 continue;

@@ -178,13 +178,7 @@ impl<F: LaneFamily> Lane<F> {
         let mut waiting = 0;
         for from in 0..arrived {
             let Arrived { packet, nat_in, at } = self.packets[from % STAGE];
-            // Most are strangers, of whom nothing need be remembered.
-            let source = if cx.snapshot.lb.reverse.may_have(packet.tuple.src) {
-                self.services.find(cx.snapshot, &packet.tuple)
-            } else {
-                &Source::Stranger
-            };
-            let job = match source {
+            let job = match self.services.find_among_clients(cx.snapshot, &packet.tuple) {
                 // Nobody must overtake a packet that goes another way: it is known at once that it does.
                 Source::One(service) if nat_in => {
                     let route = self.routes.route::<F>(cx.snapshot, packet.tuple.dst);

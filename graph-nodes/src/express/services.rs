@@ -141,6 +141,20 @@ impl<F: Redirected> Services<F> {
         &self.sources[at]
     }
 
+    /// The same for a packet that is likely to be a client's: of those that can be no AS's, nothing is remembered.
+    #[inline(always)]
+    pub(super) fn find_among_clients(
+        &mut self,
+        snapshot: &Snapshot,
+        tuple: &FlowTuple<F::Address>,
+    ) -> &Source<F::Address> {
+        if snapshot.lb.reverse.may_have(tuple.src) {
+            self.find(snapshot, tuple)
+        } else {
+            &Source::Stranger
+        }
+    }
+
     /// What a loop over packets of this protocol needs to find what is remembered.
     #[inline(always)]
     pub(super) fn finder(&self, upper: u8) -> ServiceFinder<'_> {
